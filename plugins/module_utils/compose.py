@@ -1,0 +1,240 @@
+# Copyright (c) 2026 the Tamma collection contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Docker Compose: what the stack is, and the commands that change it.
+
+Compose is asked what a project means (``config``); nothing here knows a service by name.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from typing import Any, Dict, List, NamedTuple, Optional, Tuple
+
+from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
+from ansible_collections.meywd.tamma.plugins.module_utils.runner import Result, Runner
+
+_PLUGIN_DIRECTORIES = (
+    "/usr/local/lib/docker/cli-plugins",
+    "/usr/local/libexec/docker/cli-plugins",
+    "/usr/lib/docker/cli-plugins",
+    "/usr/libexec/docker/cli-plugins",
+)
+
+VERIFY_LABEL = "tamma.verify"
+
+
+class Port(NamedTuple):
+    """A published TCP or UDP port. An empty address means every address of the host."""
+
+    address: str
+    published: int
+    target: int
+    protocol: str
+
+
+class Service(NamedTuple):
+    """A service as Compose understands it, reduced to what the operator acts upon.
+
+    depends_on: service name → condition (service_started, service_healthy or
+    service_completed_successfully). volumes: full names. config_hash: what Compose writes on the
+    containers.
+    """
+
+    name: str
+    image: str
+    replicas: int
+    depends_on: Dict[str, str]
+    ports: List[Port]
+    volumes: List[str]
+    labels: Dict[str, str]
+    config_hash: str
+
+
+class Project(NamedTuple):
+    """A project: its services, and the full names of its volumes."""
+
+    name: str
+    services: Dict[str, Service]
+    volumes: List[str]
+
+
+def find_compose() -> Optional[str]:
+    """Return the path of the Compose v2 program, which runs alone as well as behind ``docker``."""
+    for directory in _PLUGIN_DIRECTORIES:
+        path = os.path.join(directory, "docker-compose")
+        if os.access(path, os.X_OK):
+            return path
+    return None
+
+
+class Compose:
+    """Compose on one project directory.
+
+    Without *files* Compose reads the directory's own ``.env``, as it does for somebody who types
+    the command there; with *files* it reads those and *env_file*, as if they were in place.
+    """
+
+    def __init__(
+        self,
+        runner: Runner,
+        program: str,
+        directory: str,
+        files: Optional[List[str]] = None,
+        env_file: Optional[str] = None,
+    ) -> None:
+        self._runner = runner
+        self._directory = directory
+        self._argv = [program]
+        if files is not None:
+            self._argv += ["--project-directory", directory]
+        for name in files or []:
+            self._argv += ["-f", name]
+        if env_file:
+            self._argv += ["--env-file", env_file]
+
+    def run(self, *arguments: str, timeout: Optional[float] = None) -> Result:
+        """Run a Compose command whatever its exit status."""
+        cwd = self._directory if os.path.isdir(self._directory) else None
+        return self._runner.run([*self._argv, *arguments], cwd=cwd, timeout=timeout)
+
+    def project(self) -> Project:
+        """Read the project. Raises OperatorError when Compose does not accept it."""
+        shown = self.run("config", "--format", "json", timeout=60)
+        if shown.rc == 0:
+            hashes = self.run("config", "--hash", "*", timeout=60)
+            if hashes.rc == 0:
+                return parse_project(json.loads(shown.out), parse_hashes(hashes.out))
+            shown = hashes
+        raise OperatorError(
+            "Docker Compose does not accept the stack's files: %s. If tamma_stack_overrides or tamma_stack_environment "
+            "is set, look there first." % last_line(shown.err),
+            rc=shown.rc,
+        )
+
+    def pull(self, service: str) -> Result:
+        """Pull the image of one service."""
+        return self.run("pull", "--quiet", service)
+
+    def up(self, services: List[str]) -> Result:
+        """Create or recreate what differs of *services*, and start them, without their dependencies."""
+        return self.run("up", "--detach", "--no-deps", "--no-build", "--pull", "never", *services)
+
+    def down(self) -> Result:
+        """Stop and remove the project's containers and networks; volumes stay."""
+        return self.run("down", "--remove-orphans")
+
+
+def parse_hashes(text: str) -> Dict[str, str]:
+    """Read ``config --hash '*'``: a service and its hash on each line."""
+    pairs = (line.split() for line in text.splitlines())
+    return {pair[0]: pair[1] for pair in pairs if len(pair) == 2}
+
+
+def parse_project(config: Dict[str, Any], hashes: Dict[str, str]) -> Project:
+    """Read ``config --format json``."""
+    names = {
+        key: (volume or {}).get("name", "%s_%s" % (config["name"], key))
+        for key, volume in (config.get("volumes") or {}).items()
+    }
+    services = {}
+    for name, service in (config.get("services") or {}).items():
+        replicas = (service.get("deploy") or {}).get("replicas")
+        services[name] = Service(
+            name=name,
+            image=service.get("image") or "%s-%s" % (config["name"], name),
+            replicas=service.get("scale", 1) if replicas is None else replicas,
+            depends_on={
+                other: (how or {}).get("condition", "service_started")
+                for other, how in (service.get("depends_on") or {}).items()
+            },
+            ports=[port for entry in service.get("ports") or [] for port in _ports(entry)],
+            volumes=[
+                names[mount["source"]]
+                for mount in service.get("volumes") or []
+                if mount.get("type") == "volume" and mount.get("source") in names
+            ],
+            labels=dict(service.get("labels") or {}),
+            config_hash=hashes.get(name, ""),
+        )
+    return Project(config["name"], services, sorted(names.values()))
+
+
+def _ports(entry: Dict[str, Any]) -> List[Port]:
+    """A port, or each port of a range; one without a fixed published port is not ours to watch."""
+    first, dash, last = str(entry.get("published") or "").partition("-")
+    if not first:
+        return []
+    return [
+        Port(entry.get("host_ip", ""), number, int(entry["target"]), entry.get("protocol", "tcp"))
+        for number in range(int(first), int(last if dash else first) + 1)
+    ]
+
+
+def endpoints(service: Service) -> List[Tuple[str, str]]:
+    """The published addresses that prove a service: (URL, what it is) from its ``tamma.verify`` label."""
+    found = []
+    for check in service.labels.get(VERIFY_LABEL, "").split():
+        target, slash, path = check.partition("/")
+        for port in service.ports:
+            if str(port.target) == target and port.protocol == "tcp":
+                host = port.address if port.address not in ("", "0.0.0.0", "::") else "127.0.0.1"
+                host = "[%s]" % host if ":" in host else host
+                found.append(("http://%s:%d/%s" % (host, port.published, path), service.name))
+    return found
+
+
+def last_line(text: str) -> str:
+    """The last line that says something, without Compose's own decoration and full stop."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    if not lines:
+        return "it said nothing"
+    line = re.sub(r'^(time="[^"]*" level=\w+ msg=)"?', "", lines[-1])
+    return line.rstrip('".')
+
+
+_PULL_FAILURES = (
+    (
+        re.compile(r"manifest unknown|manifest for .* not found|not found: manifest|no such manifest|: not found", re.I),
+        "The registry has no image {image}: check tamma_stack_version and the image's name.",
+    ),
+    (
+        re.compile(r"unauthorized|denied|authentication required|no basic auth", re.I),
+        "The registry refused the login for {image}: log in on the host (docker login {registry}) with an account that "
+        "may read it, or correct the image's name.",
+    ),
+    (
+        re.compile(r"HTTP response to HTTPS client", re.I),
+        "The registry {registry} speaks plain HTTP, which the engine refuses: give it TLS, or name it in "
+        "tamma_runtime_insecure_registries if nobody else can reach that network.",
+    ),
+    (
+        re.compile(
+            r"no such host|connection refused|i/o timeout|network is unreachable|no route to host|deadline exceeded"
+            r"|Client\.Timeout|server misbehaving|TLS handshake|context canceled|connection reset|certificate|EOF",
+            re.I,
+        ),
+        "The registry {registry} cannot be reached from this host: check its name in tamma_stack_registry, name "
+        "resolution and the firewall.",
+    ),
+    (
+        re.compile(r"no space left on device", re.I),
+        "The disk of the engine is full: free space below its data directory ('docker system df' shows what uses it).",
+    ),
+)
+
+
+def registry_of(image: str) -> str:
+    """The registry that an image reference names; Docker Hub when it names none."""
+    first, slash, rest = image.partition("/")
+    return first if slash and ("." in first or ":" in first or first == "localhost") else "docker.io"
+
+
+def explain_pull_failure(image: str, stderr: str) -> str:
+    """Turn what Compose said about a failed pull into one sentence for the operator."""
+    for pattern, sentence in _PULL_FAILURES:
+        if pattern.search(stderr):
+            return sentence.format(image=image, registry=registry_of(image))
+    return "The image %s cannot be pulled: %s." % (image, last_line(stderr))

@@ -1,0 +1,155 @@
+# Copyright (c) 2026 the Tamma collection contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The container engine's HTTP interface, which Docker and Podman share.
+
+Reading state through the socket takes a millisecond or two and needs no parsing of tables; what
+changes the stack goes through Compose (see ``compose.py``).
+"""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+import struct
+from typing import Any, Dict, List, Mapping, Optional
+from urllib.parse import quote, urlencode
+
+from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
+
+DOCKER_SOCKET = "/var/run/docker.sock"
+
+# What Compose writes on everything that it makes.
+PROJECT_LABEL = "com.docker.compose.project"
+SERVICE_LABEL = "com.docker.compose.service"
+NUMBER_LABEL = "com.docker.compose.container-number"
+HASH_LABEL = "com.docker.compose.config-hash"
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    """An HTTP connection over a local socket."""
+
+    def __init__(self, path: str, timeout: float) -> None:
+        super().__init__("localhost", timeout=timeout)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
+
+
+class Engine:
+    """The engine behind one socket."""
+
+    def __init__(self, path: str = DOCKER_SOCKET, timeout: float = 60) -> None:
+        self.path = path
+        self._timeout = timeout
+
+    def _request(self, method: str, path: str, query: Optional[Mapping[str, Any]] = None) -> "tuple[int, bytes]":
+        if query:
+            path += "?" + urlencode(query)
+        connection = _UnixConnection(self.path, self._timeout)
+        try:
+            connection.request(method, path)
+            response = connection.getresponse()
+            return response.status, response.read()
+        except (OSError, http.client.HTTPException) as exc:
+            raise OperatorError(
+                "The container engine does not answer on %s (%s): start it (systemctl start docker) and look at "
+                "'journalctl -u docker' if it does not stay up." % (self.path, exc)
+            ) from exc
+        finally:
+            connection.close()
+
+    def _json(self, method: str, path: str, query: Optional[Mapping[str, Any]] = None, missing_ok: bool = False) -> Any:
+        status, body = self._request(method, path, query)
+        if status == 404 and missing_ok:
+            return None
+        if status >= 400:
+            raise OperatorError(
+                "The container engine refused %s %s: %s." % (method, path, _reason(body)), status=status
+            )
+        return json.loads(body) if body.strip() else None
+
+    def answers(self) -> bool:
+        """Say whether there is an engine behind the socket."""
+        try:
+            return self._request("GET", "/_ping")[0] == 200
+        except OperatorError:
+            return False
+
+    def containers(self, project: Optional[str] = None) -> List[Dict[str, Any]]:
+        """List containers, stopped ones too: all of them, or those of one Compose project.
+
+        One-off containers (``docker compose run``) are nobody's replica and are left out.
+        """
+        labels = ["com.docker.compose.oneoff=False", PROJECT_LABEL + "=" + project] if project else []
+        query = {"all": "1", "filters": json.dumps({"label": labels} if labels else {})}
+        found: List[Dict[str, Any]] = self._json("GET", "/containers/json", query)
+        return found
+
+    def container(self, identifier: str) -> Optional[Dict[str, Any]]:
+        """Inspect a container; None when it is gone."""
+        found: Optional[Dict[str, Any]] = self._json("GET", "/containers/%s/json" % identifier, missing_ok=True)
+        return found
+
+    def image(self, reference: str) -> Optional[Dict[str, Any]]:
+        """Inspect a local image; None when the engine does not have it."""
+        found: Optional[Dict[str, Any]] = self._json(
+            "GET", "/images/%s/json" % quote(reference, safe="/:@"), missing_ok=True
+        )
+        return found
+
+    def volumes(self, project: str) -> List[str]:
+        """List the names of a project's volumes."""
+        query = {"filters": json.dumps({"label": [PROJECT_LABEL + "=" + project]})}
+        return sorted(item["Name"] for item in self._json("GET", "/volumes", query)["Volumes"] or [])
+
+    def networks(self, project: str) -> List[str]:
+        """List the names of a project's networks."""
+        query = {"filters": json.dumps({"label": [PROJECT_LABEL + "=" + project]})}
+        return sorted(item["Name"] for item in self._json("GET", "/networks", query))
+
+    def logs(self, identifier: str, tail: int = 15) -> List[str]:
+        """Return the last lines that a container wrote, both streams in their order."""
+        query = {"stdout": "1", "stderr": "1", "tail": str(tail)}
+        status, body = self._request("GET", "/containers/%s/logs" % identifier, query)
+        return demultiplex(body).splitlines() if status == 200 else []
+
+    def remove_container(self, identifier: str, grace: int = 10) -> None:
+        """Stop a container within *grace* seconds and remove it; its named volumes stay."""
+        self._json("POST", "/containers/%s/stop" % identifier, {"t": str(grace)}, missing_ok=True)
+        self._json("DELETE", "/containers/%s" % identifier, {"v": "1"}, missing_ok=True)
+
+    def remove_volume(self, name: str) -> None:
+        """Remove a volume with all its data."""
+        self._json("DELETE", "/volumes/%s" % quote(name, safe=""), missing_ok=True)
+
+    def remove_network(self, name: str) -> None:
+        """Remove a network."""
+        self._json("DELETE", "/networks/%s" % quote(name, safe=""), missing_ok=True)
+
+
+def demultiplex(stream: bytes) -> str:
+    """Read a log as the engine sends it: frames of 8 bytes (stream, 000, length) and their text.
+
+    A container with a terminal has no frames; its bytes are the text.
+    """
+    if stream[:1] not in (b"\0", b"\1", b"\2") or stream[1:4] != b"\0\0\0":
+        return stream.decode("utf-8", "replace")
+    text = []
+    position = 0
+    while position + 8 <= len(stream):
+        (length,) = struct.unpack(">I", stream[position + 4 : position + 8])
+        text.append(stream[position + 8 : position + 8 + length])
+        position += 8 + length
+    return b"".join(text).decode("utf-8", "replace")
+
+
+def _reason(body: bytes) -> str:
+    try:
+        return str(json.loads(body)["message"]).rstrip(".")
+    except (ValueError, KeyError, TypeError):
+        return body.decode("utf-8", "replace").strip()[:200]

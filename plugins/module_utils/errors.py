@@ -1,0 +1,21 @@
+# Copyright (c) 2026 the Tamma collection contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The one exception of the operator."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class OperatorError(Exception):
+    """What failed and what to do about it, in words for the operator.
+
+    The message is complete by itself. The facts are what a bug report would want (a command, its
+    exit status, its last lines); they carry no secret.
+    """
+
+    def __init__(self, message: str, **facts: Any) -> None:
+        super().__init__(message)
+        self.message = message
+        self.facts = facts

@@ -1,0 +1,63 @@
+# Copyright (c) 2026 the Tamma collection contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""One operation at a time on a stack: a lock that dies with its process."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import time
+from typing import IO, Optional
+
+from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
+
+
+class Lock:
+    """A lock on a stack, held by an open file: the kernel frees it however the process ends."""
+
+    def __init__(self, path: str, operation: str, wait: float = 0) -> None:
+        """Prepare a lock in file *path* for *operation*; wait up to *wait* seconds for it."""
+        self._path = path
+        self._operation = operation
+        self._wait = wait
+        self._file: Optional[IO[str]] = None
+
+    def __enter__(self) -> "Lock":
+        os.makedirs(os.path.dirname(self._path), mode=0o700, exist_ok=True)
+        self._file = open(self._path, "a+", encoding="utf-8")
+        deadline = time.monotonic() + self._wait
+        while True:
+            try:
+                fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if time.monotonic() >= deadline:
+                    message = self._held_by_another()
+                    self._file.close()
+                    raise OperatorError(message) from None
+                time.sleep(0.2)
+        self._file.truncate(0)
+        json.dump({"operation": self._operation, "pid": os.getpid(), "since": int(time.time())}, self._file)
+        self._file.flush()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        if self._file is not None:
+            self._file.truncate(0)
+            self._file.close()
+
+    def _held_by_another(self) -> str:
+        assert self._file is not None
+        self._file.seek(0)
+        try:
+            holder = json.load(self._file)
+            who = "a %s (process %d, since %s)" % (
+                holder["operation"],
+                holder["pid"],
+                time.strftime("%H:%M:%S", time.localtime(holder["since"])),
+            )
+        except (ValueError, KeyError, TypeError):
+            who = "another operation"
+        return "This stack is being worked on by %s; wait until it has ended and run this again." % who

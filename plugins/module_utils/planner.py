@@ -1,0 +1,156 @@
+# Copyright (c) 2026 the Tamma collection contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a deploy would do to the containers, decided from facts alone."""
+
+from __future__ import annotations
+
+from typing import Dict, Iterable, List, NamedTuple, Optional, Tuple
+
+from ansible_collections.meywd.tamma.plugins.module_utils.compose import Project
+from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
+
+STORED_LABEL = "tamma.stored-settings"
+
+# The states of a container that only has to be started again.
+_STOPPED = ("created", "exited", "dead", "paused")
+
+
+class Container(NamedTuple):
+    """A container of the stack as the engine reports it in its list."""
+
+    id: str
+    service: str
+    config_hash: str
+    image_id: str
+    state: str
+
+
+class Change(NamedTuple):
+    """What happens to one service: create, recreate, start, scale or remove; and why."""
+
+    service: str
+    action: str
+    reason: str
+
+
+class Plan(NamedTuple):
+    """What a deploy does to containers, in this order.
+
+    pulls: image references that the engine lacks (or shall ask for again). orphans: containers
+    whose service is no longer part of the stack.
+    """
+
+    pulls: List[str]
+    changes: List[Change]
+    orphans: List[Container]
+
+    def action(self, service: str) -> Optional[str]:
+        """The action that is planned for a service, None when it stays as it is."""
+        for change in self.changes:
+            if change.service == service:
+                return change.action
+        return None
+
+
+def plan(
+    project: Project, containers: Iterable[Container], images: Dict[str, Optional[str]], pull_always: bool = False
+) -> Plan:
+    """Compare what is wanted with what is there.
+
+    images: reference → id of the local image, None when it must be pulled.
+    """
+    current: Dict[str, List[Container]] = {}
+    for container in containers:
+        current.setdefault(container.service, []).append(container)
+    changes = []
+    for name in start_order(project):
+        verdict = _compare(project, name, current.get(name, []), images)
+        if verdict:
+            changes.append(Change(name, *verdict))
+    orphans = [item for name, items in sorted(current.items()) if name not in project.services for item in items]
+    changes += [
+        Change(name, "remove", "no longer part of the stack") for name in sorted({item.service for item in orphans})
+    ]
+    pulls = [image for image, local in sorted(images.items()) if pull_always or local is None]
+    return Plan(pulls, changes, orphans)
+
+
+def _compare(
+    project: Project, name: str, current: List[Container], images: Dict[str, Optional[str]]
+) -> Optional[Tuple[str, str]]:
+    service = project.services[name]
+    local = images.get(service.image)
+    if not current:
+        return ("create", "new") if service.replicas else None
+    if any(item.config_hash != service.config_hash for item in current):
+        return "recreate", "its definition changed"
+    if local and any(item.image_id != local for item in current):
+        return "recreate", "its image changed"
+    if len(current) != service.replicas:
+        return "scale", "%d instead of %d containers" % (service.replicas, len(current))
+    stopped = sorted({item.state for item in current if item.state in _STOPPED})
+    if stopped:
+        return "start", "it is " + " and ".join(stopped)
+    return None
+
+
+def start_order(project: Project) -> List[str]:
+    """Order the services so that each comes after what it depends on; by name where that is equal."""
+    ordered: List[str] = []
+    waiting = sorted(project.services)
+    while waiting:
+        free = [
+            name
+            for name in waiting
+            if all(other in ordered or other not in project.services for other in project.services[name].depends_on)
+        ]
+        if not free:
+            raise OperatorError("The services %s depend on each other in a circle." % ", ".join(waiting))
+        ordered += free
+        waiting = [name for name in waiting if name not in free]
+    return ordered
+
+
+def startable(project: Project, waiting: Iterable[str], started: Iterable[str], ready: Iterable[str]) -> List[str]:
+    """Choose the services of *waiting* whose dependencies have come as far as they ask for."""
+    reached = {"service_started": set(started) | set(ready)}
+    return [
+        name
+        for name in waiting
+        if all(
+            other in reached.get(condition, set(ready))
+            for other, condition in project.services[name].depends_on.items()
+            if other in project.services
+        )
+    ]
+
+
+def check_stored_settings(
+    project: Project, volumes: Iterable[str], before: Dict[str, str], after: Dict[str, str], given: Iterable[str]
+) -> List[str]:
+    """Find settings that a service keeps in its volume since its first start and that would change.
+
+    before, after: the settings in the former and the new ``.env``. given: the names that the
+    operator set himself. Returns a sentence for each problem.
+    """
+    existing = set(volumes)
+    given = set(given)
+    problems = []
+    for name, service in sorted(project.services.items()):
+        kept_in = [volume for volume in service.volumes if volume in existing]
+        if not kept_in:
+            continue
+        for key in service.labels.get(STORED_LABEL, "").split():
+            if key in before and before[key] != after.get(key):
+                problems.append(
+                    "%s differs from the value that %s was first started with and keeps in the volume %s: a deploy "
+                    "would lock the other services out. Set it back to the former value, which stands in the stack's "
+                    ".env on the host." % (key, name, kept_in[0])
+                )
+            elif key not in before and key not in given:
+                problems.append(
+                    "The volume %s of %s exists, but the %s that it was made with is not known any more: set it in the "
+                    "inventory, or remove the volume if its data is not wanted." % (kept_in[0], name, key)
+                )
+    return problems
