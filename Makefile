@@ -1,0 +1,87 @@
+# Everything that is done in this project is done here: `make help` lists it.
+#   CORE=2.20   use another ansible-core release line than the locked one
+#   PYTHON=…    use this Python for the virtual environment
+
+SCENARIO ?= default
+CORE ?=
+PYTHON ?=
+
+VENV := $(if $(CORE),.cache/venv-$(CORE),.venv)
+# A virtual environment holds absolute paths: a moved checkout gets a new one.
+READY := $(VENV)/.ready-$(shell printf '%s' '$(CURDIR)' | cksum | cut -d ' ' -f 1)
+
+export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
+export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
+export PYTHON
+unexport PYTHONHOME PYTHONPATH VIRTUAL_ENV
+
+BENCH := python3 -m tests.bench
+PYTEST := python3 -m pytest
+PLAYBOOK := ansible-playbook -i inventories/sandbox
+
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+.PHONY: help setup demo demo-down sandbox-up sandbox-down lint unit sanity artifact molecule \
+        integration test bench docs lock build clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+$(READY): requirements/dev.txt tests/tools/venv.sh
+	@tests/tools/venv.sh $(VENV) $(CORE)
+	@touch $@
+
+setup: $(READY) ## Make the virtual environment with the locked tools (every target does it when needed)
+	@:
+
+demo: export TAMMA_SANDBOX := demo
+demo: $(READY) ## Bring a whole stack up on a sandbox host of this machine and say where it answers
+	@$(BENCH) up --name demo --hosts 1 --publish
+	@$(PLAYBOOK) site.yml
+	@$(PLAYBOOK) playbooks/status.yml
+
+demo-down: $(READY) ## Remove the demo and every other trace of the test bench
+	@$(BENCH) down --all
+	@rm -rf .cache
+
+sandbox-up: $(READY) ## Boot bare hosts to play with (HOSTS=1)
+	@$(BENCH) up --name sandbox --hosts $(or $(HOSTS),1)
+
+sandbox-down: $(READY) ## Remove those hosts
+	@$(BENCH) down --name sandbox
+
+lint: $(READY) ## Linters, types, specs against defaults, generated tables, workflows
+	@$(PYTEST) tests/test_quality.py
+
+unit: $(READY) ## Unit tests
+	@$(PYTEST) tests/unit
+
+sanity: $(READY) ## ansible-test sanity, every test, nothing ignored
+	@$(PYTEST) tests/test_sanity.py
+
+artifact: $(READY) ## Build the artifact, look inside, install it and use it from there
+	@$(PYTEST) tests/test_artifact.py
+
+integration: $(READY) ## Modules and plugins against real engines on the test bench
+	@$(PYTEST) tests/integration
+
+molecule: $(READY) ## One scenario on the test bench (SCENARIO=default)
+	@$(PYTEST) tests/test_molecule.py --capture=no --scenario $(SCENARIO)
+
+test: $(READY) ## All of the above: what CI runs
+	@$(PYTEST)
+
+bench: $(READY) ## Measure: bare host to healthy, unchanged runs, and the usual way beside it
+	@python3 -m benchmarks
+
+docs: $(READY) ## Regenerate the tables of variables
+	@python3 -m tests.tools.variables
+
+lock: ## Renew requirements/dev.txt from requirements/dev.in
+	@tests/tools/lock.sh
+
+build: $(READY) ## Build the collection's artifact into dist/
+	@ansible-galaxy collection build --force --output-path dist
+
+clean: ## Remove the virtual environments, caches and built files
+	@rm -rf .venv .cache .ansible .pytest_cache .ruff_cache .mypy_cache .hypothesis dist
