@@ -1,0 +1,118 @@
+"""The command line of the test bench."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import shutil
+import sys
+import time
+
+from . import engine, hosts, images, inventory, registry, ssh
+from .command import BenchError, docker
+from .names import DEFAULT_SANDBOX, LABEL, REGISTRY_ADDRESS, REGISTRY_CONTAINER, cache_dir
+from .progress import say
+
+
+def main() -> int:
+    """Do what the command line asks for; return the exit status."""
+    arguments = _parser().parse_args()
+    try:
+        arguments.run(arguments)
+    except BenchError as error:
+        print(f"bench: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def _engine(_: argparse.Namespace) -> None:
+    engine.ensure()
+    say(engine.describe())
+
+
+def _images(arguments: argparse.Namespace) -> None:
+    engine.ensure()
+    images.build(arguments.only or None)
+
+
+def _up(arguments: argparse.Namespace) -> None:
+    begin = time.monotonic()
+    engine.ensure()
+    images.build()
+    registry.ensure()
+    sandbox = hosts.up(arguments.name, arguments.hosts, arguments.publish)
+    for host in sandbox:
+        say(f"{host.name}: {shlex.join(ssh.command(host.ssh_port or 0))}")
+    say(
+        f"Sandbox {arguments.name} has {len(sandbox)} running host(s); they pull from "
+        f"{REGISTRY_ADDRESS}. {time.monotonic() - begin:.1f} s"
+    )
+
+
+def _down(arguments: argparse.Namespace) -> None:
+    if not engine.answers():
+        say("No Docker engine answers, so no sandbox runs.")
+    else:
+        removed = hosts.down(None if arguments.all else arguments.name)
+        say("Removed: " + (", ".join(f"{h.sandbox}/{h.name}" for h in removed) or "nothing."))
+
+
+def _inventory(arguments: argparse.Namespace) -> None:
+    print(json.dumps(inventory.inventory(arguments.name), indent=2))
+
+
+def _reset(arguments: argparse.Namespace) -> None:
+    for host in hosts.reset(arguments.name, arguments.host):
+        say(f"{host.name} is bare again: {shlex.join(ssh.command(host.ssh_port or 0))}")
+
+
+def _status(_: argparse.Namespace) -> None:
+    if not engine.answers():
+        say("No Docker engine answers.")
+        return
+    say(engine.describe())
+    say(f"{'SANDBOX':<16}{'HOST':<10}{'STATE':<10}{'ADDRESS':<16}{'SSH PORT':<10}PUBLISHED")
+    for host in hosts.existing():
+        say(
+            f"{host.sandbox:<16}{host.name:<10}{'running' if host.running else 'stopped':<10}"
+            f"{host.address:<16}{host.ssh_port or '-'!s:<10}{'yes' if host.published else 'no'}"
+        )
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python3 -m tests.bench", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    def add(name: str, run: object, help_text: str) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=help_text, description=help_text)
+        command.set_defaults(run=run)
+        return command
+
+    def add_name(command: argparse.ArgumentParser) -> None:
+        command.add_argument("--name", default=DEFAULT_SANDBOX, help="sandbox (default: demo)")
+
+    add("engine", _engine, "make sure that a Docker engine answers")
+    command = add("images", _images, "build the images that are missing")
+    command.add_argument("--only", nargs="+", metavar="IMAGE", help=", ".join(images.IMAGES))
+    command = add("up", _up, "bring a sandbox up: engine, images, registry, hosts")
+    add_name(command)
+    command.add_argument("--hosts", type=int, metavar="N", help="at least so many (default: 1)")
+    command.add_argument(
+        "--publish", action="store_true", help="publish the first host's stack on 127.0.0.1"
+    )
+    command = add("down", _down, "remove a sandbox's hosts and their data")
+    add_name(command)
+    command.add_argument("--all", action="store_true", help="remove every trace of the bench")
+    add_name(add("inventory", _inventory, "print a sandbox as an Ansible inventory"))
+    command = add("reset", _reset, "put bare hosts in the place of the named ones")
+    add_name(command)
+    command.add_argument("host", nargs="+", metavar="HOST", help="tamma1, tamma2...")
+    add("status", _status, "show the engine and the sandboxes")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

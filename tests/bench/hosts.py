@@ -1,0 +1,181 @@
+"""Sandboxes: named groups of bare systemd hosts, each a privileged container with SSH."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+from . import images, machine, ssh
+from .command import BenchError, docker, run
+from .names import (
+    HOST_LABEL,
+    LABEL,
+    NETWORK,
+    PUBLISHED_LABEL,
+    PUBLISHED_PORTS,
+    SANDBOX_LABEL,
+    container_name,
+    host_name,
+)
+
+SECONDS_TO_BOOT = 60
+#: Inside a container these would lie on overlay, where an engine cannot make overlays again.
+ENGINE_VOLUMES = ("/var/lib/docker", "/var/lib/containerd", "/var/lib/containers")
+
+
+@dataclass(frozen=True)
+class Host:
+    """One sandbox host as the engine sees it now."""
+
+    sandbox: str
+    name: str
+    image: str
+    running: bool
+    #: Whether the stack's ports are published on this machine.
+    published: bool
+    ssh_port: int | None
+    address: str
+
+    @property
+    def number(self) -> int:
+        """The n of tamma<n>."""
+        return int(self.name.removeprefix("tamma"))
+
+
+def existing(sandbox: str | None = None) -> list[Host]:
+    """Return the hosts of one sandbox, or of all, in order."""
+    label = f"label={SANDBOX_LABEL}" + (f"={sandbox}" if sandbox else "")
+    ids = docker("ps", "-aq", "--filter", label).split()
+    described = json.loads(docker("inspect", *ids)) if ids else []
+    return sorted(map(_host, described), key=lambda host: (host.sandbox, host.number))
+
+
+def up(sandbox: str, count: int | None, publish: bool) -> list[Host]:
+    """Make sure that a sandbox has its hosts, booted and open to this checkout's key."""
+    present = {host.name: host for host in existing(sandbox)}
+    first = present.get(host_name(1))
+    if first and publish and not first.published:
+        raise BenchError(
+            f"Sandbox {sandbox} runs without published ports; remove it first "
+            f"(python3 -m tests.bench down --name {sandbox})."
+        )
+    if publish and not (first and first.running):
+        _refuse_taken_ports()
+    names = [host_name(n + 1) for n in range(count or 1)]
+
+    def ensure(name: str) -> None:
+        host = present.get(name)
+        if host is None:
+            _create(sandbox, name, publish and name == host_name(1))
+        elif not host.running:
+            docker("start", container_name(sandbox, name))
+        _open(sandbox, name)
+
+    _at_once(ensure, dict.fromkeys([*names, *present]))
+    return existing(sandbox)
+
+
+def reset(sandbox: str, names: list[str]) -> list[Host]:
+    """Put bare hosts in the place of the named ones."""
+    present = {host.name: host for host in existing(sandbox)}
+    unknown = [name for name in names if name not in present]
+    if unknown:
+        raise BenchError(f"Sandbox {sandbox} has no host {', '.join(unknown)}.")
+
+    def renew(name: str) -> None:
+        docker("rm", "-f", "-v", container_name(sandbox, name))
+        _create(sandbox, name, present[name].published)
+        _open(sandbox, name)
+
+    _at_once(renew, names)
+    return [host for host in existing(sandbox) if host.name in names]
+
+
+def down(sandbox: str | None) -> list[Host]:
+    """Remove a sandbox's hosts (or every sandbox's) with all that is on them."""
+    hosts = existing(sandbox)
+    if hosts:
+        docker("rm", "-f", "-v", *(container_name(host.sandbox, host.name) for host in hosts))
+    return hosts
+
+
+def _host(described: dict[str, Any]) -> Host:
+    labels = described["Config"]["Labels"]
+    settings = described["NetworkSettings"]
+    bindings = settings["Ports"].get("22/tcp")
+    return Host(
+        sandbox=labels[SANDBOX_LABEL],
+        name=labels[HOST_LABEL],
+        image=described["Config"]["Image"],
+        running=described["State"]["Running"],
+        published=PUBLISHED_LABEL in labels,
+        ssh_port=int(bindings[0]["HostPort"]) if bindings else None,
+        address=settings["Networks"].get(NETWORK, {}).get("IPAddress", ""),
+    )
+
+
+def _create(sandbox: str, name: str, publish: bool) -> None:
+    ports = ["-p", "127.0.0.1::22"]
+    labels = ["--label", f"{LABEL}=host"]
+    labels += ["--label", f"{SANDBOX_LABEL}={sandbox}", "--label", f"{HOST_LABEL}={name}"]
+    if publish:
+        labels += ["--label", f"{PUBLISHED_LABEL}=yes"]
+        for port in PUBLISHED_PORTS:
+            ports += ["-p", f"127.0.0.1:{port}:{port}"]
+    volumes = [word for path in ENGINE_VOLUMES for word in ("-v", path)]
+    container = container_name(sandbox, name)
+    docker(
+        "run", "-d", "--name", container, "--hostname", name, *labels,
+        "--privileged", "--cgroupns=private", "-e", "container=docker",
+        "--tmpfs", "/run", "--tmpfs", "/run/lock", *volumes,
+        "--network", NETWORK, *ports, images.tag("host"),
+    )  # fmt: skip
+
+
+def _open(sandbox: str, name: str) -> None:
+    """Wait until a host has booted without a failed unit, and until its SSH lets us in."""
+    container = container_name(sandbox, name)
+    key = ssh.public_key()
+    write = 'cat > /etc/ssh/authorized_keys && cat /etc/ssh/ssh_host_ed25519_key.pub'
+    _wait_for_boot(container)
+    host_key = docker("exec", "-i", container, "sh", "-c", write, data=key.encode())
+    (host,) = (host for host in existing(sandbox) if host.name == name)
+    if host.ssh_port is None:
+        raise BenchError(f"{container} publishes no SSH port; remove it and try again.")
+    ssh.remember(host.ssh_port, host_key)
+    ssh.check(host.ssh_port)
+
+
+def _wait_for_boot(container: str) -> None:
+    deadline = time.monotonic() + SECONDS_TO_BOOT
+    # `--wait` ends when the boot does, but needs a systemd that already takes questions.
+    question = ["docker", "exec", container, "systemctl", "is-system-running", "--wait"]
+    while True:
+        state = run(question, check=False, timeout=SECONDS_TO_BOOT).stdout.strip()
+        if state == "running":
+            return
+        if state == "degraded":
+            failed = docker("exec", container, "systemctl", "--failed", "--plain", "--no-legend")
+            raise BenchError(f"{container} booted with a failed unit: {failed}")
+        if time.monotonic() > deadline:
+            raise BenchError(f"{container} did not boot within {SECONDS_TO_BOOT} s: {state}")
+        time.sleep(0.1)
+
+
+def _refuse_taken_ports() -> None:
+    for port in PUBLISHED_PORTS:
+        owner = machine.port_owner(port)
+        if owner:
+            raise BenchError(
+                f"Port {port} of this machine is taken by {owner}: stop it, or bring the "
+                "sandbox up without --publish."
+            )
+
+
+def _at_once(work: Any, names: Iterable[str]) -> None:
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(work, names))

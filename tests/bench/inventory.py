@@ -1,0 +1,38 @@
+"""A sandbox as Ansible sees it: the script inventory protocol."""
+
+from __future__ import annotations
+
+import shlex
+from typing import Any
+
+from . import hosts, ssh
+from .names import REGISTRY_ADDRESS
+
+GROUP = "tamma"
+
+
+def inventory(sandbox: str) -> dict[str, Any]:
+    """Return what `--list` prints; empty unless the sandbox runs."""
+    running = [host for host in hosts.existing(sandbox) if host.running and host.ssh_port]
+    if not running:
+        return {"_meta": {"hostvars": {}}}
+    return {
+        GROUP: {
+            "hosts": [host.name for host in running],
+            "vars": {
+                "ansible_host": "127.0.0.1",
+                "ansible_user": "root",
+                "ansible_ssh_private_key_file": str(ssh.key()),
+                "ansible_ssh_common_args": shlex.join(ssh.options()),
+                "ansible_python_interpreter": "/usr/bin/python3",
+                "sandbox_name": sandbox,
+                "sandbox_registry": REGISTRY_ADDRESS,
+            },
+        },
+        "_meta": {
+            "hostvars": {
+                host.name: {"ansible_port": host.ssh_port, "sandbox_address": host.address}
+                for host in running
+            }
+        },
+    }
