@@ -25,6 +25,8 @@ _PLUGIN_DIRECTORIES = (
 
 VERIFY_LABEL = "tamma.verify"
 
+_EVERY_ADDRESS = ("", "0.0.0.0", "::")  # noqa: S104 - recognised here, never bound
+
 
 class Port(NamedTuple):
     """A published TCP or UDP port. An empty address means every address of the host."""
@@ -82,12 +84,13 @@ class Compose:
         runner: Runner,
         program: str,
         directory: str,
+        project: str,
         files: Optional[List[str]] = None,
         env_file: Optional[str] = None,
     ) -> None:
         self._runner = runner
         self._directory = directory
-        self._argv = [program]
+        self._argv = [program, "--project-name", project]
         if files is not None:
             self._argv += ["--project-directory", directory]
         for name in files or []:
@@ -118,9 +121,10 @@ class Compose:
         """Pull the image of one service."""
         return self.run("pull", "--quiet", service)
 
-    def up(self, services: List[str]) -> Result:
-        """Create or recreate what differs of *services*, and start them, without their dependencies."""
-        return self.run("up", "--detach", "--no-deps", "--no-build", "--pull", "never", *services)
+    def up(self, services: List[str], start: bool = True) -> Result:
+        """Create or recreate what differs of *services*, without their dependencies, and start them."""
+        how = "--detach" if start else "--no-start"
+        return self.run("up", how, "--no-deps", "--no-build", "--pull", "never", *services)
 
     def down(self) -> Result:
         """Stop and remove the project's containers and networks; volumes stay."""
@@ -177,10 +181,10 @@ def endpoints(service: Service) -> List[Tuple[str, str]]:
     """The published addresses that prove a service: (URL, what it is) from its ``tamma.verify`` label."""
     found = []
     for check in service.labels.get(VERIFY_LABEL, "").split():
-        target, slash, path = check.partition("/")
+        target, _slash, path = check.partition("/")
         for port in service.ports:
             if str(port.target) == target and port.protocol == "tcp":
-                host = port.address if port.address not in ("", "0.0.0.0", "::") else "127.0.0.1"
+                host = port.address if port.address not in _EVERY_ADDRESS else "127.0.0.1"
                 host = "[%s]" % host if ":" in host else host
                 found.append(("http://%s:%d/%s" % (host, port.published, path), service.name))
     return found
@@ -197,18 +201,24 @@ def last_line(text: str) -> str:
 
 _PULL_FAILURES = (
     (
-        re.compile(r"manifest unknown|manifest for .* not found|not found: manifest|no such manifest|: not found", re.I),
+        re.compile(
+            r"manifest unknown|manifest for .* not found|not found: manifest|no such manifest|: not found", re.I
+        ),
         "The registry has no image {image}: check tamma_stack_version and the image's name.",
     ),
     (
         re.compile(r"unauthorized|denied|authentication required|no basic auth", re.I),
-        "The registry refused the login for {image}: log in on the host (docker login {registry}) with an account that "
-        "may read it, or correct the image's name.",
+        (
+            "The registry refused the login for {image}: log in on the host (docker login {registry}) with an account that "
+            "may read it, or correct the image's name."
+        ),
     ),
     (
         re.compile(r"HTTP response to HTTPS client", re.I),
-        "The registry {registry} speaks plain HTTP, which the engine refuses: give it TLS, or name it in "
-        "tamma_runtime_insecure_registries if nobody else can reach that network.",
+        (
+            "The registry {registry} speaks plain HTTP, which the engine refuses: give it TLS, or name it in "
+            "tamma_runtime_insecure_registries if nobody else can reach that network."
+        ),
     ),
     (
         re.compile(
@@ -216,8 +226,10 @@ _PULL_FAILURES = (
             r"|Client\.Timeout|server misbehaving|TLS handshake|context canceled|connection reset|certificate|EOF",
             re.I,
         ),
-        "The registry {registry} cannot be reached from this host: check its name in tamma_stack_registry, name "
-        "resolution and the firewall.",
+        (
+            "The registry {registry} cannot be reached from this host: check its name in tamma_stack_registry, name "
+            "resolution and the firewall."
+        ),
     ),
     (
         re.compile(r"no space left on device", re.I),
@@ -228,7 +240,7 @@ _PULL_FAILURES = (
 
 def registry_of(image: str) -> str:
     """The registry that an image reference names; Docker Hub when it names none."""
-    first, slash, rest = image.partition("/")
+    first, slash, _rest = image.partition("/")
     return first if slash and ("." in first or ":" in first or first == "localhost") else "docker.io"
 
 

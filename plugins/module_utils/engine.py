@@ -43,7 +43,7 @@ class _UnixConnection(http.client.HTTPConnection):
 class Engine:
     """The engine behind one socket."""
 
-    def __init__(self, path: str = DOCKER_SOCKET, timeout: float = 60) -> None:
+    def __init__(self, path: str = DOCKER_SOCKET, timeout: float = 300) -> None:
         self.path = path
         self._timeout = timeout
 
@@ -118,18 +118,18 @@ class Engine:
         status, body = self._request("GET", "/containers/%s/logs" % identifier, query)
         return demultiplex(body).splitlines() if status == 200 else []
 
-    def remove_container(self, identifier: str, grace: int = 10) -> None:
-        """Stop a container within *grace* seconds and remove it; its named volumes stay."""
-        self._json("POST", "/containers/%s/stop" % identifier, {"t": str(grace)}, missing_ok=True)
+    def start_container(self, identifier: str) -> None:
+        """Start a container; one that runs already stays as it is."""
+        self._json("POST", "/containers/%s/start" % identifier)
+
+    def remove_container(self, identifier: str) -> None:
+        """Stop a container, with the time that it was given for that, and remove it; named volumes stay."""
+        self._json("POST", "/containers/%s/stop" % identifier, missing_ok=True)
         self._json("DELETE", "/containers/%s" % identifier, {"v": "1"}, missing_ok=True)
 
     def remove_volume(self, name: str) -> None:
         """Remove a volume with all its data."""
         self._json("DELETE", "/volumes/%s" % quote(name, safe=""), missing_ok=True)
-
-    def remove_network(self, name: str) -> None:
-        """Remove a network."""
-        self._json("DELETE", "/networks/%s" % quote(name, safe=""), missing_ok=True)
 
 
 def demultiplex(stream: bytes) -> str:

@@ -7,21 +7,27 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import json
 import os
 import tempfile
 from typing import Dict, Iterable, List, NamedTuple, Optional
+
+# Which files the last deploy wrote, so that the next one can remove what is no longer wanted.
+RECORD = ".tamma/files.json"
 
 
 class File(NamedTuple):
     """A text file below the project directory.
 
     path: relative, with ``/``. mode: permission bits. secret: its content is never shown.
+    owner: numeric user id, None for the user who writes.
     """
 
     path: str
     content: str
     mode: int = 0o644
     secret: bool = False
+    owner: Optional[int] = None
 
 
 class FileChange(NamedTuple):
@@ -35,7 +41,7 @@ class FileChange(NamedTuple):
 def fingerprint(files: Iterable[File]) -> str:
     """Hash the paths and contents of *files* into 16 hexadecimal digits, in any order."""
     digest = hashlib.sha256()
-    for item in sorted(files):
+    for item in sorted(files, key=lambda item: item.path):
         digest.update(("%s\0%s\0" % (item.path, item.content)).encode("utf-8"))
     return digest.hexdigest()[:16]
 
@@ -61,12 +67,17 @@ def compare(directory: str, wanted: Iterable[File], formerly: Iterable[str] = ()
             changes.append(FileChange(item.path, "create", _diff(item, "")))
         elif before != item.content:
             changes.append(FileChange(item.path, "update", _diff(item, before)))
-        elif (os.stat(path).st_mode & 0o7777) != item.mode:
+        elif not _has_permissions(path, item):
             changes.append(FileChange(item.path, "mode", "mode becomes %04o\n" % item.mode))
     for name in sorted(set(formerly) - kept):
         if os.path.exists(os.path.join(directory, name)):
             changes.append(FileChange(name, "remove", ""))
     return changes
+
+
+def _has_permissions(path: str, item: File) -> bool:
+    found = os.stat(path)
+    return found.st_mode & 0o7777 == item.mode and item.owner in (None, found.st_uid)
 
 
 def _diff(item: File, before: str) -> str:
@@ -86,14 +97,16 @@ def write(directory: str, files: Iterable[File]) -> None:
     for item in files:
         path = os.path.join(directory, item.path)
         _make_directory(os.path.dirname(path), 0o755 if item.mode & 0o004 else 0o700)
-        replace(path, item.content, item.mode)
+        replace(path, item.content, item.mode, item.owner)
 
 
-def replace(path: str, content: str, mode: int) -> None:
+def replace(path: str, content: str, mode: int, owner: Optional[int] = None) -> None:
     """Replace one file atomically: readers see the former content or the new one."""
     handle, scratch = tempfile.mkstemp(prefix=".tamma-", dir=os.path.dirname(path))
     try:
         os.fchmod(handle, mode)
+        if owner is not None:
+            os.fchown(handle, owner, -1)
         with os.fdopen(handle, "w", encoding="utf-8", errors="surrogateescape") as stream:
             stream.write(content)
             stream.flush()
@@ -117,6 +130,19 @@ def remove(directory: str, names: Iterable[str]) -> None:
         while parent != directory and not os.listdir(parent):
             os.rmdir(parent)
             parent = os.path.dirname(parent)
+
+
+def recorded(directory: str) -> List[str]:
+    """The files that the last deploy wrote below *directory*."""
+    try:
+        return sorted(str(name) for name in json.loads(read(os.path.join(directory, RECORD)) or "[]"))
+    except ValueError:
+        return []
+
+
+def record(directory: str, names: Iterable[str]) -> None:
+    """Remember which files a deploy writes below *directory*."""
+    write(directory, [File(RECORD, json.dumps(sorted(names)) + "\n", 0o600)])
 
 
 def _make_directory(path: str, mode: int) -> None:

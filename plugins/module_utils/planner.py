@@ -17,13 +17,14 @@ _STOPPED = ("created", "exited", "dead", "paused")
 
 
 class Container(NamedTuple):
-    """A container of the stack as the engine reports it in its list."""
+    """A container of the stack as the engine reports it in its list; ports are the published ones."""
 
     id: str
     service: str
     config_hash: str
     image_id: str
     state: str
+    ports: Tuple[int, ...] = ()
 
 
 class Change(NamedTuple):
@@ -124,6 +125,19 @@ def startable(project: Project, waiting: Iterable[str], started: Iterable[str], 
             if other in project.services
         )
     ]
+
+
+def split_orphans(project: Project, orphans: Iterable[Container]) -> Tuple[List[Container], List[Container]]:
+    """Divide orphans into those that hold a port which the stack publishes now, and the others.
+
+    The first must go before the services start; the others stay until the services are ready.
+    """
+    wanted = {port.published for service in project.services.values() for port in service.ports}
+    in_the_way: List[Container] = []
+    others: List[Container] = []
+    for orphan in orphans:
+        (in_the_way if wanted.intersection(orphan.ports) else others).append(orphan)
+    return in_the_way, others
 
 
 def check_stored_settings(

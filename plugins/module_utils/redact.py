@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import Iterable
+from typing import Iterable, Set
 from urllib.parse import quote
 
 MASK = "********"
@@ -18,17 +18,19 @@ class Redactor:
     """Replaces known secrets in text, in the spellings in which they travel."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
-        spellings = set()
+        spellings: Set[str] = set()
         for secret in secrets:
             if len(secret) < _SHORTEST:
                 continue
-            spellings.update((
-                secret,
-                quote(secret, safe=""),
-                secret.replace('"', '""'),
-                secret.replace("\\", "\\\\").replace('"', '\\"'),
-                secret.replace("$", "$$"),
-            ))
+            spellings.update(
+                (
+                    secret,
+                    quote(secret, safe=""),
+                    secret.replace('"', '""'),
+                    secret.replace("\\", "\\\\").replace('"', '\\"'),
+                    secret.replace("$", "$$"),
+                )
+            )
         # The longest first, so that a secret that contains another one goes as a whole.
         self._spellings = sorted(spellings, key=len, reverse=True)
 

@@ -1,0 +1,130 @@
+# Copyright (c) 2026 the Tamma collection contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Renders the release on the controller, applies it in one visit, and shows what happens meanwhile."""
+
+from __future__ import annotations
+
+import copy
+import threading
+import uuid
+from pathlib import Path
+from typing import Any
+
+from ansible.errors import AnsibleActionFail
+from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
+
+from ansible_collections.meywd.tamma.plugins.plugin_utils.compose_files import services
+
+display = Display()
+
+_POLL_SECONDS = 1.0
+
+
+class _Follower(threading.Thread):
+    """Shows the lines that the module writes on the host while it works.
+
+    It asks over a connection of its own (a copy of the task's, sharing its SSH session). What it
+    misses the action prints afterwards, so a failure in here only makes the display less lively.
+    """
+
+    def __init__(self, action: ActionModule, path: str, host: str) -> None:
+        super().__init__(daemon=True)
+        self._action = copy.copy(action)
+        self._action._connection = copy.copy(action._connection)
+        self._path = path
+        self._host = host
+        self._ended = threading.Event()
+        self.shown = 0
+
+    def run(self) -> None:
+        while not self._ended.wait(_POLL_SECONDS):
+            command = "tail -n +%d %s 2>/dev/null || true" % (self.shown + 1, self._path)
+            try:
+                answer = self._action._low_level_execute_command(command)
+            except Exception as exc:  # the connection plugin decides what it raises
+                display.vv("Progress is not shown any more: %s" % exc)
+                return
+            self.show(str(answer.get("stdout", "")).splitlines())
+
+    def show(self, lines: list[str]) -> None:
+        """Print lines that follow those already shown."""
+        for line in lines:
+            display.display("    %s | %s" % (self._host, line))
+        self.shown += len(lines)
+
+    def finish(self, lines: list[str]) -> None:
+        """Stop following, and print what is left of the whole list."""
+        self._ended.set()
+        self.join()
+        self.show(lines[self.shown :])
+
+
+def _plan_lines(result: dict[str, Any]) -> list[str]:
+    """The plan in a module's result, a line for each step."""
+    lines = ["%s %s" % (change["action"], change["path"]) for change in result.get("files", [])]
+    lines += ["pull %s" % image for image in result.get("pulls", [])]
+    lines += ["%s %s: %s" % (step["action"], step["service"], step["reason"]) for step in result.get("plan", [])]
+    return lines
+
+
+class ActionModule(ActionBase):
+    """The controller's half of M(meywd.tamma.tamma_deploy)."""
+
+    _supports_check_mode = True
+    _supports_diff = True
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        task_vars = task_vars or {}
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        arguments = dict(self._task.args)
+        arguments["files"] = [self._with_content(item) for item in arguments.get("files") or []]
+        host = str(task_vars.get("inventory_hostname", ""))
+        if self._task.check_mode:
+            result.update(self._execute(arguments, task_vars))
+            if result.get("engine") is False and not result.get("failed"):
+                self._plan_here(arguments, result)
+        else:
+            arguments["progress_file"] = "/run/tamma/progress-%s" % uuid.uuid4().hex
+            follower = _Follower(self, arguments["progress_file"], host)
+            follower.start()
+            try:
+                result.update(self._execute(arguments, task_vars))
+            finally:
+                follower.finish(result.get("progress", []))
+        if self._task.check_mode and not self._task.diff:
+            for line in _plan_lines(result):
+                display.display("    %s | would %s" % (host, line))
+        if not self._task.diff:
+            result.pop("diff", None)
+        return result
+
+    def _execute(self, arguments: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
+        executed: dict[str, Any] = self._execute_module(
+            module_name="meywd.tamma.tamma_deploy", module_args=arguments, task_vars=task_vars
+        )
+        return executed
+
+    def _with_content(self, item: dict[str, Any]) -> dict[str, Any]:
+        """Replace ``src`` by the text of that file on the controller."""
+        item = dict(item)
+        source = item.pop("src", None)
+        if (source is None) == (item.get("content") is None):
+            raise AnsibleActionFail("%s needs exactly one of src and content." % item.get("path", "A file"))
+        if source is not None:
+            item["content"] = Path(self._find_needle("files", source)).read_text(encoding="utf-8")
+        return item
+
+    def _plan_here(self, arguments: dict[str, Any], result: dict[str, Any]) -> None:
+        """Make the plan for a host that has no engine yet, from the same files."""
+        every = [*arguments["files"], *(arguments.get("secret_files") or [])]
+        texts = {item["path"]: str(item["content"]) for item in every}
+        values = {key: str(value) for key, value in (arguments.get("settings") or {}).items()}
+        found = services([texts[name] for name in arguments["compose_files"]], values)
+        result["plan"] = [
+            {"service": name, "action": "create", "reason": "new, from %s" % image} for name, image in found
+        ]
+        result["pulls"] = sorted({image for _, image in found})
+        steps = _plan_lines({**result, "files": []})
+        result.setdefault("diff", []).append({"prepared": "\n".join(steps) + "\n"})

@@ -1,0 +1,96 @@
+# Copyright (c) 2026 the Tamma collection contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Checks what the operator set, on the controller, before any host is visited."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from ansible.plugins.action import ActionBase
+
+from ansible_collections.meywd.tamma.plugins.module_utils.formats import parse_dotenv, quote_dotenv
+from ansible_collections.meywd.tamma.plugins.plugin_utils import variables
+
+_COLLECTION = Path(__file__).resolve().parents[2]
+
+
+class ActionModule(ActionBase):
+    """Implements M(meywd.tamma.tamma_validate); it never leaves the controller."""
+
+    _supports_check_mode = True
+    _requires_connection = False
+
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        task_vars = task_vars or {}
+        result: dict[str, Any] = super().run(tmp, task_vars)
+        _, arguments = self.validate_argument_spec(
+            argument_spec={
+                "required": {"type": "dict", "default": {}},
+                "minimum_lengths": {"type": "dict", "default": {}},
+                "secrets": {"type": "dict", "default": {}, "no_log": True},
+                "settings": {"type": "dict", "default": {}},
+                "settings_example": {"type": "str"},
+            }
+        )
+        problems = [*_unknown_variables(task_vars)]
+        if arguments["settings_example"]:
+            example = Path(self._find_needle("files", arguments["settings_example"])).read_text(encoding="utf-8")
+            problems += _unknown_settings(arguments["settings"], example)
+        values = {
+            name: self._value(name, task_vars) for name in [*arguments["required"], *arguments["minimum_lengths"]]
+        }
+        problems += [
+            "%s is not set: give it %s." % (name, hint)
+            for name, hint in arguments["required"].items()
+            if not values[name].strip()
+        ]
+        problems += [
+            "%s is %d characters long and needs at least %d." % (name, len(values[name]), int(least))
+            for name, least in arguments["minimum_lengths"].items()
+            if 0 < len(values[name]) < int(least)
+        ]
+        problems += _unprintable({**arguments["settings"], **arguments["secrets"]})
+        if problems:
+            result.update(failed=True, msg="\n".join(problems))
+        return result
+
+    def _value(self, name: str, task_vars: dict[str, Any]) -> str:
+        value = self._templar.template(task_vars.get(name))
+        return "" if value is None else str(value)
+
+
+def _unknown_variables(task_vars: dict[str, Any]) -> Iterable[str]:
+    for name, near in variables.unknown(task_vars, variables.known(_COLLECTION)):
+        yield "There is no variable %s: %s." % (
+            name,
+            "did you mean %s" % near if near else "docs/variables.md lists those that exist",
+        )
+
+
+def _unknown_settings(settings: dict[str, Any], example: str) -> Iterable[str]:
+    """Find names in the free settings that ``.env.example`` does not know."""
+    # A commented-out setting of the example is a setting all the same.
+    names = set(parse_dotenv("\n".join(line.removeprefix("# ") for line in example.splitlines())))
+    for name in sorted(settings):
+        if name not in names:
+            near = difflib.get_close_matches(name, names, n=1)
+            yield "tamma_stack_environment has the setting %s, which no service reads: %s." % (
+                name,
+                "did you mean %s" % near[0] if near else ".env.example lists those that exist",
+            )
+
+
+def _unprintable(values: dict[str, Any]) -> Iterable[str]:
+    for name, value in sorted(values.items()):
+        text = "" if value is None else str(value)
+        try:
+            quote_dotenv(text)
+        except ValueError:
+            yield "%s holds a line break or another control character: give it as one line of text." % name
+            continue
+        if text != text.strip():
+            yield "%s begins or ends with a space, which the services cut off: take it away." % name

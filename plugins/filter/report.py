@@ -1,0 +1,52 @@
+# Copyright (c) 2026 the Tamma collection contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the modules return, as rows and sentences for the operator."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+
+def service_rows(hosts: Iterable[str], hostvars: Mapping[str, Any], variable: str) -> list[dict[str, Any]]:
+    """One row for each container of each host, from the result registered as *variable*."""
+    return [
+        {"host": host, **service}
+        for host in hosts
+        for service in (hostvars[host].get(variable) or {}).get("services") or []
+    ]
+
+
+def removal_rows(hosts: Iterable[str], hostvars: Mapping[str, Any], variable: str) -> list[dict[str, Any]]:
+    """One row for each host: how many containers, networks, volumes and files went."""
+    return [
+        {"host": host, **{kind: len(names) for kind, names in (hostvars[host].get(variable) or {})["removed"].items()}}
+        for host in hosts
+    ]
+
+
+def complaints(status: Mapping[str, Any]) -> str:
+    """What is not well, in one sentence for each trouble."""
+    if not status["services"]:
+        return "There is no stack on this host: run site.yml to bring it up."
+    lines = [
+        "%s is %s%s."
+        % (row["service"], row["state"], "" if row["health"] == "none" else ", its health check says " + row["health"])
+        for row in status["services"]
+        if not row["ready"]
+    ]
+    lines += [
+        "%s does not answer on %s: %s." % (item["service"], item["url"], item["problem"])
+        for item in status["endpoints"]
+        if item["problem"]
+    ]
+    return "\n".join([*lines, "The services' logs say more: docker compose logs SERVICE in the stack's directory."])
+
+
+class FilterModule:
+    """The filters of the collection's playbooks."""
+
+    def filters(self) -> dict[str, Any]:
+        """Map names to functions."""
+        return {"service_rows": service_rows, "removal_rows": removal_rows, "complaints": complaints}

@@ -1,0 +1,67 @@
+# Copyright (c) 2026 the Tamma collection contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Taking a stack off a host: its containers and networks, and its data only when asked for by name."""
+
+from __future__ import annotations
+
+import os
+from typing import List, NamedTuple
+
+from ansible_collections.meywd.tamma.plugins.module_utils import module as shell
+from ansible_collections.meywd.tamma.plugins.module_utils.compose import Compose, last_line
+from ansible_collections.meywd.tamma.plugins.module_utils.engine import Engine
+from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
+from ansible_collections.meywd.tamma.plugins.module_utils.files import RECORD, recorded, remove
+from ansible_collections.meywd.tamma.plugins.module_utils.runner import Runner
+
+
+class Removal(NamedTuple):
+    """What would go, by name; files are relative to the stack's directory."""
+
+    containers: List[str]
+    networks: List[str]
+    volumes: List[str]
+    files: List[str]
+
+
+def plan(engine: Engine, project: str, directory: str, remove_volumes: str) -> Removal:
+    """Say what removing the stack takes away.
+
+    The volumes go only when *remove_volumes* is the stack's name; the files go with them, because
+    ``.env`` holds the passwords that the volumes were made with.
+    """
+    if remove_volumes and remove_volumes != project:
+        raise OperatorError(
+            "The volumes of which stack? tamma_stack_remove_volumes is '%s', this stack is called '%s': write its name "
+            "to have its data deleted, or leave the variable out to keep the data." % (remove_volumes, project)
+        )
+    answers = engine.answers()
+    containers = engine.containers(project) if answers else []
+    return Removal(
+        containers=sorted((item.get("Names") or ["?"])[0].lstrip("/") for item in containers),
+        networks=engine.networks(project) if answers else [],
+        volumes=engine.volumes(project) if answers and remove_volumes else [],
+        files=_files(directory) if remove_volumes else [],
+    )
+
+
+def _files(directory: str) -> List[str]:
+    record = [RECORD] if os.path.exists(os.path.join(directory, RECORD)) else []
+    return [*recorded(directory), *record]
+
+
+def apply(engine: Engine, runner: Runner, removal: Removal, project: str, directory: str) -> None:
+    """Remove what the plan names, dependents first; what is gone already is passed over."""
+    if removal.containers or removal.networks:
+        # In a directory without Compose files Compose goes by the labels on the containers, so
+        # this works although somebody deleted the stack's files.
+        done = Compose(runner, shell.compose_program(), "/", project).down()
+        if done.rc:
+            raise OperatorError("Docker Compose could not remove the stack: %s." % last_line(done.err), rc=done.rc)
+    for name in removal.volumes:
+        engine.remove_volume(name)
+    if removal.files:
+        remove(directory, removal.files)
+        if os.path.isdir(directory) and not os.listdir(directory):
+            os.rmdir(directory)

@@ -1,0 +1,53 @@
+# Copyright (c) 2026 the Tamma collection contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How the stack is: one row for each container, and for each service that has none."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Dict, List, NamedTuple, Optional
+
+from ansible_collections.meywd.tamma.plugins.module_utils import gate
+from ansible_collections.meywd.tamma.plugins.module_utils.compose import Project
+from ansible_collections.meywd.tamma.plugins.module_utils.engine import SERVICE_LABEL, Engine
+
+
+class Row(NamedTuple):
+    """One container; health is "none" without a health check, since an ISO 8601 time in UTC."""
+
+    service: str
+    container: str
+    image: str
+    state: str
+    health: str
+    since: str
+    ready: bool
+
+
+def rows(engine: Engine, name: str, project: Optional[Project]) -> List[Row]:
+    """Describe the containers of the stack *name*; *project* adds the services that have none."""
+    found = []
+    for item in engine.containers(name):
+        inspected = engine.container(item["Id"])
+        if inspected:
+            found.append(_row(inspected, item["Labels"].get(SERVICE_LABEL, ""), item.get("Image", "")))
+    present = {row.service for row in found}
+    for service in project.services.values() if project else ():
+        if service.name not in present and service.replicas:
+            found.append(Row(service.name, "", service.image, "missing", "none", "", False))
+    return sorted(found)
+
+
+def _row(inspected: Dict[str, Any], service: str, image: str) -> Row:
+    seen = gate.state(inspected, service)
+    began = gate.started_at(inspected)
+    return Row(
+        service=service,
+        container=seen.name,
+        image=image,
+        state=seen.status,
+        health=seen.health or "none",
+        since=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(began)) if began else "",
+        ready=gate.judge(seen, seen.restarts).outcome == "ready",
+    )

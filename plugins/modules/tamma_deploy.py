@@ -1,0 +1,353 @@
+#!/usr/bin/python
+# Copyright (c) 2026 the Tamma collection contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: tamma_deploy
+short_description: Apply a release of the Tamma stack to a host
+version_added: 0.1.0
+author: the Tamma collection contributors (@meywd)
+description:
+  - Compares the wanted files, settings and images with what runs, and does what differs.
+    All images are pulled before anything stops, services start in the order of their dependencies, each behind the
+    health gate, and published addresses are asked from outside at the end.
+  - It keeps no list of services. What the stack is stands in the Compose files, which C(docker compose config) reads.
+  - Files that an earlier run wrote and that are no longer wanted are removed, as are containers of services that are no
+    longer part of the stack. Volumes are never removed by a deploy.
+options:
+  files:
+    description:
+      - The stack's files, readable by everybody on the host.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      path:
+        description: Path below O(directory).
+        type: str
+        required: true
+      content:
+        description: The file's text. The action plugin fills it from O(files[].src).
+        type: str
+      src:
+        description: A file on the controller, looked for below C(files/) of the role and the playbook.
+        type: str
+      hash_setting:
+        description:
+          - Name of the setting that receives a hash over all files that name it.
+            A label with it recreates the containers that mount them.
+        type: str
+  secret_files:
+    description:
+      - Files that may hold secrets. They are written with mode 0600, and C(--diff) does not show their content.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      path:
+        description: Path below O(directory).
+        type: str
+        required: true
+      content:
+        description: The file's text.
+        type: str
+        required: true
+      owner:
+        description:
+          - Numeric user id of the file's owner on the host, for a file that a container of that user mounts.
+        type: int
+      hash_setting:
+        description: As in O(files[].hash_setting).
+        type: str
+  compose_files:
+    description:
+      - Which of the files Compose reads, the base first; it becomes C(COMPOSE_FILE) in C(.env).
+    type: list
+    elements: str
+    required: true
+  settings:
+    description:
+      - What C(.env) holds besides secrets.
+    type: dict
+    default: {}
+  secrets:
+    description:
+      - Secrets for C(.env). An empty one counts as not given.
+    type: dict
+    default: {}
+  generated_secrets:
+    description:
+      - Names of secrets that are made up when O(secrets) does not give them.
+        A value that the host's C(.env) already has is kept.
+    type: list
+    elements: str
+    default: []
+  pull:
+    description:
+      - V(missing) pulls the images that the host does not have, V(always) asks the registry again for every image.
+    type: str
+    choices: [missing, always]
+    default: missing
+  deadline:
+    description:
+      - Seconds that a service has to become ready.
+    type: int
+    default: 300
+  deadlines:
+    description:
+      - Seconds for single services, by service name.
+    type: dict
+    default: {}
+  lock_timeout:
+    description:
+      - Seconds to wait for another operation on this stack to end.
+    type: int
+    default: 0
+  progress_file:
+    description:
+      - A file on the host that receives a line for each step. The action plugin follows it; it is removed at the end.
+    type: path
+extends_documentation_fragment:
+  - meywd.tamma.stack
+attributes:
+  check_mode:
+    support: full
+    description: Makes the plan and changes nothing. On a host without an engine the plan is made on the controller.
+  diff_mode:
+    support: full
+    description: Shows files line by line, settings and secrets by name only.
+  idempotent:
+    support: full
+    description: A stack that is as wanted, and healthy, is reported as unchanged.
+"""
+
+EXAMPLES = r"""
+- name: The stack runs
+  meywd.tamma.tamma_deploy:
+    directory: /opt/tamma
+    files:
+      - path: docker-compose.yml
+        src: compose/docker-compose.yml
+    compose_files: [docker-compose.yml]
+    settings:
+      TAMMA_VERSION: 0.2.0
+      GITHUB_OWNER: example
+      GITHUB_REPO: example
+    secrets:
+      GITHUB_TOKEN: "{{ vault_github_token }}"
+      ANTHROPIC_API_KEY: "{{ vault_anthropic_api_key }}"
+    generated_secrets: [POSTGRES_PASSWORD, RABBITMQ_PASSWORD, ELSA_SIGNING_KEY, TAMMA_JWT_SECRET]
+"""
+
+RETURN = r"""
+plan:
+  description: What the deploy does to services, in order, after RV(pulls).
+  returned: success
+  type: list
+  elements: dict
+  sample: [{service: tamma-api, action: recreate, reason: its image changed}]
+pulls:
+  description: Images that are pulled first.
+  returned: success
+  type: list
+  elements: str
+  sample: ["ghcr.io/meywd/tamma-api:0.2.0"]
+files:
+  description: Files that differ, and how.
+  returned: success
+  type: list
+  elements: dict
+  sample: [{path: .env, action: update}]
+settings:
+  description: Names of settings and secrets that were added, changed or removed; never values.
+  returned: success
+  type: dict
+  sample: {added: [], changed: [TAMMA_VERSION], removed: []}
+services:
+  description: The containers after the deploy.
+  returned: success, not in check mode
+  type: list
+  elements: dict
+  sample:
+    - {service: tamma-api, container: tamma-tamma-api-1, image: "ghcr.io/meywd/tamma-api:0.2.0", state: running,
+       health: healthy, since: "2026-01-01T12:00:00Z", ready: true}
+timings:
+  description: Seconds that each phase took.
+  returned: success, not in check mode
+  type: dict
+  sample: {pull: 12.1, write: 0.0, apply: 11.8, verify: 0.1}
+progress:
+  description: The lines that were shown while it worked.
+  returned: always
+  type: list
+  elements: str
+  sample: ["  0.4 s  apply   postgres: ready (1.2 s)"]
+"""
+
+from typing import Any, Dict, List
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.meywd.tamma.plugins.module_utils import module as shell
+from ansible_collections.meywd.tamma.plugins.module_utils import status
+from ansible_collections.meywd.tamma.plugins.module_utils.compose import find_compose
+from ansible_collections.meywd.tamma.plugins.module_utils.deployment import (
+    ENV_FILE,
+    Deployment,
+    Planned,
+    Release,
+    compare_files,
+    environment,
+)
+from ansible_collections.meywd.tamma.plugins.module_utils.engine import Engine
+from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
+from ansible_collections.meywd.tamma.plugins.module_utils.files import File, FileChange, fingerprint
+from ansible_collections.meywd.tamma.plugins.module_utils.lock import Lock
+from ansible_collections.meywd.tamma.plugins.module_utils.progress import ProgressFile
+from ansible_collections.meywd.tamma.plugins.module_utils.runner import Runner
+
+
+def release(params: Dict[str, Any]) -> Release:
+    """Read the module's options."""
+    files: List[File] = []
+    hashed: Dict[str, List[File]] = {}
+    for option, mode in (("files", 0o644), ("secret_files", 0o600)):
+        for item in params[option]:
+            file = File(item["path"], item["content"] or "", mode, option == "secret_files", item.get("owner"))
+            files.append(file)
+            if item.get("hash_setting"):
+                hashed.setdefault(item["hash_setting"], []).append(file)
+    settings = {key: "" if value is None else str(value) for key, value in params["settings"].items()}
+    settings.update((name, fingerprint(group)) for name, group in hashed.items())
+    return Release(
+        project=params["project"],
+        directory=params["directory"],
+        files=files,
+        compose_files=params["compose_files"],
+        settings=settings,
+        secrets={key: str(value) for key, value in params["secrets"].items() if value not in (None, "")},
+        generated=params["generated_secrets"],
+        pull_always=params["pull"] == "always",
+        deadline=params["deadline"],
+        deadlines={key: float(value) for key, value in params["deadlines"].items()},
+    )
+
+
+def describe(planned: Planned) -> Dict[str, Any]:
+    """The plan as the module returns it."""
+    changes = [change._asdict() for change in planned.plan.changes]
+    return {
+        "changed": planned.changed,
+        "plan": changes,
+        "pulls": planned.plan.pulls,
+        "files": [{"path": change.path, "action": change.action} for change in planned.file_changes],
+        "settings": planned.settings_changes,
+        "diff": diff(planned),
+    }
+
+
+def diff_files(changes: List[FileChange], settings: Dict[str, List[str]]) -> List[Dict[str, str]]:
+    """Changed files for --diff, line by line; of ``.env`` only the names that were added, changed or removed."""
+    of_env = "".join("%s %s\n" % (kind, ", ".join(names)) for kind, names in settings.items() if names)
+    return [
+        {"prepared": "%s %s\n%s" % (change.action, change.path, of_env if change.path == ENV_FILE else change.diff)}
+        for change in changes
+    ]
+
+
+def diff(planned: Planned) -> List[Dict[str, str]]:
+    """The plan for --diff: files, then images and services."""
+    parts = diff_files(planned.file_changes, planned.settings_changes)
+    lines = ["pull %s" % image for image in planned.plan.pulls]
+    lines += ["%s %s: %s" % (change.action, change.service, change.reason) for change in planned.plan.changes]
+    if lines:
+        parts.append({"prepared": "\n".join(lines) + "\n"})
+    return parts
+
+
+def without_engine(wanted: Release) -> Dict[str, Any]:
+    """The plan for a host that has no engine yet: the files; the action plugin adds the services."""
+    files, settings = compare_files(wanted, environment(wanted))
+    return {
+        "changed": True,
+        "engine": False,
+        "files": [{"path": change.path, "action": change.action} for change in files],
+        "settings": settings,
+        "diff": diff_files(files, settings),
+    }
+
+
+def deploy(module: AnsibleModule, progress: ProgressFile) -> Dict[str, Any]:
+    """Plan and, outside check mode, apply."""
+    wanted = release(module.params)
+    engine = Engine(module.params["engine_socket"])
+    if module.check_mode and (find_compose() is None or not engine.answers()):
+        return without_engine(wanted)
+    work = Deployment(wanted, Runner(), engine, shell.compose_program(), progress)
+    if module.check_mode:
+        return describe(work.plan())
+    with Lock("/run/tamma/%s.lock" % wanted.project, "deploy", module.params["lock_timeout"]):
+        planned = work.plan()
+        work.apply(planned)
+        rows = status.rows(engine, wanted.project, planned.project)
+    return {**describe(planned), "services": [row._asdict() for row in rows], "timings": work.timings}
+
+
+def main() -> None:
+    """Run as an Ansible module."""
+    module = AnsibleModule(
+        argument_spec={
+            **shell.ARGUMENTS,
+            "files": {
+                "type": "list",
+                "elements": "dict",
+                "default": [],
+                "options": {
+                    "path": {"type": "str", "required": True},
+                    "content": {"type": "str"},
+                    "src": {"type": "str"},
+                    "hash_setting": {"type": "str"},
+                },
+            },
+            "secret_files": {
+                "type": "list",
+                "elements": "dict",
+                "default": [],
+                "options": {
+                    "path": {"type": "str", "required": True},
+                    "content": {"type": "str", "required": True, "no_log": True},
+                    "owner": {"type": "int"},
+                    "hash_setting": {"type": "str"},
+                },
+            },
+            "compose_files": {"type": "list", "elements": "str", "required": True},
+            "settings": {"type": "dict", "default": {}},
+            "secrets": {"type": "dict", "default": {}, "no_log": True},
+            "generated_secrets": {"type": "list", "elements": "str", "default": [], "no_log": False},
+            "pull": {"type": "str", "choices": ["missing", "always"], "default": "missing"},
+            "deadline": {"type": "int", "default": 300},
+            "deadlines": {"type": "dict", "default": {}},
+            "lock_timeout": {"type": "int", "default": 0},
+            "progress_file": {"type": "path"},
+        },
+        supports_check_mode=True,
+    )
+    progress = ProgressFile(module.params["progress_file"] or "")
+
+    def work() -> Dict[str, Any]:
+        try:
+            return {**deploy(module, progress), "progress": progress.lines}
+        except OperatorError as exc:
+            exc.facts["progress"] = progress.lines
+            raise
+        finally:
+            progress.close()
+
+    shell.finish(module, work)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,100 @@
+#!/usr/bin/python
+# Copyright (c) 2026 the Tamma collection contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: tamma_info
+short_description: Tell how a Tamma stack is
+version_added: 0.1.0
+author: the Tamma collection contributors (@meywd)
+description:
+  - Lists the stack's containers with their state and health, and the services that have none, and asks the published
+    addresses.
+extends_documentation_fragment:
+  - meywd.tamma.stack
+attributes:
+  check_mode:
+    support: full
+    description: It never changes anything.
+  diff_mode:
+    support: none
+    description: There is nothing to compare.
+  idempotent:
+    support: full
+    description: It never changes anything.
+"""
+
+EXAMPLES = r"""
+- name: How the stack is
+  meywd.tamma.tamma_info:
+  register: stack
+"""
+
+RETURN = r"""
+services:
+  description: One entry for each container, and for each service without one.
+  returned: success
+  type: list
+  elements: dict
+  sample:
+    - {service: tamma-api, container: tamma-tamma-api-1, image: "ghcr.io/meywd/tamma-api:0.2.0", state: running,
+       health: healthy, since: "2026-01-01T12:00:00Z", ready: true}
+endpoints:
+  description: The published addresses that prove a service, and what is wrong with those that do not answer.
+  returned: success
+  type: list
+  elements: dict
+  sample: [{service: tamma-api, url: "http://127.0.0.1:3100/api/health", problem: ""}]
+healthy:
+  description: Whether the stack is there, every container is ready and every address answers.
+  returned: success
+  type: bool
+  sample: true
+"""
+
+import os
+from typing import Any, Dict
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.meywd.tamma.plugins.module_utils import module as shell
+from ansible_collections.meywd.tamma.plugins.module_utils import outside, status
+from ansible_collections.meywd.tamma.plugins.module_utils.compose import Compose, endpoints, find_compose
+from ansible_collections.meywd.tamma.plugins.module_utils.deployment import ENV_FILE
+from ansible_collections.meywd.tamma.plugins.module_utils.engine import Engine
+from ansible_collections.meywd.tamma.plugins.module_utils.runner import Runner
+
+
+def inform(params: Dict[str, Any]) -> Dict[str, Any]:
+    """Collect what the module returns; a host without an engine or stack has no services."""
+    engine = Engine(params["engine_socket"])
+    program = find_compose()
+    directory = params["directory"]
+    project = None
+    if program and os.path.exists(os.path.join(directory, ENV_FILE)):
+        project = Compose(Runner(), program, directory, params["project"]).project()
+    rows = status.rows(engine, params["project"], project) if engine.answers() else []
+    found = [
+        {"service": name, "url": url, "problem": outside.ask(url) or ""}
+        for service in (project.services.values() if project else ())
+        for url, name in endpoints(service)
+    ]
+    return {
+        "changed": False,
+        "services": [row._asdict() for row in rows],
+        "endpoints": found,
+        "healthy": bool(rows) and all(row.ready for row in rows) and not any(item["problem"] for item in found),
+    }
+
+
+def main() -> None:
+    """Run as an Ansible module."""
+    module = AnsibleModule(argument_spec=dict(shell.ARGUMENTS), supports_check_mode=True)
+    shell.finish(module, lambda: inform(module.params))
+
+
+if __name__ == "__main__":
+    main()

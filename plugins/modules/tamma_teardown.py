@@ -1,0 +1,87 @@
+#!/usr/bin/python
+# Copyright (c) 2026 the Tamma collection contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: tamma_teardown
+short_description: Take a Tamma stack off a host
+version_added: 0.1.0
+author: the Tamma collection contributors (@meywd)
+description:
+  - Stops and removes the stack's containers and networks, dependents first.
+  - Volumes stay, and with them the files in O(directory), unless O(remove_volumes) names the stack. C(.env) holds the
+    passwords that the volumes were made with.
+options:
+  remove_volumes:
+    description:
+      - The name of the stack whose data shall be deleted as well.
+    type: str
+    default: ""
+extends_documentation_fragment:
+  - meywd.tamma.stack
+attributes:
+  check_mode:
+    support: full
+    description: Says what would be removed.
+  diff_mode:
+    support: none
+    description: RV(removed) lists what goes, by name.
+  idempotent:
+    support: full
+    description: What is gone already is not a change.
+"""
+
+EXAMPLES = r"""
+- name: The stack is stopped and removed, its data stays
+  meywd.tamma.tamma_teardown:
+
+- name: Nothing is left of the stack
+  meywd.tamma.tamma_teardown:
+    remove_volumes: tamma
+"""
+
+RETURN = r"""
+removed:
+  description: What was removed, or would be in check mode.
+  returned: success
+  type: dict
+  sample: {containers: [tamma-tamma-api-1], networks: [tamma_tamma-net], volumes: [], files: []}
+"""
+
+from typing import Any, Dict
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.meywd.tamma.plugins.module_utils import module as shell
+from ansible_collections.meywd.tamma.plugins.module_utils import removal
+from ansible_collections.meywd.tamma.plugins.module_utils.engine import Engine
+from ansible_collections.meywd.tamma.plugins.module_utils.lock import Lock
+from ansible_collections.meywd.tamma.plugins.module_utils.runner import Runner
+
+
+def tear_down(module: AnsibleModule) -> Dict[str, Any]:
+    """Plan and, outside check mode, remove."""
+    project, directory = module.params["project"], module.params["directory"]
+    engine = Engine(module.params["engine_socket"])
+    plan = removal.plan(engine, project, directory, module.params["remove_volumes"])
+    changed = any(plan)
+    if changed and not module.check_mode:
+        with Lock("/run/tamma/%s.lock" % project, "teardown"):
+            removal.apply(engine, Runner(), plan, project, directory)
+    return {"changed": changed, "removed": plan._asdict()}
+
+
+def main() -> None:
+    """Run as an Ansible module."""
+    module = AnsibleModule(
+        argument_spec={**shell.ARGUMENTS, "remove_volumes": {"type": "str", "default": ""}},
+        supports_check_mode=True,
+    )
+    shell.finish(module, lambda: tear_down(module))
+
+
+if __name__ == "__main__":
+    main()

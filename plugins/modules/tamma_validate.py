@@ -1,0 +1,58 @@
+#!/usr/bin/python
+# Copyright (c) 2026 the Tamma collection contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: tamma_validate
+short_description: Check the variables of a host on the controller
+version_added: 0.1.0
+author: the Tamma collection contributors (@meywd)
+description:
+  - Finds unknown and mistyped variables of the collection, missing ones, values that are too short, settings that no
+    service reads, and text that cannot stand in an environment file.
+  - Fails with one sentence for each problem, all of them at once. It does not visit the host.
+options:
+  required:
+    description: Names of variables that must not be empty, and where the operator gets them from.
+    type: dict
+    default: {}
+  minimum_lengths:
+    description: Names of variables and the least number of characters they need when they are set.
+    type: dict
+    default: {}
+  secrets:
+    description: Secrets by their name in C(.env).
+    type: dict
+    default: {}
+  settings:
+    description: Free settings by their name in C(.env).
+    type: dict
+    default: {}
+  settings_example:
+    description: The C(.env.example) that knows the names of O(settings), below C(files/) of the role.
+    type: str
+attributes:
+  check_mode:
+    support: full
+    description: It never changes anything.
+  diff_mode:
+    support: none
+    description: There is nothing to compare.
+  idempotent:
+    support: full
+    description: It never changes anything.
+"""
+
+EXAMPLES = r"""
+- name: The variables make sense
+  meywd.tamma.tamma_validate:
+    required:
+      tamma_stack_github_owner: the organisation or user on GitHub
+    minimum_lengths:
+      tamma_stack_elsa_signing_key: 32
+"""
+
+RETURN = r"""# """

@@ -1,0 +1,39 @@
+# Copyright (c) 2026 the Tamma collection contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Every variable that the collection's roles understand, read from their argument specifications."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from pathlib import Path
+
+import yaml
+
+_CLOSE = 0.85
+
+
+def known(collection: Path) -> set[str]:
+    """The names of all role variables of the collection in *collection*."""
+    names: set[str] = set()
+    for spec in sorted(collection.glob("roles/*/meta/argument_specs.yml")):
+        for entry in yaml.safe_load(spec.read_text(encoding="utf-8"))["argument_specs"].values():
+            names.update(entry.get("options") or {})
+    return names
+
+
+def unknown(found: Iterable[str], names: set[str]) -> list[tuple[str, str]]:
+    """Variables that look like ours and are not: (name, the nearest known one or "").
+
+    A name counts as ours when it begins with a role's prefix, or is a slip away from a known name.
+    """
+    prefixes = {"_".join(name.split("_")[:2]) + "_" for name in names}
+    problems = []
+    for name in sorted(found):
+        if name in names or name.startswith("_"):
+            continue
+        near = difflib.get_close_matches(name, sorted(names), n=1, cutoff=_CLOSE)
+        if near or any(name.startswith(prefix) for prefix in prefixes):
+            problems.append((name, near[0] if near else ""))
+    return problems
