@@ -92,7 +92,7 @@ class ActionModule(ActionBase):
             try:
                 result.update(self._execute(arguments, task_vars))
             finally:
-                follower.finish(result.get("progress", []))
+                follower.finish(result.pop("progress", []))
         if self._task.check_mode and not self._task.diff:
             for line in _plan_lines(result):
                 display.display("    %s | would %s" % (host, line))

@@ -209,8 +209,8 @@ _PULL_FAILURES = (
     (
         re.compile(r"unauthorized|denied|authentication required|no basic auth", re.I),
         (
-            "The registry refused the login for {image}: log in on the host (docker login {registry}) with an account that "
-            "may read it, or correct the image's name."
+            "The registry refused the login for {image}: log in on the host (docker login {registry}) with an account "
+            "that may read it, or correct the image's name."
         ),
     ),
     (
@@ -244,9 +244,16 @@ def registry_of(image: str) -> str:
     return first if slash and ("." in first or ":" in first or first == "localhost") else "docker.io"
 
 
-def explain_pull_failure(image: str, stderr: str) -> str:
-    """Turn what Compose said about a failed pull into one sentence for the operator."""
-    for pattern, sentence in _PULL_FAILURES:
-        if pattern.search(stderr):
-            return sentence.format(image=image, registry=registry_of(image))
-    return "The image %s cannot be pulled: %s." % (image, last_line(stderr))
+def explain_pull_failures(failed: Dict[str, str]) -> List[str]:
+    """Turn what Compose said about failed pulls (image → its standard error) into sentences, one for each cause."""
+    causes: Dict[Tuple[str, str], List[str]] = {}
+    for image, stderr in sorted(failed.items()):
+        cause = "The image {image} cannot be pulled: " + last_line(stderr).replace("{", "{{").replace("}", "}}") + "."
+        for pattern, sentence in _PULL_FAILURES:
+            if pattern.search(stderr):
+                cause = sentence
+                break
+        causes.setdefault((cause, registry_of(image)), []).append(image)
+    return [
+        cause.format(image=", ".join(images), registry=registry) for (cause, registry), images in sorted(causes.items())
+    ]

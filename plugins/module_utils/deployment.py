@@ -15,7 +15,7 @@ import secrets
 import shutil
 import tempfile
 import time
-from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Tuple
 
 from ansible_collections.meywd.tamma.plugins.module_utils import formats, gate, outside, planner, ports
 from ansible_collections.meywd.tamma.plugins.module_utils.compose import (
@@ -23,7 +23,7 @@ from ansible_collections.meywd.tamma.plugins.module_utils.compose import (
     Project,
     Service,
     endpoints,
-    explain_pull_failure,
+    explain_pull_failures,
     last_line,
 )
 from ansible_collections.meywd.tamma.plugins.module_utils.engine import HASH_LABEL, SERVICE_LABEL, Engine
@@ -125,7 +125,7 @@ class Deployment:
         )
         problems += self._taken_ports(project, plan)
         if problems:
-            raise OperatorError(" ".join(problems))
+            raise OperatorError("\n".join(problems))
         return Planned(files, *compare_files(release, self._env), project, plan)
 
     @contextlib.contextmanager
@@ -210,20 +210,21 @@ class Deployment:
         by_image = {service.image: service.name for service in planned.project.services.values()}
         with self._candidate(planned.files) as compose:
 
-            def pull(image: str) -> Optional[str]:
+            def pull(image: str) -> str:
                 began = time.monotonic()
                 self._progress("pull", image)
                 # Through Compose and not the engine, because Compose knows the registry logins.
                 result = compose.pull(by_image[image])
-                if result.rc:
-                    return explain_pull_failure(image, result.err)
-                self._progress("pull", "%s is here (%.1f s)" % (image, time.monotonic() - began))
-                return None
+                if result.rc == 0:
+                    self._progress("pull", "%s is here (%.1f s)" % (image, time.monotonic() - began))
+                    return ""
+                return result.err or "it said nothing"
 
             with concurrent.futures.ThreadPoolExecutor(_PULLS_AT_ONCE) as pool:
-                problems = [problem for problem in pool.map(pull, planned.plan.pulls) if problem]
-        if problems:
-            raise OperatorError(" ".join(sorted(set(problems))) + " Nothing was changed.")
+                answers = dict(zip(planned.plan.pulls, pool.map(pull, planned.plan.pulls)))
+        failed = {image: answer for image, answer in answers.items() if answer}
+        if failed:
+            raise OperatorError("\n".join([*explain_pull_failures(failed), "The stack was not changed."]))
 
     def _write(self, planned: Planned) -> None:
         if not planned.file_changes:

@@ -278,7 +278,9 @@ def _resource_problems(host: Host, wanted: Requirements) -> List[str]:
         )
     # Images and data come with the first deploy; later there has to be room for the next images only.
     free_wanted = wanted.disk_gb * (0.1 if host.deployed else 0.25)
-    for disk in {disk.device: disk for disk in reversed(host.disks)}.values():
+    for number, disk in enumerate(host.disks):
+        if disk.device in [other.device for other in host.disks[:number]]:
+            continue
         where = "The file system of %s (mounted on %s)" % (disk.path, disk.mount)
         remedy = "or lower tamma_stack_minimum_disk_gb if you know that it is enough."
         if disk.size_gb < wanted.disk_gb * TOLERANCE:
