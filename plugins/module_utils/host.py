@@ -336,7 +336,7 @@ def collect(runner: Runner, directory: str) -> Host:
         init=_read("/proc/1/comm").strip(),
         systemd=systemd,
         root=os.geteuid() == 0,
-        deployed=os.path.isdir(directory) and bool(os.listdir(directory)),
+        deployed=os.access(directory, os.R_OK) and bool(os.listdir(directory)),
         disks=[_disk(path) for path in (directory, engine.data_root)],
         engine=engine,
         compose=_collect_compose(runner),
@@ -356,7 +356,8 @@ def _collect_engine(runner: Runner, systemd: bool, family: str) -> Tuple[Engine,
     if not (program and loaded):
         foreign = bool(program) or os.path.exists(SOCKET)
         return Engine(foreign=foreign, client=client), config
-    info = _engine_info() if running else {}
+    # Without root the engine does not answer, and that root is missing is the one thing to say.
+    info = _engine_info() if running and os.geteuid() == 0 else {}
     return (
         Engine(
             installed=True,

@@ -1,0 +1,239 @@
+#!/usr/bin/python
+# Copyright (c) 2026 the Tamma collection contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Examine a host before anything is changed on it."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+---
+module: tamma_preflight
+short_description: Examine whether the Tamma stack can live on a host
+version_added: "0.1.0"
+description:
+  - Reads in one visit everything that the collection has to know of a host, and judges it.
+  - Fails with one message that lists every problem, each with what to do about it.
+  - Changes nothing and needs no facts.
+author:
+  - the Tamma collection contributors (@meywd)
+options:
+  directory:
+    description:
+      - Where the stack lives, or will live.
+      - The file system of this path and the one of the engine's data are examined.
+    type: path
+    default: /opt/tamma
+  minimum_memory_mb:
+    description:
+      - Memory that the host must have, in MiB.
+      - A tenth less is accepted, because firmware and kernel keep a part for themselves.
+    type: int
+    default: 0
+  minimum_disk_gb:
+    description:
+      - Size that the examined file systems must have, in GB (10^9 bytes); a tenth less is accepted.
+      - A quarter of it must be free for a first deploy (O(directory) is missing or empty), later a tenth.
+    type: float
+    default: 0
+  minimum_cpus:
+    description: Processors below which the module warns.
+    type: int
+    default: 0
+  engine_minimum:
+    description: Oldest Docker Engine that will do.
+    type: str
+    default: "25.0"
+  compose_minimum:
+    description: Oldest Docker Compose that will do.
+    type: str
+    default: "2.24"
+attributes:
+  check_mode:
+    support: full
+    description: The module only reads.
+  diff_mode:
+    support: none
+    description: Nothing is changed, so there is no difference to show.
+  idempotent:
+    support: full
+    description: The module only reads.
+notes:
+  - Runs as root. As another user it says so, beside the other problems that it can see.
+  - An engine, client or Compose plugin that is not installed is no problem but listed in RV(missing).
+  - An engine that is installed but too old is a problem, because it is never replaced.
+"""
+
+EXAMPLES = r"""
+- name: The host can carry the stack
+  meywd.tamma.tamma_preflight:
+    directory: /opt/tamma
+    minimum_memory_mb: 8192
+    minimum_disk_gb: 20
+    minimum_cpus: 4
+  register: preflight
+
+- name: Show which parts of the engine are missing
+  ansible.builtin.debug:
+    var: preflight.missing
+"""
+
+RETURN = r"""
+host:
+  description: What was read from the host.
+  returned: success
+  type: dict
+  contains:
+    name:
+      description: The distribution's name for people.
+      type: str
+      sample: Debian GNU/Linux 13 (trixie)
+    distribution:
+      description: The distribution's identifier in C(/etc/os-release).
+      type: str
+      sample: debian
+    version:
+      description: The distribution's version.
+      type: str
+      sample: "13"
+    codename:
+      description: The distribution's code name, empty where there is none.
+      type: str
+      sample: trixie
+    family:
+      description: Which packaging it uses, V(debian) or V(redhat); empty when it is neither.
+      type: str
+      sample: debian
+    architecture:
+      description: The machine's architecture.
+      type: str
+      sample: x86_64
+    python:
+      description: Version of the Python that ran this module.
+      type: str
+      sample: 3.13.5
+    memory_mb:
+      description: Memory in MiB.
+      type: int
+      sample: 15989
+    cpus:
+      description: Processors that may be used.
+      type: int
+      sample: 4
+    init:
+      description: Name of process 1.
+      type: str
+      sample: systemd
+    systemd:
+      description: Whether systemd booted this host.
+      type: bool
+      sample: true
+    root:
+      description: Whether the module ran as root.
+      type: bool
+      sample: true
+    deployed:
+      description: Whether O(directory) has any content.
+      type: bool
+      sample: false
+    disks:
+      description: The file systems of O(directory) and of the engine's data.
+      type: list
+      elements: dict
+      sample:
+        - {device: 65024, free_gb: 81.2, mount: /, path: /opt/tamma, size_gb: 105.1}
+        - {device: 65024, free_gb: 81.2, mount: /, path: /var/lib/docker, size_gb: 105.1}
+    engine:
+      description:
+        - The Docker engine. C(origin) is the package it came with, C(foreign) an engine that is not run by
+          docker.service, C(flags) the arguments of the running daemon.
+      type: dict
+      sample:
+        client: true
+        data_root: /var/lib/docker
+        enabled: true
+        flags: [-H, "fd://", --containerd=/run/containerd/containerd.sock]
+        foreign: false
+        installed: true
+        live_restore: true
+        origin: docker.io
+        running: true
+        swarm: false
+        version: 26.1.5+dfsg1
+    compose:
+      description: The Compose plugin; both values are empty when there is none.
+      type: dict
+      sample: {path: /usr/libexec/docker/cli-plugins/docker-compose, version: 2.26.1-4}
+    daemon_config:
+      description: The engine's configuration file, its mode, its content, or why that cannot be read.
+      type: dict
+      sample:
+        content: {live-restore: true}
+        error: ""
+        mode: "0644"
+        path: /etc/docker/daemon.json
+missing:
+  description: The parts that are not installed, of V(engine), V(client) and V(compose).
+  returned: success
+  type: list
+  elements: str
+  sample: [engine, client, compose]
+problems:
+  description: What keeps the stack off this host, each as one sentence.
+  returned: when there is any, and the module fails
+  type: list
+  elements: str
+  sample:
+    - "This needs root: connect as root, or set 'become: true'."
+"""
+
+import dataclasses
+
+from ansible.module_utils.basic import AnsibleModule
+
+from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
+from ansible_collections.meywd.tamma.plugins.module_utils.host import (
+    Requirements,
+    advise,
+    assess,
+    collect,
+    missing,
+)
+from ansible_collections.meywd.tamma.plugins.module_utils.runner import Runner
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "directory": {"type": "path", "default": "/opt/tamma"},
+            "minimum_memory_mb": {"type": "int", "default": 0},
+            "minimum_disk_gb": {"type": "float", "default": 0},
+            "minimum_cpus": {"type": "int", "default": 0},
+            "engine_minimum": {"type": "str", "default": "25.0"},
+            "compose_minimum": {"type": "str", "default": "2.24"},
+        },
+        supports_check_mode=True,
+    )
+    wanted = Requirements(
+        directory=module.params["directory"],
+        memory_mb=module.params["minimum_memory_mb"],
+        disk_gb=module.params["minimum_disk_gb"],
+        cpus=module.params["minimum_cpus"],
+        engine=module.params["engine_minimum"],
+        compose=module.params["compose_minimum"],
+    )
+    try:
+        host = collect(Runner(), wanted.directory)
+    except OperatorError as exc:
+        module.fail_json(msg=exc.message, **exc.facts)
+    problems = assess(host, wanted)
+    if problems:
+        message = "This host cannot carry the Tamma stack. " + " ".join(problems)
+        module.fail_json(msg=message, problems=problems)
+    for advice in advise(host, wanted):
+        module.warn(advice)
+    module.exit_json(changed=False, host=dataclasses.asdict(host), missing=missing(host))
+
+
+if __name__ == "__main__":
+    main()
