@@ -39,6 +39,8 @@ IMAGES: dict[str, Image] = {
     "debian-12": Image("Debian 12 base", "base", "bookworm"),
     "host": Image("sandbox host (systemd, SSH)", "host", "debian-13"),
     "registry": Image("registry", "registry", "debian-12"),
+    "postgres": Image("PostgreSQL 15", "postgres", "debian-12"),
+    "rabbitmq": Image("RabbitMQ 3", "rabbitmq", "debian-12"),
 }
 
 
