@@ -1,0 +1,32 @@
+"""What every test of the collection shares."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+import ansible_collections
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# The link in .collections makes the checkout importable under the name it has when installed. The
+# `ansible` package owns the top-level name, so the checkout joins its path.
+_CHECKOUT = str(ROOT / ".collections" / "ansible_collections")
+if _CHECKOUT not in ansible_collections.__path__:
+    ansible_collections.__path__.append(_CHECKOUT)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--scenario",
+        action="append",
+        metavar="NAME",
+        help="run this Molecule scenario (default: those that tests/ci_scenarios.txt lists)",
+    )
+
+
+@pytest.fixture(scope="session")
+def root() -> Path:
+    """The checkout."""
+    return ROOT
