@@ -125,6 +125,6 @@ class ActionModule(ActionBase):
         result["plan"] = [
             {"service": name, "action": "create", "reason": "new, from %s" % image} for name, image in found
         ]
-        result["pulls"] = sorted({image for _, image in found})
+        result["pulls"] = sorted({image for _name, image in found})
         steps = _plan_lines({**result, "files": []})
         result.setdefault("diff", []).append({"prepared": "\n".join(steps) + "\n"})

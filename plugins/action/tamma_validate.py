@@ -27,7 +27,7 @@ class ActionModule(ActionBase):
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         task_vars = task_vars or {}
         result: dict[str, Any] = super().run(tmp, task_vars)
-        _, arguments = self.validate_argument_spec(
+        _validation, arguments = self.validate_argument_spec(
             argument_spec={
                 "required": {"type": "dict", "default": {}},
                 "minimum_lengths": {"type": "dict", "default": {}},

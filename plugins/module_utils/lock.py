@@ -34,7 +34,7 @@ class Lock:
                 break
             except BlockingIOError:
                 if time.monotonic() >= deadline:
-                    message = self._held_by_another()
+                    message = _held_by_another(self._file)
                     self._file.close()
                     raise OperatorError(message) from None
                 time.sleep(0.2)
@@ -48,16 +48,16 @@ class Lock:
             self._file.truncate(0)
             self._file.close()
 
-    def _held_by_another(self) -> str:
-        assert self._file is not None
-        self._file.seek(0)
-        try:
-            holder = json.load(self._file)
-            who = "a %s (process %d, since %s)" % (
-                holder["operation"],
-                holder["pid"],
-                time.strftime("%H:%M:%S", time.localtime(holder["since"])),
-            )
-        except (ValueError, KeyError, TypeError):
-            who = "another operation"
-        return "This stack is being worked on by %s; wait until it has ended and run this again." % who
+
+def _held_by_another(file: IO[str]) -> str:
+    file.seek(0)
+    try:
+        holder = json.load(file)
+        who = "a %s (process %d, since %s)" % (
+            holder["operation"],
+            holder["pid"],
+            time.strftime("%H:%M:%S", time.localtime(holder["since"])),
+        )
+    except (ValueError, KeyError, TypeError):
+        who = "another operation"
+    return "This stack is being worked on by %s; wait until it has ended and run this again." % who

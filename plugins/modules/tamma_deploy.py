@@ -312,9 +312,11 @@ def main() -> None:
                     "hash_setting": {"type": "str"},
                 },
             },
+            # The contents are; the paths may be seen.
             "secret_files": {
                 "type": "list",
                 "elements": "dict",
+                "no_log": False,
                 "default": [],
                 "options": {
                     "path": {"type": "str", "required": True},

@@ -1,0 +1,144 @@
+# Copyright (c) 2026 the Tamma collection contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A stack on a sandbox host, deployed once from an installed artifact, and playbooks run against it.
+
+Every secret is a canary: each run's whole output (-vvv --diff) is searched for all of them.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import yaml
+
+from tests.tools.roles import ROOT
+from tests.tools.run import run
+
+SANDBOX = "integration"
+HOST = "tamma1"
+
+CANARIES = {
+    name: "canary-%s-%s" % (name.rsplit("_", 1)[-1], secrets.token_hex(12))
+    for name in (
+        "tamma_stack_github_token",
+        "tamma_stack_anthropic_api_key",
+        "tamma_stack_postgres_password",
+        "tamma_stack_rabbitmq_password",
+        "tamma_stack_jwt_secret",
+        "tamma_stack_elsa_signing_key",
+        "tamma_stack_elsa_api_key",
+    )
+}
+
+
+class Outcome(NamedTuple):
+    """How a playbook ended and everything that it printed."""
+
+    status: int
+    output: str
+
+    @property
+    def unchanged(self) -> bool:
+        """Whether every host reported changed=0."""
+        return "changed=0" in self.output and "changed=1" not in self.output
+
+
+class Stack:
+    """The sandbox host, and Ansible with an installed collection and the canaries as secrets."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._secrets = directory / "secrets.yml"
+        self._secrets.write_text(yaml.safe_dump(CANARIES), encoding="utf-8")
+        self._secrets.chmod(0o600)
+
+    def install(self) -> None:
+        """Build the artifact and install it where no checkout is in the path."""
+        run(["ansible-galaxy", "collection", "build", "--output-path", self._directory])
+        (artifact,) = self._directory.glob("*.tar.gz")
+        run(["ansible-galaxy", "collection", "install", "--no-deps", "-p", self._directory / "collections", artifact])
+        shutil.copy(ROOT / "ansible.cfg", self._directory / "ansible.cfg")
+
+    def play(self, playbook: str, *options: str, variables: dict[str, Any] | None = None) -> Outcome:
+        """Run a playbook of the installed collection at -vvv --diff, and hunt the canaries in its output."""
+        extra = self._directory / "variables.yml"
+        extra.write_text(yaml.safe_dump(variables or {}), encoding="utf-8")
+        done = subprocess.run(
+            [
+                *("ansible-playbook", "-i", str(ROOT / "inventories" / "sandbox"), f"meywd.tamma.{playbook}"),
+                *("-vvv", "--diff", "-e", f"@{self._secrets}", "-e", f"@{extra}", *options),
+            ],
+            cwd=self._directory,
+            env={
+                **os.environ,
+                "TAMMA_SANDBOX": SANDBOX,
+                "ANSIBLE_CONFIG": str(self._directory / "ansible.cfg"),
+                "ANSIBLE_COLLECTIONS_PATH": str(self._directory / "collections"),
+            },
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=600,
+            check=False,
+        )
+        for name, canary in CANARIES.items():
+            assert canary not in done.stdout, f"{name} shows in the output of {playbook} {options}"
+        return Outcome(done.returncode, done.stdout)
+
+    def shell(self, script: str) -> str:
+        """Run a script on the host, as root, and return what it printed."""
+        return run(["docker", "exec", f"tamma-bench-{SANDBOX}-{HOST}", "sh", "-c", script])
+
+    def containers(self) -> dict[str, str]:
+        """Service → id of its container."""
+        form = '{{.Label "com.docker.compose.service"}} {{.ID}}'
+        lines = self.shell(f"docker ps --all --no-trunc --format '{form}'").splitlines()
+        return dict(line.split() for line in lines)
+
+
+@pytest.fixture(scope="session")
+def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+    """A bare host and an installed collection."""
+    bench = ["python3", "-m", "tests.bench"]
+    run([*bench, "up", "--name", SANDBOX, "--hosts", "1"], timeout=900)
+    stack = Stack(tmp_path_factory.mktemp("installed"))
+    stack.install()
+    yield stack
+    run([*bench, "down", "--name", SANDBOX])
+
+
+@pytest.fixture(scope="session")
+def first(bare: Stack) -> Outcome:
+    """The first deploy, while every command line on the host is collected in /root/arguments."""
+    bare.shell(
+        "nohup sh -c 'while :; do cat /proc/[0-9]*/cmdline 2>/dev/null; sleep 0.05; done > /root/arguments' "
+        ">/dev/null 2>&1 & echo $! > /root/watcher"
+    )
+    outcome = bare.play("site")
+    bare.shell("kill $(cat /root/watcher)")
+    return outcome
+
+
+@pytest.fixture(scope="session")
+def stack(bare: Stack, first: Outcome) -> Stack:
+    """The host with a healthy stack."""
+    assert first.status == 0, first.output
+    return bare
+
+
+@pytest.fixture
+def untouched(stack: Stack) -> Iterator[Stack]:
+    """The host with a healthy stack, which must be the same afterwards: containers and files."""
+    files = "cd /opt/tamma && find . -type f -exec sha256sum {} +"
+    before = stack.containers(), stack.shell(files)
+    yield stack
+    assert (stack.containers(), stack.shell(files)) == before

@@ -1,0 +1,159 @@
+# Copyright (c) 2026 the Tamma collection contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a deploy does to a running stack, and what it leaves alone."""
+
+from __future__ import annotations
+
+import json
+import re
+
+from tests.integration.conftest import CANARIES, Outcome, Stack
+
+ENGINE_CONFIG = {"engine": {"pollIntervalMs": 60000}}
+
+
+def remote_tasks(outcome: Outcome) -> int:
+    """How many tasks ran a module on the host: each one sends its own payload."""
+    return len(re.findall(r"^Using module file ", outcome.output, re.MULTILINE))
+
+
+def well(stack: Stack) -> bool:
+    """Whether the status playbook says that all is well."""
+    return stack.play("status").status == 0
+
+
+def test_the_first_deploy_shows_progress_and_a_table(first: Outcome) -> None:
+    assert first.status == 0, first.output
+    assert re.search(r"tamma1 \|\s+\d+\.\d s  apply   tamma-engine: ready", first.output)
+    assert re.search(r"tamma1 +tamma-dashboard +\S+/tamma-dashboard:0.2.0 +running +healthy", first.output)
+
+
+def test_no_secret_in_an_argument_of_any_process(stack: Stack) -> None:
+    collected = stack.shell("tr '\\0' ' ' < /root/arguments")
+    assert "docker-compose" in collected  # it was watched while Compose ran
+    assert not [name for name, canary in CANARIES.items() if canary in collected]
+
+
+def test_secrets_stand_in_private_files_alone(stack: Stack) -> None:
+    for name, canary in CANARIES.items():
+        readable = stack.shell(
+            "find / -xdev -path /proc -prune -o -path /sys -prune -o -type f -size -4096k -perm -o=r -print0"
+            f" | xargs -0 grep --files-with-matches --fixed-strings -e {canary} || true"
+        )
+        assert readable == "", f"{name} stands in {readable}"
+    logs = stack.shell("journalctl --no-pager; cd /opt/tamma && docker compose logs")
+    images = stack.shell(
+        "docker image ls -q | xargs docker image inspect; docker image ls -q | xargs -n 1 docker history"
+    )
+    assert not [name for name, canary in CANARIES.items() if canary in logs + images]
+
+
+def test_a_second_run_changes_nothing_in_few_visits(untouched: Stack) -> None:
+    outcome = untouched.play("site")
+    assert outcome.status == 0
+    assert outcome.unchanged
+    assert remote_tasks(outcome) <= 10
+
+
+def test_a_changed_setting_recreates_what_it_concerns(stack: Stack) -> None:
+    before = stack.containers()
+    outcome = stack.play("site", variables={"tamma_stack_engine_config": ENGINE_CONFIG})
+    assert outcome.status == 0
+    changed = {service for service, identifier in stack.containers().items() if before[service] != identifier}
+    assert changed == {"tamma-engine"}
+    assert stack.shell("stat -c '%a %u' /opt/tamma/engine/tamma.config.json").strip() == "600 1001"
+    assert "60000" in stack.shell("cd /opt/tamma && docker compose exec -T tamma-engine cat /app/tamma.config.json")
+
+    assert stack.play("site").status == 0
+    assert stack.shell("test -e /opt/tamma/engine || echo gone").strip() == "gone"
+    assert stack.play("site").unchanged
+
+
+def test_a_service_that_is_no_longer_wanted_is_removed(stack: Stack) -> None:
+    image = "registry.bench:5000/tamma-dashboard:0.2.0"
+    extra = {"services": {"extra": {"image": image, "command": ["sleep", "600"], "healthcheck": {"disable": True}}}}
+    assert stack.play("site", variables={"tamma_stack_overrides": extra}).status == 0
+    assert "extra" in stack.containers()
+    assert stack.play("site").status == 0
+    assert "extra" not in stack.containers()
+    assert stack.shell("test -e /opt/tamma/docker-compose.override.yml || echo gone").strip() == "gone"
+
+
+def test_a_release_that_does_not_get_healthy_says_why(stack: Stack) -> None:
+    before = stack.containers()
+    outcome = stack.play(
+        "site", variables={"tamma_stack_version": "0.2.1-unhealthy", "tamma_stack_deadlines": {"tamma-api": 15}}
+    )
+    assert outcome.status != 0
+    assert re.search(r"tamma-api \(container tamma-tamma-api-1\) was not ready after 15 s", outcome.output)
+    assert "Its last lines:" in outcome.output
+    after = stack.containers()
+    assert {name: after[name] for name in ("postgres", "rabbitmq")} == {
+        name: before[name] for name in ("postgres", "rabbitmq")
+    }
+    assert stack.play("site").status == 0
+    assert well(stack)
+
+
+def test_a_stopped_container_is_seen_and_started_again(stack: Stack) -> None:
+    stack.shell("cd /opt/tamma && docker compose stop tamma-api")
+    outcome = stack.play("status")
+    assert outcome.status != 0
+    assert "tamma-api is exited" in outcome.output
+    assert stack.play("site", "--check").status == 0
+    assert not well(stack)
+    assert stack.play("site").status == 0
+    assert well(stack)
+
+
+def test_two_runs_at_once(untouched: Stack) -> None:
+    untouched.shell(
+        "nohup python3 -c 'import fcntl, json, os, time\n"
+        'file = open("/run/tamma/tamma.lock", "w")\n'
+        "fcntl.flock(file, fcntl.LOCK_EX)\n"
+        'json.dump({"operation": "deploy", "pid": os.getpid(), "since": int(time.time())}, file)\n'
+        'file.flush()\nopen("/root/locked", "w").close()\ntime.sleep(600)\' >/dev/null 2>&1 & echo $! > /root/holder'
+    )
+    try:
+        untouched.shell("until test -e /root/locked; do :; done")
+        outcome = untouched.play("site")
+        assert outcome.status != 0
+        assert re.search(r"This stack is being worked on by a deploy \(process \d+, since", outcome.output)
+    finally:
+        untouched.shell("kill $(cat /root/holder); rm /root/locked")
+
+
+def test_teardown_keeps_the_data_and_asks_for_the_name(stack: Stack) -> None:
+    sql = "cd /opt/tamma && docker compose exec -T postgres psql -U tamma -d tamma -Atc"
+    stack.shell(f"{sql} \"CREATE TABLE kept AS SELECT 'still here' AS word\"")
+
+    refused = stack.play("teardown", variables={"tamma_stack_remove_volumes": "tama"})
+    assert refused.status != 0
+    assert "The volumes of which stack?" in refused.output
+    assert well(stack)
+
+    assert stack.play("teardown", "--check").status == 0
+    assert well(stack)
+
+    assert stack.play("teardown").status == 0
+    assert stack.containers() == {}
+    assert stack.play("teardown").unchanged
+    assert stack.play("site").status == 0
+    assert stack.shell(f'{sql} "SELECT word FROM kept"').strip() == "still here"
+
+
+def test_the_compose_file_alone(stack: Stack) -> None:
+    """Somebody who only downloads docker-compose.yml and .env.example gets the whole stack."""
+    stack.shell(
+        "mkdir /root/alone && cd /root/alone && cp /opt/tamma/docker-compose.yml . && "
+        "cp /opt/tamma/.env.example .env && printf 'COMPOSE_PROJECT_NAME=alone\\nGITHUB_TOKEN=x\\nANTHROPIC_API_KEY=x\\nGITHUB_OWNER=x\\nGITHUB_REPO=x\\n"
+        "TAMMA_REGISTRY=registry.bench:5000\\nTAMMA_VERSION=0.2.0\\nPOSTGRES_IMAGE=registry.bench:5000/postgres:15\\n"
+        "RABBITMQ_IMAGE=registry.bench:5000/rabbitmq:3\\n' >> .env"
+    )
+    try:
+        stack.shell("cd /root/alone && docker compose up --detach --wait --wait-timeout 180")
+        listed = stack.shell("cd /root/alone && docker compose ps --format json").splitlines()
+        assert sorted(json.loads(line)["Health"] for line in listed) == ["healthy"] * 7
+    finally:
+        stack.shell("cd /root/alone && docker compose down --volumes && rm -r /root/alone")

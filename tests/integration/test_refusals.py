@@ -1,0 +1,119 @@
+# Copyright (c) 2026 the Tamma collection contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Bad input gets a sentence, and the running stack stays as it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.bench.names import NETWORK
+from tests.integration.conftest import Stack
+from tests.tools.run import run
+
+REGISTRY_WITH_LOGIN = "tamma-bench-private-registry"
+
+
+def refusal(stack: Stack, **variables: object) -> str:
+    """The output of a run that must fail."""
+    outcome = stack.play("site", variables=variables)
+    assert outcome.status != 0
+    return " ".join(outcome.output.split())
+
+
+@pytest.mark.parametrize(
+    ("variables", "sentence"),
+    [
+        (
+            {"tamma_stack_verison": "0.2.0"},
+            "There is no variable tamma_stack_verison: did you mean tamma_stack_version.",
+        ),
+        (
+            {"tamma_stack_environment": {"DASHBORD_PORT": "8080"}},
+            "has the setting DASHBORD_PORT, which no service reads: did you mean DASHBOARD_PORT.",
+        ),
+        ({"tamma_stack_github_owner": ""}, "tamma_stack_github_owner is not set: give it the organisation"),
+        ({"tamma_stack_github_repo": ""}, "tamma_stack_github_repo is not set: give it the repository"),
+        ({"tamma_stack_minimum_memory_mb": 9999999}, "tamma_stack_minimum_memory_mb"),
+        ({"tamma_stack_minimum_disk_gb": 9999999}, "tamma_stack_minimum_disk_gb"),
+        ({"tamma_stack_profile": "developmnet"}, "must be one of: development"),
+        ({"tamma_stack_version": "9.9.9"}, "The registry has no image registry.bench:5000/tamma-api-dotnet:9.9.9"),
+        (
+            {"tamma_stack_registry": "registry.invalid:5000"},
+            "The registry registry.invalid:5000 cannot be reached from this host",
+        ),
+        (
+            {"tamma_stack_overrides": {"services": {"tamma-api": {"imag": "x"}}}},
+            "Docker Compose does not accept the stack's files: validating docker-compose.override.yml",
+        ),
+        (
+            {"tamma_stack_postgres_password": "another-password-than-before"},
+            "POSTGRES_PASSWORD differs from the value that postgres was first started with",
+        ),
+        ({"tamma_stack_jwt_secret": "two\nlines"}, "TAMMA_JWT_SECRET holds a line break"),
+    ],
+)
+def test_refused_with_a_sentence(untouched: Stack, variables: dict[str, object], sentence: str) -> None:
+    assert sentence in refusal(untouched, **variables)
+
+
+@pytest.mark.parametrize("name", ["tamma_stack_github_token", "tamma_stack_anthropic_api_key"])
+def test_missing_key(untouched: Stack, name: str) -> None:
+    assert f"{name} is not set: give it" in refusal(untouched, **{name: ""})
+
+
+def test_short_signing_key(untouched: Stack) -> None:
+    answer = refusal(untouched, tamma_stack_elsa_signing_key="short")
+    assert "tamma_stack_elsa_signing_key is 5 characters long and needs at least 32." in answer
+
+
+def test_every_problem_is_said_at_once(untouched: Stack) -> None:
+    answer = refusal(untouched, tamma_stack_github_owner="", tamma_stack_github_repo="", tamma_stack_verison="1")
+    assert all(name in answer for name in ("github_owner is not set", "github_repo is not set", "tamma_stack_verison"))
+
+
+def test_taken_port(untouched: Stack) -> None:
+    untouched.shell("nohup python3 -m http.server 8099 >/dev/null 2>&1 & echo $! > /root/server")
+    try:
+        untouched.shell("until curl -s -o /dev/null http://127.0.0.1:8099/; do :; done")
+        answer = refusal(untouched, tamma_stack_environment={"DASHBOARD_PORT": "8099"})
+        assert "Port 8099, which tamma-dashboard would publish, is taken by python3 (process" in answer
+    finally:
+        untouched.shell("kill $(cat /root/server)")
+
+
+@pytest.fixture
+def registry_with_login() -> Iterator[str]:
+    """A real registry that asks for a login."""
+    settings = ["REGISTRY_AUTH=silly", "REGISTRY_AUTH_SILLY_REALM=bench", "REGISTRY_AUTH_SILLY_SERVICE=bench"]
+    image = run(["docker", "inspect", "--format", "{{.Config.Image}}", "tamma-bench-registry"]).strip()
+    run(
+        [
+            *("docker", "run", "--detach", "--rm", "--name", REGISTRY_WITH_LOGIN, "--network", NETWORK),
+            *("--network-alias", "private.bench"),
+            *(word for setting in settings for word in ("--env", setting)),
+            image,
+        ]
+    )
+    yield "private.bench:5000"
+    run(["docker", "stop", REGISTRY_WITH_LOGIN])
+
+
+def test_refused_login(untouched: Stack, registry_with_login: str) -> None:
+    answer = refusal(
+        untouched,
+        tamma_stack_registry=registry_with_login,
+        tamma_runtime_insecure_registries=["registry.bench:5000", registry_with_login],
+    )
+    assert f"The registry refused the login for {registry_with_login}/tamma-api-dotnet" in answer
+
+
+def test_unsupported_distribution(untouched: Stack) -> None:
+    untouched.shell("cp -P /etc/os-release /root/os-release && rm /etc/os-release")
+    untouched.shell("printf 'ID=slackware\\nVERSION_ID=15.0\\nPRETTY_NAME=Slackware\\n' > /etc/os-release")
+    try:
+        assert "Slackware" in refusal(untouched)
+    finally:
+        untouched.shell("rm /etc/os-release && cp -P /root/os-release /etc/os-release")
