@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import ansible_collections
+from tests.tools.run import run
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -27,6 +28,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 @pytest.fixture(scope="session")
-def root() -> Path:
-    """The checkout."""
-    return ROOT
+def artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The collection as it would be published, built from this checkout as it is."""
+    target = tmp_path_factory.mktemp("artifact")
+    run(["ansible-galaxy", "collection", "build", "--output-path", target, ROOT])
+    (built,) = target.iterdir()
+    return built

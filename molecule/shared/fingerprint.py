@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """Prints what a host is made of, as a JSON list: packages, files with their times, open ports."""
 
 from __future__ import annotations
