@@ -9,7 +9,7 @@ import shutil
 import sys
 import time
 
-from . import engine, hosts, images, inventory, registry, ssh
+from . import engine, hosts, images, inventory, registry, releases, ssh
 from .command import BenchError, docker
 from .names import DEFAULT_SANDBOX, LABEL, REGISTRY_ADDRESS, REGISTRY_CONTAINER, cache_dir
 from .progress import say
@@ -36,13 +36,21 @@ def _engine(_: argparse.Namespace) -> None:
 def _images(arguments: argparse.Namespace) -> None:
     engine.ensure()
     images.build(arguments.only or None)
+    if not arguments.only:
+        releases.build()
+        for name, megabytes in releases.sizes().items():
+            say(f"{name:<34}{megabytes:>5} MB")
 
 
 def _up(arguments: argparse.Namespace) -> None:
     begin = time.monotonic()
     engine.ensure()
     images.build()
+    releases.build()
     registry.ensure()
+    pushed = registry.push(releases.served())
+    if pushed:
+        say(f"Pushed {len(pushed)} images to the registry: {', '.join(pushed)}")
     sandbox = hosts.up(arguments.name, arguments.hosts, arguments.publish)
     for host in sandbox:
         say(f"{host.name}: {shlex.join(ssh.command(host.ssh_port or 0))}")

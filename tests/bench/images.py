@@ -9,7 +9,6 @@ from collections.abc import Iterable, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 
 from . import machine, rootfs
 from .command import BenchError, docker
@@ -41,6 +40,11 @@ IMAGES: dict[str, Image] = {
     "registry": Image("registry", "registry", "debian-12"),
     "postgres": Image("PostgreSQL 15", "postgres", "debian-12"),
     "rabbitmq": Image("RabbitMQ 3", "rabbitmq", "debian-12"),
+    "tamma-elsa": Image("ELSA server stand-in", "tamma", "debian-12", "tamma-elsa"),
+    "tamma-api-dotnet": Image(".NET API stand-in", "tamma", "debian-12", "tamma-api-dotnet"),
+    "tamma-api": Image("Tamma API stand-in", "tamma", "debian-12", "tamma-api"),
+    "tamma-engine": Image("engine stand-in", "tamma", "debian-12", "tamma-engine"),
+    "tamma-dashboard": Image("dashboard (nginx)", "dashboard", "debian-12"),
 }
 
 
@@ -52,12 +56,12 @@ def tag(name: str) -> str:
 def build(names: Iterable[str] | None = None) -> None:
     """Build the named images (all by default) and their parents, as far as they are missing."""
     wanted = _with_parents(IMAGES if names is None else names)
-    present = _present()
-    missing = [name for name in wanted if tag(name) not in present]
+    here = present()
+    missing = [name for name in wanted if tag(name) not in here]
     releases = [
         parent
         for name in missing
-        if (parent := IMAGES[name].parent) not in IMAGES and rootfs.image(parent) not in present
+        if (parent := IMAGES[name].parent) not in IMAGES and rootfs.image(parent) not in here
     ]
     if not missing:
         return
@@ -117,7 +121,8 @@ def _with_parents(names: Iterable[str]) -> list[str]:
     return ordered
 
 
-def _present() -> set[str]:
+def present() -> set[str]:
+    """Return the bench's images that the engine has."""
     listing = docker("image", "ls", "--format", "{{.Repository}}:{{.Tag}}", "tamma-bench/*")
     return set(listing.splitlines())
 
@@ -170,12 +175,3 @@ def _tar(context: Mapping[str, tuple[bytes, int]]) -> bytes:
             archive.addfile(entry, io.BytesIO(content))
     return buffer.getvalue()
 
-
-def size(image: str) -> int:
-    """Return the megabytes that an image takes, unpacked."""
-    return int(docker("image", "inspect", "-f", "{{.Size}}", image)) // 1_000_000
-
-
-def source_file(*parts: str) -> Path:
-    """Return the path of a file below tests/images."""
-    return IMAGE_SOURCES.joinpath(*parts)

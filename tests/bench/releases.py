@@ -1,0 +1,89 @@
+"""The stack's images in all their versions, and the names under which the registry serves them.
+
+A version is data in tests/images/versions.json and one tiny layer on an image that all versions
+share: environment variables that tell the stand-in which version it plays, and how.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from typing import Any
+
+from . import images
+from .command import docker
+from .images import Context
+from .names import IMAGE_SOURCES
+from .progress import say
+
+VERSIONS = IMAGE_SOURCES / "versions.json"
+#: Served under these names whatever the version of Tamma.
+FIXED = {"postgres:15": "postgres", "rabbitmq:3": "rabbitmq"}
+TAMMA = ("tamma-elsa", "tamma-api-dotnet", "tamma-api", "tamma-engine", "tamma-dashboard")
+
+
+def build() -> None:
+    """Make the images of every version, as far as they are missing."""
+    present = images.present()
+    missing = [
+        (image, version) for version in _versions() for image in TAMMA if _tag(image, version) not in present
+    ]
+    for image, version in missing:
+        context = _context(image, version)
+        images.docker_build(_tag(image, version), context, [])
+    if missing:
+        say(f"Made {len(missing)} images of versions {', '.join(_versions())}.")
+
+
+def served() -> dict[str, str]:
+    """Return what the registry shall serve: name and tag -> local image."""
+    names = {name: images.tag(image) for name, image in FIXED.items()}
+    for version in _versions():
+        names |= {f"{image}:{version}": _tag(image, version) for image in TAMMA}
+    latest = _data()["latest"]
+    return names | {f"{image}:latest": _tag(image, latest) for image in TAMMA}
+
+
+@cache
+def _data() -> dict[str, Any]:
+    content: dict[str, Any] = json.loads(VERSIONS.read_text())
+    return content
+
+
+def _versions() -> list[str]:
+    return list(_data()["versions"])
+
+
+def _behaviour(image: str, version: str) -> dict[str, str]:
+    """Return the environment of one image of one version."""
+    entry = _data()["versions"][version]
+    migrations = entry.get("migrations") or _data()["versions"][entry["like"]]["migrations"]
+    return {
+        "STANDIN_VERSION": version,
+        "STANDIN_MIGRATIONS": json.dumps(migrations, separators=(",", ":")),
+        **entry.get("environment", {}).get(image, {}),
+    }
+
+
+def _context(image: str, version: str) -> Context:
+    """Return a build context of one or two files."""
+    lines = [f"FROM {images.tag(image)}", f"LABEL org.opencontainers.image.version={version}"]
+    context: Context = {}
+    if image == "tamma-dashboard":
+        lines.append("COPY version.json /usr/share/nginx/html/version.json")
+        context["version.json"] = json.dumps({"version": version}).encode(), 0o644
+    else:
+        lines += [f"ENV {name}={json.dumps(value)}" for name, value in _behaviour(image, version).items()]
+    context["Dockerfile"] = "\n".join(lines).encode(), 0o644
+    return context
+
+
+def _tag(image: str, version: str) -> str:
+    return f"tamma-bench/{image}-{version}:{images.context_hash(_context(image, version))}"
+
+
+def sizes() -> dict[str, int]:
+    """Return the megabytes of each served image, unpacked."""
+    names = served()
+    listing = docker("image", "inspect", "-f", "{{.Size}}", *names.values()).splitlines()
+    return {name: int(size) // 1_000_000 for name, size in zip(names, listing, strict=True)}

@@ -1,0 +1,29 @@
+"""Starts the service that the image's own command line names."""
+
+import sys
+
+from . import api, api_dotnet, elsa_server, engine
+from .process import Refusal, log
+
+#: The last words of a published image's entrypoint and command -> what plays that service.
+SERVICES = {
+    "Tamma.ElsaServer.dll": elsa_server.main,
+    "Tamma.Api.dll": api_dotnet.main,
+    "server": api.main,
+    "start": engine.main,
+}
+
+
+def main() -> int:
+    for word in sys.argv[1:]:
+        if word in SERVICES:
+            try:
+                return SERVICES[word](sys.argv[1:])
+            except Refusal as refusal:
+                log("error", str(refusal))
+                return refusal.status
+    log("error", "Unknown command: " + " ".join(sys.argv[1:]))
+    return 1
+
+
+sys.exit(main())

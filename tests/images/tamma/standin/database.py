@@ -1,0 +1,95 @@
+"""PostgreSQL: a few pooled connections, and migrations in the manner of EF Core."""
+
+import contextlib
+import queue
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psycopg2
+import psycopg2.extensions
+
+from .process import log
+
+MIGRATIONS_DIR = Path(__file__).parent / "migrations"
+CONNECTIONS = 10
+SECONDS_TO_CONNECT = 5
+PRODUCT_VERSION = "8.0.11"
+
+Error = psycopg2.Error
+
+
+class Database:
+    """Hands out connections, and replaces those that broke."""
+
+    def __init__(self, settings: dict[str, str], application: str) -> None:
+        self._settings = settings
+        self._application = application
+        self._idle: queue.LifoQueue[psycopg2.extensions.connection | None] = queue.LifoQueue()
+        for _ in range(CONNECTIONS):
+            self._idle.put(None)
+
+    @contextlib.contextmanager
+    def transaction(self) -> Iterator[Any]:
+        """Lend a cursor; commit at the end, roll back when something went wrong."""
+        connection = self._idle.get()
+        try:
+            if connection is None or connection.closed:
+                connection = self._connect()
+            with connection, connection.cursor() as cursor:
+                yield cursor
+        finally:
+            self._idle.put(connection)
+
+    def answers(self) -> bool:
+        try:
+            with self.transaction() as cursor:
+                cursor.execute("SELECT 1")
+        except Error:
+            return False
+        return True
+
+    def rows(self, statement: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+        # A pooled connection may have died with the server since it was used last: one more try.
+        for last in (False, True):
+            try:
+                with self.transaction() as cursor:
+                    cursor.execute(statement, values)
+                    return list(cursor.fetchall())
+            except psycopg2.OperationalError:
+                if last:
+                    raise
+        return []
+
+    def migrate(self, schema: str, names: list[str]) -> None:
+        """Apply what the schema's history lacks, each migration in a transaction, without a lock."""
+        with self.transaction() as cursor:
+            cursor.execute(f'CREATE SCHEMA IF NOT EXISTS "{schema}"')
+            cursor.execute(
+                f'CREATE TABLE IF NOT EXISTS "{schema}"."__EFMigrationsHistory" ('
+                '"MigrationId" character varying(150) NOT NULL PRIMARY KEY, '
+                '"ProductVersion" character varying(32) NOT NULL)'
+            )
+            cursor.execute(f'SELECT "MigrationId" FROM "{schema}"."__EFMigrationsHistory"')
+            applied = {row[0] for row in cursor.fetchall()}
+        for name in names:
+            if name in applied:
+                continue
+            log("info", f"Applying migration '{name}'.")
+            with self.transaction() as cursor:
+                cursor.execute((MIGRATIONS_DIR / schema / f"{name}.sql").read_text())
+                cursor.execute(
+                    f'INSERT INTO "{schema}"."__EFMigrationsHistory" VALUES (%s, %s)',
+                    (name, PRODUCT_VERSION),
+                )
+
+    def _connect(self) -> psycopg2.extensions.connection:
+        return psycopg2.connect(
+            host=self._settings["host"],
+            port=self._settings["port"],
+            user=self._settings.get("username"),
+            password=self._settings.get("password"),
+            dbname=self._settings.get("database") or self._settings.get("username"),
+            application_name=self._application,
+            connect_timeout=SECONDS_TO_CONNECT,
+        )

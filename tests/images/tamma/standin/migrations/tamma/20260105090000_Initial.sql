@@ -1,0 +1,5 @@
+CREATE TABLE tamma.mentorship_sessions (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
+    title text NOT NULL,
+    created_at timestamptz NOT NULL DEFAULT now()
+);

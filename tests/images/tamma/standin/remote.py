@@ -1,0 +1,27 @@
+"""Calls to the other services: JSON over HTTP."""
+
+import json
+import urllib.error
+import urllib.request
+from typing import Any
+
+SECONDS = 5
+
+
+class RemoteError(Exception):
+    """The other service did not answer as expected; says how."""
+
+
+def call(method: str, url: str, content: Any = None, headers: dict[str, str] | None = None) -> Any:
+    data = None if content is None else json.dumps(content).encode()
+    try:
+        request = urllib.request.Request(url, data=data, method=method, headers=headers or {})
+        if data is not None:
+            request.add_header("Content-Type", "application/json")
+        with urllib.request.urlopen(request, timeout=SECONDS) as response:
+            return json.loads(response.read() or b"null")
+    except urllib.error.HTTPError as error:
+        raise RemoteError(f"{method} {url} answered {error.code}") from None
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "reason", None) or error
+        raise RemoteError(f"{method} {url}: {reason}") from None

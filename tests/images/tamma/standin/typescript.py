@@ -1,0 +1,90 @@
+"""The configuration of Tamma's command line: defaults, tamma.config.json, then the environment."""
+
+import json
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from .process import Refusal
+
+CONFIG_FILE = Path("tamma.config.json")
+
+
+@dataclass
+class Settings:
+    token: str
+    owner: str
+    repo: str
+    model: str
+    working_directory: str
+    approval_mode: str
+    poll_interval_ms: int
+    issue_labels: list[str] = field(default_factory=list)
+
+
+def secret(name: str) -> str | None:
+    """Return a variable's value, or what stands in the file that NAME_FILE names."""
+    path = os.environ.get(f"{name}_FILE")
+    if path:
+        try:
+            return Path(path).read_text(encoding="utf-8").strip()
+        except OSError:
+            return None
+    return os.environ.get(name)
+
+
+def load() -> Settings:
+    """Return the settings, or refuse to start with everything that is missing."""
+    file = _config_file()
+    github, agent, engine = (file.get(part, {}) for part in ("github", "agent", "engine"))
+
+    def pick(variable: str, section: dict[str, Any], key: str, default: str) -> str:
+        # A variable that is set to nothing still wins over the file.
+        return os.environ.get(variable, str(section.get(key, default)))
+
+    token = secret("GITHUB_TOKEN")
+    if token is None:
+        token = secret("TAMMA_GITHUB_TOKEN")
+    labels = os.environ.get("TAMMA_ISSUE_LABELS")
+    interval = os.environ.get("TAMMA_POLL_INTERVAL_MS", "")
+    settings = Settings(
+        token=github.get("token", "") if token is None else token,
+        owner=pick("TAMMA_GITHUB_OWNER", github, "owner", ""),
+        repo=pick("TAMMA_GITHUB_REPO", github, "repo", ""),
+        model=pick("TAMMA_MODEL", agent, "model", "claude-sonnet-4-5"),
+        working_directory=pick("TAMMA_WORKING_DIRECTORY", engine, "workingDirectory", "."),
+        approval_mode=pick("TAMMA_APPROVAL_MODE", engine, "approvalMode", "cli"),
+        poll_interval_ms=int(
+            interval if interval.isdigit() else engine.get("pollIntervalMs", 300_000)
+        ),
+        issue_labels=(
+            [label.strip() for label in labels.split(",")]
+            if labels is not None
+            else github.get("issueLabels", ["tamma"])
+        ),
+    )
+    _refuse_gaps(settings)
+    return settings
+
+
+def _config_file() -> dict[str, Any]:
+    if not CONFIG_FILE.exists():
+        return {}
+    try:
+        content = json.loads(CONFIG_FILE.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        raise Refusal(f"Failed to parse config file at {CONFIG_FILE.resolve()}.") from None
+    return content if isinstance(content, dict) else {}
+
+
+def _refuse_gaps(settings: Settings) -> None:
+    gaps = []
+    if not settings.token:
+        gaps.append("GitHub token is required (set GITHUB_TOKEN or TAMMA_GITHUB_TOKEN)")
+    if not settings.owner:
+        gaps.append("GitHub owner is required (set TAMMA_GITHUB_OWNER or use tamma.config.json)")
+    if not settings.repo:
+        gaps.append("GitHub repo is required (set TAMMA_GITHUB_REPO or use tamma.config.json)")
+    if gaps:
+        raise Refusal("Configuration errors:\n" + "\n".join(f"  - {gap}" for gap in gaps))
