@@ -1,0 +1,85 @@
+# Copyright (c) 2026 the Tamma collection contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What taking a stack away takes with it, and what it never does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.meywd.tamma.plugins.module_utils.engine import Engine
+from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
+from ansible_collections.meywd.tamma.plugins.module_utils.files import File, record, write
+from ansible_collections.meywd.tamma.plugins.module_utils.removal import Removal, apply, plan
+from ansible_collections.meywd.tamma.plugins.module_utils.runner import Runner
+from tests.unit.servers import Answers, Handler, UnixServer, running
+
+ANSWERS: Answers = {
+    "GET /_ping": (200, b"OK"),
+    "GET /containers/json": (200, [{"Id": "2", "Names": ["/tamma-b-1"]}, {"Id": "1", "Names": ["/tamma-a-1"]}]),
+    "GET /networks": (200, [{"Name": "tamma_net"}]),
+    "GET /volumes": (200, {"Volumes": [{"Name": "tamma_pg-data"}]}),
+    "DELETE /volumes/tamma_pg-data": (204, None),
+}
+
+
+@pytest.fixture
+def stack(tmp_path: Path) -> Path:
+    """A stack's directory as a deploy leaves it, with a file of the user's."""
+    directory = tmp_path / "srv" / "tamma"
+    directory.mkdir(parents=True)
+    write(str(directory), [File(".env", "", 0o600), File("nginx/default.conf", ""), File("notes.txt", "")])
+    record(str(directory), [".env", "nginx/default.conf"])
+    return directory
+
+
+def below(path: Path) -> list[str]:
+    return sorted(str(item.relative_to(path)) for item in path.rglob("*"))
+
+
+@pytest.mark.parametrize("asked", ["yes", "true", "tamma2", "Tamma"])
+def test_data_goes_only_by_the_stacks_name(tmp_path: Path, asked: str) -> None:
+    with pytest.raises(OperatorError) as refused:
+        plan(Engine(str(tmp_path / "no-engine")), "tamma", str(tmp_path), asked)
+    assert refused.value.message == (
+        "The volumes of which stack? tamma_stack_remove_volumes is '%s', this stack is called 'tamma': write its name "
+        "to have its data deleted, or leave the variable out to keep the data." % asked
+    )
+
+
+@pytest.mark.parametrize(
+    ("asked", "volumes", "files"),
+    [
+        ("", [], []),
+        ("tamma", ["tamma_pg-data"], [".env", "nginx/default.conf", ".tamma/files.json"]),
+    ],
+)
+def test_the_files_go_with_the_volumes(
+    tmp_path: Path, stack: Path, asked: str, volumes: list[str], files: list[str]
+) -> None:
+    with running(UnixServer(str(tmp_path / "engine.sock"), Handler), ANSWERS) as server:
+        planned = plan(Engine(server.server_address), "tamma", str(stack), asked)
+    assert planned == Removal(["tamma-a-1", "tamma-b-1"], ["tamma_net"], volumes, files)
+
+
+def test_a_host_without_an_engine_has_files_to_remove(tmp_path: Path, stack: Path) -> None:
+    planned = plan(Engine(str(tmp_path / "no-engine")), "tamma", str(stack), "tamma")
+    assert planned == Removal([], [], [], [".env", "nginx/default.conf", ".tamma/files.json"])
+
+
+def test_removal_leaves_what_the_user_put_there(tmp_path: Path, stack: Path) -> None:
+    removal = Removal([], [], ["tamma_pg-data"], [".env", "nginx/default.conf", ".tamma/files.json"])
+    with running(UnixServer(str(tmp_path / "engine.sock"), Handler), ANSWERS) as server:
+        apply(Engine(server.server_address), Runner(), removal, "tamma", str(stack))
+        assert [request for request, _query in server.requests] == ["DELETE /volumes/tamma_pg-data"]
+    assert below(tmp_path / "srv") == ["tamma", "tamma/notes.txt"]
+
+
+@pytest.mark.parametrize("slash", ["", "/"])
+def test_an_emptied_directory_goes_and_its_parent_stays(tmp_path: Path, stack: Path, slash: str) -> None:
+    (stack / "notes.txt").unlink()
+    removal = Removal([], [], [], [".env", "nginx/default.conf", ".tamma/files.json"])
+    apply(Engine(str(tmp_path / "no-engine")), Runner(), removal, "tamma", str(stack) + slash)
+    assert below(tmp_path) == ["srv"]

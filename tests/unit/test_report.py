@@ -1,0 +1,99 @@
+# Copyright (c) 2026 the Tamma collection contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the operator reads at the end: tables, counts and sentences."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ansible_collections.meywd.tamma.plugins.action.tamma_report import table
+from ansible_collections.meywd.tamma.plugins.filter.report import (
+    FilterModule,
+    complaints,
+    removal_rows,
+    service_rows,
+)
+
+
+def test_a_table() -> None:
+    rows: list[dict[str, Any]] = [{"service": "postgres", "state": "running", "id": 7}, {"service": "api"}]
+    assert table(["service", "id", "state"], rows) == [
+        "SERVICE   ID  STATE",
+        "postgres  7   running",
+        "api",
+    ]
+
+
+def test_a_table_without_rows_has_its_heading() -> None:
+    assert table(["service", "state"], []) == ["SERVICE  STATE"]
+
+
+@given(st.lists(st.dictionaries(st.sampled_from(["a", "bb"]), st.text("xyz", max_size=9)), min_size=1))
+def test_columns_stand_below_one_another(rows: list[dict[str, Any]]) -> None:
+    lines = table(["a", "bb"], rows)
+    start = lines[0].index("BB")
+    assert [line[start:] for line in lines[1:]] == [row.get("bb", "") for row in rows]
+    assert not any(line.endswith(" ") for line in lines)
+
+
+def test_rows_of_every_host_that_answered() -> None:
+    hostvars = {
+        "one": {"status": {"services": [{"service": "api"}, {"service": "edge"}]}},
+        "two": {"status": {"services": [{"service": "api"}]}},
+        "empty": {"status": {"services": None}},
+        "unreachable": {},
+        "skipped": {"status": {"skipped": True}},
+    }
+    assert service_rows(["one", "two", "empty", "unreachable", "skipped"], hostvars, "status") == [
+        {"host": "one", "service": "api"},
+        {"host": "one", "service": "edge"},
+        {"host": "two", "service": "api"},
+    ]
+
+
+def test_how_much_was_removed() -> None:
+    removed = {"containers": ["a", "b"], "networks": ["n"], "volumes": [], "files": []}
+    assert removal_rows(["one"], {"one": {"result": {"removed": removed}}}, "result") == [
+        {"host": "one", "containers": 2, "networks": 1, "volumes": 0, "files": 0}
+    ]
+
+
+def test_a_host_that_was_not_reached_has_no_removal_row() -> None:
+    assert removal_rows(["gone"], {"gone": {}}, "result") == []
+
+
+def row(**facts: Any) -> dict[str, Any]:
+    return {"service": "api", "state": "running", "health": "healthy", "ready": True, **facts}
+
+
+def test_each_trouble_has_a_sentence() -> None:
+    status = {
+        "services": [
+            row(),
+            row(service="elsa-server", health="unhealthy", ready=False),
+            row(service="edge", state="missing", health="none", ready=False),
+        ],
+        "endpoints": [
+            {"service": "api", "url": "http://127.0.0.1:3100/api/health", "problem": "it answers 502 Bad Gateway"},
+            {"service": "edge", "url": "http://127.0.0.1:80/", "problem": None},
+        ],
+    }
+    assert complaints(status).splitlines()[:-1] == [
+        "elsa-server is running, its health check says unhealthy.",
+        "edge is missing.",
+        "api does not answer on http://127.0.0.1:3100/api/health: it answers 502 Bad Gateway.",
+    ]
+    assert "docker compose logs SERVICE" in complaints(status)
+
+
+def test_no_stack_is_one_sentence() -> None:
+    sentence = complaints({"services": [], "endpoints": []})
+    assert sentence == "There is no stack on this host: run site.yml to bring it up."
+
+
+def test_the_filters_are_offered_to_playbooks() -> None:
+    assert set(FilterModule().filters()) == {"service_rows", "removal_rows", "complaints"}
