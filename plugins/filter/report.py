@@ -21,8 +21,9 @@ def service_rows(hosts: Iterable[str], hostvars: Mapping[str, Any], variable: st
 def removal_rows(hosts: Iterable[str], hostvars: Mapping[str, Any], variable: str) -> list[dict[str, Any]]:
     """One row for each host: how many containers, networks, volumes and files went."""
     return [
-        {"host": host, **{kind: len(names) for kind, names in (hostvars[host].get(variable) or {})["removed"].items()}}
+        {"host": host, **{kind: len(names) for kind, names in hostvars[host][variable]["removed"].items()}}
         for host in hosts
+        if "removed" in (hostvars[host].get(variable) or {})
     ]
 
 

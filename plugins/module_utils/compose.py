@@ -195,23 +195,20 @@ def last_line(text: str) -> str:
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     if not lines:
         return "it said nothing"
-    line = re.sub(r'^(time="[^"]*" level=\w+ msg=)"?', "", lines[-1])
-    return line.rstrip('".')
+    logged = re.match(r'time="[^"]*" level=\w+ msg=(?:"(.*)"|(.*))$', lines[-1])
+    line = (logged.group(1) or logged.group(2) or "") if logged else lines[-1]
+    return line.rstrip(".")
 
 
+# The first that fits counts: a refused name lookup says "permission denied" as well.
 _PULL_FAILURES = (
     (
-        re.compile(
-            r"manifest unknown|manifest for .* not found|not found: manifest|no such manifest|: not found", re.I
-        ),
-        "The registry has no image {image}: check tamma_stack_version and the image's name.",
+        re.compile(r"no matching manifest|no match for platform", re.I),
+        "The image {image} does not exist for this host's processor architecture.",
     ),
     (
-        re.compile(r"unauthorized|denied|authentication required|no basic auth", re.I),
-        (
-            "The registry refused the login for {image}: log in on the host (docker login {registry}) with an account "
-            "that may read it, or correct the image's name."
-        ),
+        re.compile(r"manifest unknown|manifest for .* not found|no such manifest|: not found", re.I),
+        "The registry has no image {image}: check tamma_stack_version and the image's name.",
     ),
     (
         re.compile(r"HTTP response to HTTPS client", re.I),
@@ -222,13 +219,20 @@ _PULL_FAILURES = (
     ),
     (
         re.compile(
-            r"no such host|connection refused|i/o timeout|network is unreachable|no route to host|deadline exceeded"
-            r"|Client\.Timeout|server misbehaving|TLS handshake|context canceled|connection reset|certificate|EOF",
+            r"dial tcp|no such host|connection refused|i/o timeout|network is unreachable|no route to host"
+            r"|deadline exceeded|Client\.Timeout|TLS handshake|connection reset|x509|unexpected EOF",
             re.I,
         ),
         (
             "The registry {registry} cannot be reached from this host: check its name in tamma_stack_registry, name "
-            "resolution and the firewall."
+            "resolution, the firewall and its certificate."
+        ),
+    ),
+    (
+        re.compile(r"unauthorized|denied|authentication required|no basic auth", re.I),
+        (
+            "The registry refused the login for {image}: log in on the host (docker login {registry}) with an account "
+            "that may read it, or correct the image's name."
         ),
     ),
     (

@@ -47,7 +47,10 @@ ENV_FILE = ".env"
 _POLL_SECONDS = 0.25
 _VERIFY_SECONDS = 30.0
 _PULLS_AT_ONCE = 3
+_STARTS_AT_ONCE = 4
 _LOG_LINES = 15
+# How long a service may be on its way before the operator is told what it waits for.
+_QUIET_SECONDS = 5.0
 
 # 256 bits, in characters that need no quoting anywhere.
 _SECRET_BYTES = 32
@@ -121,7 +124,11 @@ class Deployment:
         }
         plan = planner.plan(project, containers, images, release.pull_always)
         problems = planner.check_stored_settings(
-            project, self._engine.volumes(release.project), known_settings(release), self._env, release.secrets
+            project,
+            self._engine.volumes(release.project),
+            known_settings(release),
+            self._env,
+            [*release.settings, *release.secrets],
         )
         problems += self._taken_ports(project, plan)
         if problems:
@@ -303,30 +310,30 @@ class _Rollout:
         if fresh:
             self._progress("apply", "creating %d services" % len(fresh))
             self._compose_up(fresh, start=False)
-        with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        with concurrent.futures.ThreadPoolExecutor(_STARTS_AT_ONCE) as pool:
             starting: Dict[str, "concurrent.futures.Future[None]"] = {}
             while len(self._ready) < len(self._project.services):
                 for name in planner.startable(self._project, self._waiting, self._started, self._ready):
                     self._waiting.remove(name)
-                    starting[name] = pool.submit(self._start, name)
-                for name, future in list(starting.items()):
-                    if future.done():
-                        future.result()
-                        del starting[name]
+                    if name in self._actions:
+                        starting[name] = pool.submit(self._start, name, self._actions[name])
+                    else:
                         self._started[name] = time.monotonic()
+                for name in [name for name, future in starting.items() if future.done()]:
+                    starting.pop(name).result()
+                    self._started[name] = time.monotonic()
+                ready_before = len(self._ready)
                 self._look()
-                if len(self._ready) < len(self._project.services):
+                if len(self._ready) == ready_before:
                     time.sleep(_POLL_SECONDS)
 
-    def _start(self, name: str) -> None:
-        action = self._actions.get(name)
-        if action:
-            self._progress("apply", "%s: %s" % (name, _DOING[action]))
+    def _start(self, name: str, action: str) -> None:
+        self._progress("apply", "%s: %s" % (name, _DOING[action]))
         if action == "create":
             for item in self._engine.containers(self._release.project):
                 if container(item).service == name:
                     self._engine.start_container(item["Id"])
-        elif action:
+        else:
             self._compose_up([name])
 
     def _compose_up(self, services: List[str], start: bool = True) -> None:
@@ -367,7 +374,7 @@ class _Rollout:
         limit = self._release.deadlines.get(service.name, self._release.deadline)
         if took < limit:
             words = ", ".join(sorted({item.words for item in verdicts if item.outcome == "waiting"}))
-            if words and self._words.get(service.name) != words:
+            if took > _QUIET_SECONDS and words and self._words.get(service.name) != words:
                 self._words[service.name] = words
                 self._progress("apply", "%s: %s (%.0f s of %.0f)" % (service.name, words, took, limit))
             return

@@ -12,6 +12,8 @@ import os
 import tempfile
 from typing import Dict, Iterable, List, NamedTuple, Optional
 
+from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
+
 # Which files the last deploy wrote, so that the next one can remove what is no longer wanted.
 RECORD = ".tamma/files.json"
 
@@ -40,19 +42,22 @@ class FileChange(NamedTuple):
 
 def fingerprint(files: Iterable[File]) -> str:
     """Hash the paths and contents of *files* into 16 hexadecimal digits, in any order."""
-    digest = hashlib.sha256()
-    for item in sorted(files, key=lambda item: item.path):
-        digest.update(("%s\0%s\0" % (item.path, item.content)).encode("utf-8"))
-    return digest.hexdigest()[:16]
+    listed = json.dumps(sorted((item.path, item.content) for item in files))
+    return hashlib.sha256(listed.encode("utf-8")).hexdigest()[:16]
 
 
 def read(path: str) -> Optional[str]:
     """Return a file's text, or None when there is no such file."""
     try:
-        with open(path, encoding="utf-8", errors="surrogateescape") as handle:
+        with open(path, encoding="utf-8", errors="surrogateescape", newline="") as handle:
             return handle.read()
     except (FileNotFoundError, NotADirectoryError):
         return None
+    except IsADirectoryError:
+        raise OperatorError(
+            "%s is a directory where a file belongs (an engine makes one when a file that a container mounts is "
+            "missing): remove it if it is empty, and look at what it holds if it is not." % path
+        ) from None
 
 
 def compare(directory: str, wanted: Iterable[File], formerly: Iterable[str] = ()) -> List[FileChange]:
@@ -107,7 +112,7 @@ def replace(path: str, content: str, mode: int, owner: Optional[int] = None) -> 
         os.fchmod(handle, mode)
         if owner is not None:
             os.fchown(handle, owner, -1)
-        with os.fdopen(handle, "w", encoding="utf-8", errors="surrogateescape") as stream:
+        with os.fdopen(handle, "w", encoding="utf-8", errors="surrogateescape", newline="") as stream:
             stream.write(content)
             stream.flush()
             os.fsync(stream.fileno())
@@ -119,9 +124,16 @@ def replace(path: str, content: str, mode: int, owner: Optional[int] = None) -> 
 
 
 def remove(directory: str, names: Iterable[str]) -> None:
-    """Remove files below *directory*, and the directories that are empty then."""
-    for name in names:
-        path = os.path.join(directory, name)
+    """Remove files below *directory*, and the directories that are empty then.
+
+    Raises OperatorError for a name that leads out of *directory*; nothing is removed then.
+    """
+    directory = os.path.abspath(directory)
+    paths = [os.path.abspath(os.path.join(directory, name)) for name in names]
+    for path in paths:
+        if not path.startswith(directory + os.sep):
+            raise OperatorError("%s is not below %s and is left alone." % (path, directory))
+    for path in paths:
         try:
             os.unlink(path)
         except FileNotFoundError:

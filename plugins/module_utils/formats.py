@@ -9,6 +9,7 @@ function takes any printable text and returns what stands in the file.
 
 from __future__ import annotations
 
+import unicodedata
 from typing import Dict, List, Mapping, Tuple
 from urllib.parse import quote
 
@@ -25,7 +26,7 @@ def quote_dotenv(value: str) -> str:
 
     Raises ValueError for control characters, which no service accepts in a setting.
     """
-    if any(ord(char) < 32 or ord(char) == 127 for char in value):
+    if any(unicodedata.category(char) == "Cc" for char in value):
         raise ValueError("control characters cannot stand in an environment file")
     if value and all(char in _PLAIN for char in value):
         return value
@@ -61,7 +62,7 @@ def unquote_dotenv(text: str) -> str:
 def parse_dotenv(text: str) -> Dict[str, str]:
     """Read an environment file into a dictionary; lines that set nothing are passed over."""
     values: Dict[str, str] = {}
-    for line in text.splitlines():
+    for line in text.split("\n"):
         line = line.strip()
         if line.startswith("export "):
             line = line[len("export ") :].lstrip()

@@ -20,7 +20,8 @@ class State(NamedTuple):
     """What the engine says about one container.
 
     status: created, running, restarting, exited, … health: starting, healthy, unhealthy, or None
-    without a health check. uptime: seconds since its last start. detail: the last probe's output
+    without a health check. uptime: seconds since its last start. will_restart: by the engine, after
+    it ended. detail: the last probe's output
     or the engine's own error.
     """
 
@@ -32,7 +33,7 @@ class State(NamedTuple):
     restarts: int
     uptime: float
     exit_code: int
-    restarted_by_engine: bool
+    will_restart: bool
     detail: str
 
 
@@ -60,7 +61,8 @@ def state(inspected: Dict[str, Any], service: str, now: Optional[float] = None) 
         restarts=inspected.get("RestartCount", 0),
         uptime=max(0.0, (time.time() if now is None else now) - started_at(inspected)),
         exit_code=current.get("ExitCode", 0),
-        restarted_by_engine=policy != "no",
+        will_restart=policy in ("always", "unless-stopped")
+        or (policy == "on-failure" and current.get("ExitCode") != 0),
         detail=str(current.get("Error") or (probes[-1].get("Output", "") if probes else "")).strip(),
     )
 
@@ -79,7 +81,7 @@ def judge(seen: State, restarts_before: int = 0) -> Verdict:
     crashes = seen.restarts - restarts_before
     if crashes >= CRASH_LIMIT:
         return Verdict("failed", "it ended %d times, last with exit status %d" % (crashes, seen.exit_code))
-    if seen.status == "exited" and not seen.restarted_by_engine:
+    if seen.status == "exited" and not seen.will_restart:
         if seen.exit_code == 0:
             return Verdict("ready", "it has done its work")
         return Verdict("failed", "it ended with exit status %d" % seen.exit_code)

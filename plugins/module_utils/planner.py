@@ -145,8 +145,8 @@ def check_stored_settings(
 ) -> List[str]:
     """Find settings that a service keeps in its volume since its first start and that would change.
 
-    before, after: the settings in the former and the new ``.env``. given: the names that the
-    operator set himself. Returns a sentence for each problem.
+    before, after: the settings in the former ``.env`` (empty when there is none) and in the new one.
+    given: the names that the operator set himself. Returns a sentence for each problem.
     """
     existing = set(volumes)
     given = set(given)
@@ -156,13 +156,13 @@ def check_stored_settings(
         if not kept_in:
             continue
         for key in service.labels.get(STORED_LABEL, "").split():
-            if key in before and before[key] != after.get(key):
+            if before and before.get(key) != after.get(key):
                 problems.append(
                     "%s differs from the value that %s was first started with and keeps in the volume %s: a deploy "
                     "would lock the other services out. Set it back to the former value, which stands in the stack's "
                     ".env on the host." % (key, name, kept_in[0])
                 )
-            elif key not in before and key not in given:
+            elif not before and key in after and key not in given:
                 problems.append(
                     "The volume %s of %s exists, but the %s that it was made with is not known any more: set it in the "
                     "inventory, or remove the volume if its data is not wanted." % (kept_in[0], name, key)

@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
-from typing import Iterable, Set
-from urllib.parse import quote
+import json
+from typing import Iterable, Iterator, Set
+
+from ansible_collections.meywd.tamma.plugins.module_utils.formats import quote_npgsql, quote_url
 
 MASK = "********"
 
@@ -20,17 +22,8 @@ class Redactor:
     def __init__(self, secrets: Iterable[str]) -> None:
         spellings: Set[str] = set()
         for secret in secrets:
-            if len(secret) < _SHORTEST:
-                continue
-            spellings.update(
-                (
-                    secret,
-                    quote(secret, safe=""),
-                    secret.replace('"', '""'),
-                    secret.replace("\\", "\\\\").replace('"', '\\"'),
-                    secret.replace("$", "$$"),
-                )
-            )
+            if len(secret) >= _SHORTEST:
+                spellings.update(_spellings(secret))
         # The longest first, so that a secret that contains another one goes as a whole.
         self._spellings = sorted(spellings, key=len, reverse=True)
 
@@ -39,3 +32,10 @@ class Redactor:
         for spelling in self._spellings:
             text = text.replace(spelling, MASK)
         return text
+
+
+def _spellings(secret: str) -> Iterator[str]:
+    """A secret as it stands in .env, JSON, a connection string and a URL, without their outer quotes."""
+    for spelled in (secret, quote_url(secret), quote_npgsql(secret)[1:-1]):
+        in_json = json.dumps(spelled, ensure_ascii=False)[1:-1]
+        yield from (spelled, in_json, spelled.replace("$", "$$"), in_json.replace("$", "$$"))
