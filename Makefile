@@ -22,7 +22,7 @@ PLAYBOOK := ansible-playbook -i inventories/sandbox
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help setup demo demo-down sandbox-up sandbox-down lint unit sanity artifact molecule \
-        integration test bench docs lock build clean
+        integration test bench docs changelog lock build clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -63,12 +63,15 @@ artifact: $(READY) ## Build the artifact, look inside, install it and use it fro
 	@$(PYTEST) tests/test_artifact.py
 
 integration: $(READY) ## Modules and plugins against real engines on the test bench
+	@$(BENCH) images
 	@$(PYTEST) tests/integration
 
 molecule: $(READY) ## One scenario on the test bench (SCENARIO=default)
+	@$(BENCH) images
 	@$(PYTEST) tests/test_molecule.py --capture=no --scenario $(SCENARIO)
 
 test: $(READY) ## All of the above: what CI runs
+	@$(BENCH) images
 	@$(PYTEST)
 
 bench: $(READY) ## Measure: bare host to healthy, unchanged runs, and the usual way beside it
@@ -76,6 +79,9 @@ bench: $(READY) ## Measure: bare host to healthy, unchanged runs, and the usual 
 
 docs: $(READY) ## Regenerate the tables of variables
 	@python3 -m tests.tools.variables
+
+changelog: $(READY) ## Turn the changelog's fragments into the release that galaxy.yml names
+	@antsibull-changelog release
 
 lock: ## Renew requirements/dev.txt from requirements/dev.in
 	@tests/tools/lock.sh
