@@ -1,0 +1,286 @@
+# Copyright (c) 2026 the Tamma collection contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Secrets on their whole way: written to .env, read by the real Compose, and used for real logins."""
+
+from __future__ import annotations
+
+import base64
+import json
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import unquote, urlsplit
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from ansible_collections.meywd.tamma.plugins.module_utils.compose import Compose, find_compose, parse_project
+from ansible_collections.meywd.tamma.plugins.module_utils.deployment import Release, environment, wanted_files
+from ansible_collections.meywd.tamma.plugins.module_utils.files import File, write
+from ansible_collections.meywd.tamma.plugins.module_utils.formats import parse_dotenv, render_dotenv
+from ansible_collections.meywd.tamma.plugins.module_utils.planner import start_order
+from ansible_collections.meywd.tamma.plugins.module_utils.runner import Runner
+from ansible_collections.meywd.tamma.plugins.plugin_utils.compose_files import services
+from tests.bench import engine, images
+from tests.bench.command import docker, run
+from tests.bench.names import LABEL
+from tests.unit.readers import read_connection_string
+from tests.unit.test_compose_files import CASES, VALUES
+
+FILES = Path(__file__).resolve().parents[2] / "roles/tamma_stack/files/compose"
+COMPOSE_FILES = ["docker-compose.yml", "docker-compose.dev.yml", "docker-compose.dashboard.yml"]
+TEXTS = {path.name: path.read_text(encoding="utf-8") for path in FILES.glob("*.yml")}
+
+# Letters, marks, digits, punctuation and symbols of every script, and the space.
+printable = st.characters(exclude_categories=["C", "Z"], include_characters=" ")
+awkward = st.sampled_from("\\\"'$#{}=;: %@/`!*ab-é")
+secret = st.one_of(st.text(printable, max_size=128), st.text(awkward, max_size=16)).map(str.strip).filter(bool)
+
+# Chosen for what each would break: quoting, interpolation, comments, connection strings, URLs, options, encodings.
+NASTY = [
+    'it\'s "quoted"',
+    '"',
+    '\\"',
+    "ends with \\",
+    "$HOME ${HOME:-x} $$ \\$ $(id) `id`",
+    "# no comment # at all",
+    ";Host=elsewhere;Password=",
+    "p@ss:w/rd?#%41[]&x=y",
+    "-x --help",
+    "~!@#$%^&*()_+`-={}|[]\\:\";'<>?,./",
+    "x" * 128,
+    "häß€𝄞 日本語 ¿",
+]
+
+# Each example runs Compose, on files that the next one overwrites.
+few = settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+@pytest.fixture(scope="session")
+def program() -> str:
+    """The real Compose of the bench's engine."""
+    engine.ensure()
+    found = find_compose()
+    assert found is not None
+    return found
+
+
+def config(program: str, directory: Path) -> dict[str, Any]:
+    """What Compose understands in a directory."""
+    shown = Compose(Runner(), program, str(directory), "tamma").run("config", "--format", "json", timeout=60)
+    assert shown.rc == 0, shown.err
+    understood: dict[str, Any] = json.loads(shown.out)
+    return understood
+
+
+def variables(understood: dict[str, Any], service: str) -> dict[str, str]:
+    """A service's environment; `config` doubles each dollar sign, so that its output is a Compose file again."""
+    found = understood["services"][service]["environment"]
+    return {name: (value or "").replace("$$", "$") for name, value in found.items()}
+
+
+def write_reader(directory: Path, expressions: dict[str, str], dotenv: str) -> None:
+    """A Compose file with one service, whose environment is made of *expressions*."""
+    document = {"services": {"reader": {"image": "none", "environment": expressions}}}
+    (directory / "docker-compose.yml").write_text(json.dumps(document, ensure_ascii=False), encoding="utf-8")
+    (directory / ".env").write_text(dotenv, encoding="utf-8")
+
+
+# -- through Compose ------------------------------------------------------------------------
+
+
+@few
+@given(st.lists(secret, min_size=1, max_size=30))
+def test_compose_reads_back_any_printable_secret(tmp_path: Path, program: str, values: list[str]) -> None:
+    written = {"S%d" % number: value for number, value in enumerate([*values, *NASTY])}
+    write_reader(tmp_path, {name: "${%s:-unset}" % name for name in written}, render_dotenv([("Secrets", written)]))
+    assert variables(config(program, tmp_path), "reader") == written
+
+
+def read_through_the_stack(program: str, directory: Path, postgres: str, rabbitmq: str) -> dict[str, Any]:
+    """Deploy two passwords into a directory, as the operator does, and let Compose read the stack's real files."""
+    release = Release(
+        project="tamma",
+        directory=str(directory),
+        files=[File(name, TEXTS[name]) for name in COMPOSE_FILES],
+        compose_files=COMPOSE_FILES,
+        settings={},
+        secrets={"POSTGRES_PASSWORD": postgres, "RABBITMQ_PASSWORD": rabbitmq},
+        generated=["ELSA_SIGNING_KEY", "TAMMA_JWT_SECRET"],
+        pull_always=False,
+        deadline=0,
+        deadlines={},
+    )
+    write(str(directory), wanted_files(release, environment(release)))
+    return config(program, directory)
+
+
+def password_in_url(understood: dict[str, Any]) -> str:
+    return unquote(urlsplit(variables(understood, "tamma-api")["DATABASE_URL"]).password or "")
+
+
+def password_in_connection_string(understood: dict[str, Any]) -> str:
+    text = variables(understood, "tamma-api-dotnet")["ConnectionStrings__DefaultConnection"]
+    return read_connection_string(text)["password"]
+
+
+@few
+@given(secret, secret)
+def test_every_service_of_the_stack_gets_the_secret(tmp_path: Path, program: str, postgres: str, rabbitmq: str) -> None:
+    understood = read_through_the_stack(program, tmp_path, postgres, rabbitmq)
+    assert variables(understood, "postgres")["POSTGRES_PASSWORD"] == postgres
+    assert password_in_url(understood) == postgres
+    assert password_in_connection_string(understood) == postgres
+    url = urlsplit(variables(understood, "tamma-api")["DATABASE_URL"])
+    assert (url.username, url.hostname, url.port, url.path) == ("tamma", "postgres", 5432, "/tamma")
+    assert variables(understood, "rabbitmq")["RABBITMQ_DEFAULT_PASS"] == rabbitmq
+    assert variables(understood, "elsa-server")["RabbitMq__Password"] == rabbitmq
+
+
+HANDWRITTEN = r"""
+# A comment
+PLAIN=value
+SPACES  =  around
+export EXPORTED=yes
+COMMENT=value # cut off
+HASH=value#kept
+EMPTY=
+SINGLE='a "b" $c #d'
+DOUBLE="a 'b' #d" # comment
+ESCAPED="\$HOME \"x\" \\"
+DOLLARS="$$HOME"
+EQUALS=a=b==
+"""
+
+
+def test_a_file_that_somebody_wrote_by_hand_is_read_as_compose_reads_it(tmp_path: Path, program: str) -> None:
+    ours = parse_dotenv(HANDWRITTEN)
+    assert len(ours) == 11
+    write_reader(tmp_path, {name: "${%s}" % name for name in ours}, HANDWRITTEN)
+    assert ours == variables(config(program, tmp_path), "reader")
+
+
+def test_the_controller_expands_variables_as_compose_does(tmp_path: Path, program: str) -> None:
+    expected = {"E%d" % number: value for number, (_text, value) in enumerate(CASES)}
+    expressions = {"E%d" % number: text for number, (text, _value) in enumerate(CASES)}
+    write_reader(tmp_path, expressions, render_dotenv([("Values", VALUES)]))
+    assert variables(config(program, tmp_path), "reader") == expected
+
+
+@pytest.mark.parametrize(
+    "given_settings",
+    [
+        {},
+        {"TAMMA_REGISTRY": "registry.bench:5000", "TAMMA_VERSION": "0.2.0", "API_IMAGE": "own/api@sha256:" + "0" * 64},
+    ],
+)
+def test_the_controller_reads_the_stack_as_compose_does(
+    tmp_path: Path, program: str, given_settings: dict[str, str]
+) -> None:
+    for name, text in TEXTS.items():
+        (tmp_path / name).write_text(text, encoding="utf-8")
+    used = {**given_settings, "COMPOSE_FILE": ":".join(sorted(TEXTS))}
+    (tmp_path / ".env").write_text(render_dotenv([("Settings", used)]), encoding="utf-8")
+    project = parse_project(config(program, tmp_path), {})
+    ours = services([TEXTS[name] for name in sorted(TEXTS)], given_settings)
+    assert ours == [(name, project.services[name].image) for name in start_order(project)]
+
+
+# -- real logins ----------------------------------------------------------------------------
+
+
+class Servers(NamedTuple):
+    """Running servers; first: what Compose read for them when they first started."""
+
+    postgres: str
+    rabbitmq: str
+    management: str
+    first: dict[str, Any]
+
+
+FIRST_POSTGRES = "first 'p\"ass\\' $HOME #1;ü"
+# RabbitMQ reads the password of its first start as bytes of Latin 1: ASCII alone is safe there.
+FIRST_RABBITMQ = "first 'p\"ass\\' $HOME #1;"
+
+
+@pytest.fixture(scope="session")
+def servers(program: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
+    """The bench's PostgreSQL and RabbitMQ, first started with the environment that Compose would give them."""
+    images.build(["postgres", "rabbitmq"])
+    understood = read_through_the_stack(program, tmp_path_factory.mktemp("first"), FIRST_POSTGRES, FIRST_RABBITMQ)
+    started: dict[str, str] = {}
+    try:
+        for name, options in {"postgres": [], "rabbitmq": ["--publish", "127.0.0.1::15672"]}.items():
+            values = [word for pair in variables(understood, name).items() for word in ("--env", "%s=%s" % pair)]
+            command = ["run", "--detach", "--label", LABEL + "=test", "--hostname", name, *options, *values]
+            started[name] = docker(*command, images.tag(name))
+        address = "http://" + docker("port", started["rabbitmq"], "15672/tcp").splitlines()[0]
+        wait_until(lambda: psql_works(started["postgres"], FIRST_POSTGRES), "PostgreSQL", started["postgres"])
+        wait_until(lambda: logged_in(address, FIRST_RABBITMQ), "RabbitMQ", started["rabbitmq"])
+        yield Servers(started["postgres"], started["rabbitmq"], address, understood)
+    finally:
+        for identifier in started.values():
+            docker("rm", "--force", "--volumes", identifier, check=False)
+
+
+def wait_until(condition: Any, what: str, container: str) -> None:
+    deadline = time.monotonic() + 60
+    while not condition():
+        if time.monotonic() > deadline:
+            pytest.fail("%s lets nobody in:\n%s" % (what, docker("logs", "--tail", "20", container)))
+        time.sleep(0.3)
+
+
+def psql_works(container: str, password: str) -> bool:
+    """Log in over TCP from another address than the loopback one, which asks for no password."""
+    command = ["exec", "--env", "PGPASSWORD=" + password, container, "psql", "-h", "postgres", "-U", "tamma"]
+    return run(["docker", *command, "-Atqc", "SELECT 7", "tamma"], check=False).stdout == "7\n"
+
+
+def url_works(container: str, url: str) -> bool:
+    return run(["docker", "exec", container, "psql", "-Atqc", "SELECT 7", url], check=False).stdout == "7\n"
+
+
+def logged_in(address: str, password: str) -> bool:
+    """Ask RabbitMQ's management interface who we are."""
+    request = urllib.request.Request(address + "/api/whoami")
+    credentials = base64.b64encode(("tamma:" + password).encode())
+    request.add_header("Authorization", "Basic " + credentials.decode())
+    with suppress(OSError), urllib.request.urlopen(request, timeout=5) as response:
+        return bool(json.load(response)["name"] == "tamma")
+    return False
+
+
+def test_the_servers_take_the_password_of_their_first_start(servers: Servers) -> None:
+    """The fixture logged in; this makes sure that a wrong password would not have sufficed."""
+    assert not psql_works(servers.postgres, FIRST_POSTGRES + "x")
+    assert not logged_in(servers.management, FIRST_RABBITMQ + "x")
+    assert url_works(servers.postgres, variables(servers.first, "tamma-api")["DATABASE_URL"])
+
+
+@pytest.mark.parametrize("password", NASTY)
+def test_a_password_opens_what_it_was_set_on(servers: Servers, tmp_path: Path, program: str, password: str) -> None:
+    docker(
+        *("exec", "--interactive", servers.postgres, "psql", "-qU", "tamma", "--set", "password=" + password),
+        data=b"ALTER ROLE tamma PASSWORD :'password';",
+    )
+    docker(
+        "exec",
+        "--interactive",
+        servers.rabbitmq,
+        "rabbitmqctl",
+        "-q",
+        "change_password",
+        "tamma",
+        data=password.encode(),
+    )
+    understood = read_through_the_stack(program, tmp_path, password, password)
+    assert url_works(servers.postgres, variables(understood, "tamma-api")["DATABASE_URL"])
+    assert psql_works(servers.postgres, password_in_connection_string(understood))
+    assert logged_in(servers.management, variables(understood, "elsa-server")["RabbitMq__Password"])
