@@ -58,5 +58,5 @@ mkdir -p "$(dirname "$venv")"
     tail -n 30 "$log" >&2
     fail "the tools could not be installed; the lines above say why"
 }
-printf 'setup: ready after %d seconds: %s, %s\n' "$((SECONDS - started))" \
-    "$("$venv/bin/python" --version)" "$("$venv/bin/ansible" --version | head -n 1)"
+version='import platform, ansible.release as r; print(f"Python {platform.python_version()}, ansible-core {r.__version__}")'
+printf 'setup: ready after %d seconds: %s\n' "$((SECONDS - started))" "$("$venv/bin/python" -c "$version")"
