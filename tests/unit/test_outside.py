@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import importlib
 import socket
 import threading
 import time
@@ -13,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.meywd.tamma.plugins.module_utils import outside
 from ansible_collections.meywd.tamma.plugins.module_utils.outside import ask, wait
 from tests.unit.servers import free_port, running, web_server
 
@@ -74,8 +76,11 @@ def test_a_service_that_does_not_speak_http() -> None:
 
 def test_the_proxy_of_the_environment_is_not_asked(server: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     server.answers["GET /health"] = (200, b"ok")
+    for name in ("no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:%d" % free_port())
-    assert ask(url(server.server_port)) is None
+    # The environment counts when the module is loaded.
+    assert importlib.reload(outside).ask(url(server.server_port)) is None
 
 
 def test_waiting_for_a_late_start() -> None:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import re
+import sys
 import threading
 from pathlib import Path
 
@@ -53,18 +54,23 @@ def test_lines_without_a_file() -> None:
     assert progress.lines[0].endswith("plan    reading the stack")
 
 
-def test_lines_of_several_threads_stay_whole(tmp_path: Path) -> None:
+def test_lines_of_several_threads_stay_whole_and_in_order(tmp_path: Path) -> None:
     path = tmp_path / "progress"
     progress = ProgressFile(str(path))
 
     def report(name: str) -> None:
-        for _ in range(20):
+        for _ in range(50):
             progress("pull", name * 200)
 
     threads = [threading.Thread(target=report, args=(name,)) for name in "abcd"]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(progress.lines) == 80
-    assert sorted(path.read_text().splitlines()) == sorted(progress.lines)
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(interval)
+    assert len(progress.lines) == 200
+    assert path.read_text().splitlines() == progress.lines
