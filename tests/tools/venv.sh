@@ -15,11 +15,13 @@ fail() {
     exit 1
 }
 
-# A pyenv shim answers to every name, so a candidate counts only when it runs.
+# Prints the interpreter itself, also when another virtual environment is active. A pyenv shim answers to
+# every name, so a candidate counts only when it runs.
 find_python() {
     local candidate
+    local base='import sys; print(getattr(sys, "_base_executable", sys.executable)); sys.exit(sys.version_info < (3, 11))'
     for candidate in ${PYTHON:-python3 python3.13 python3.12 python3.11}; do
-        if "$candidate" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
+        if candidate=$("$candidate" -c "$base" 2>/dev/null); then
             printf '%s\n' "$candidate"
             return
         fi
@@ -34,27 +36,29 @@ ensure_venv_module() {
     package="python$("$1" -c 'import sys; print("%d.%d" % sys.version_info[:2])')-venv"
     if [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; then
         printf 'setup: installing the Debian package %s\n' "$package"
-        { apt-get update && apt-get install -y --no-install-recommends "$package"; } >"$log" 2>&1 ||
-            { cat "$log" >&2; fail "$package could not be installed; the lines above say why"; }
+        { apt-get update && apt-get install -y --no-install-recommends "$package"; } >"$log" 2>&1 || {
+            tail -n 30 "$log" >&2
+            fail "$package could not be installed; the lines above say why"
+        }
     else
         fail "Python's venv module is missing; install it (on Debian: apt-get install $package)"
     fi
 }
 
+# First, because make puts it on the path: a half-made one must not be taken for an answer.
+rm -rf "$venv"
 python=$(find_python)
 ensure_venv_module "$python"
 
 printf 'setup: installing the locked tools into %s (about a minute the first time)\n' "$venv"
 started=$SECONDS
-rm -rf "$venv"
 mkdir -p "$(dirname "$venv")"
-{
-    "$python" -m venv "$venv"
-    "$venv/bin/python" -m pip install --require-hashes --no-compile --requirement "$lock"
-    if [ -n "$core" ]; then
-        "$venv/bin/python" -m pip install --no-compile "ansible-core==$core.*"
-    fi
-} >"$log" 2>&1 || {
+install() {
+    "$python" -m venv "$venv" &&
+        "$venv/bin/python" -m pip install --require-hashes --no-compile --requirement "$lock" &&
+        { [[ -z $core ]] || "$venv/bin/python" -m pip install --no-compile "ansible-core==$core.*"; }
+}
+install >"$log" 2>&1 || {
     tail -n 30 "$log" >&2
     fail "the tools could not be installed; the lines above say why"
 }
