@@ -18,7 +18,8 @@ ROOT = Path(__file__).resolve().parent.parent
 
 # What a user gets. Whatever else appears in the project has to be named here or in build_ignore.
 TREES = ("docs", "inventories/example", "meta", "playbooks", "plugins", "roles")
-FILES = ("CHANGELOG.rst", "LICENSE", "README.md")
+# site.yml: build_ignore cannot tell it from playbooks/site.yml.
+FILES = ("CHANGELOG.rst", "LICENSE", "README.md", "site.yml")
 OPTIONAL_FILES = ("changelogs/changelog.yaml",)
 MADE_BY_THE_BUILD = ("FILES.json", "MANIFEST.json")
 LARGEST = 1_000_000
@@ -130,3 +131,12 @@ def test_documentation_of_the_roles(ansible: Ansible) -> None:
         found = documented[f"meywd.tamma.{role.name}"]["entry_points"]
         assert set(found) == {point.name for point in role.entry_points}
         ansible("ansible-doc", "--type", "role", f"meywd.tamma.{role.name}")
+
+
+def test_documentation_of_the_filters(ansible: Ansible, installed: Path) -> None:
+    listed = json.loads(ansible("ansible-doc", "--json", "--type", "filter", "--list", "meywd.tamma"))
+    assert not [name for name, description in listed.items() if description == "UNDOCUMENTED"]
+    documented = json.loads(ansible("ansible-doc", "--json", "--type", "filter", *listed)) if listed else {}
+    for name, plugin in documented.items():
+        assert Path(plugin["doc"]["filename"]).is_relative_to(installed), name
+        assert plugin["examples"], name
