@@ -122,9 +122,13 @@ class Compose:
         return self.run("pull", "--quiet", service)
 
     def up(self, services: List[str], start: bool = True) -> Result:
-        """Create or recreate what differs of *services*, without their dependencies, and start them."""
+        """Create or recreate what differs of *services* and of what they depend on, and start them.
+
+        There is no ``--no-deps`` here: before 2.27 it changes the hash on the containers, so that the
+        next ``up`` by hand would recreate them. The caller brings the dependencies up first.
+        """
         how = "--detach" if start else "--no-start"
-        return self.run("up", how, "--no-deps", "--no-build", "--pull", "never", *services)
+        return self.run("up", how, "--no-build", "--pull", "never", *services)
 
     def down(self) -> Result:
         """Stop and remove the project's containers and networks; volumes stay."""

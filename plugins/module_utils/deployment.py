@@ -295,6 +295,7 @@ class _Rollout:
         self._compose = compose
         self._release = release
         self._project = planned.project
+        self._together = planner.creatable_together(self._project, planned.plan)
         self._actions = {change.service: change.action for change in planned.plan.changes}
         self._progress = progress
         self._redactor = redactor
@@ -306,10 +307,9 @@ class _Rollout:
 
     def run(self) -> None:
         """Return when every service is ready; raise OperatorError for the first that cannot be."""
-        fresh = [name for name in self._waiting if self._actions.get(name) == "create"]
-        if fresh:
-            self._progress("apply", "creating %d services" % len(fresh))
-            self._compose_up(fresh, start=False)
+        if self._together:
+            self._progress("apply", "creating %d services" % len(self._together))
+            self._compose_up(self._together, start=False)
         with concurrent.futures.ThreadPoolExecutor(_STARTS_AT_ONCE) as pool:
             starting: Dict[str, "concurrent.futures.Future[None]"] = {}
             while len(self._ready) < len(self._project.services):
@@ -329,7 +329,7 @@ class _Rollout:
 
     def _start(self, name: str, action: str) -> None:
         self._progress("apply", "%s: %s" % (name, _DOING[action]))
-        if action == "create":
+        if name in self._together:
             for item in self._engine.containers(self._release.project):
                 if container(item).service == name:
                     self._engine.start_container(item["Id"])

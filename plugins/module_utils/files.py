@@ -136,7 +136,7 @@ def remove(directory: str, names: Iterable[str]) -> None:
     for path in paths:
         try:
             os.unlink(path)
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             continue
         parent = os.path.dirname(path)
         while parent != directory and not os.listdir(parent):
@@ -158,6 +158,8 @@ def record(directory: str, names: Iterable[str]) -> None:
 
 
 def _make_directory(path: str, mode: int) -> None:
+    if os.path.exists(path) and not os.path.isdir(path):
+        raise OperatorError("%s is a file where a directory belongs: move it away." % path)
     if not os.path.isdir(path):
         _make_directory(os.path.dirname(path), mode)
         os.mkdir(path)

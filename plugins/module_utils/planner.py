@@ -127,6 +127,20 @@ def startable(project: Project, waiting: Iterable[str], started: Iterable[str], 
     ]
 
 
+def creatable_together(project: Project, plan: Plan) -> List[str]:
+    """The new services whose containers can be made at once, before anything else happens.
+
+    Compose treats what a service depends on with it, so a service is left out when one of its
+    dependencies, direct or not, exists and has to change.
+    """
+    together: List[str] = []
+    for name in start_order(project):
+        needs = [other for other in project.services[name].depends_on if other in project.services]
+        if plan.action(name) == "create" and all(other in together or not plan.action(other) for other in needs):
+            together.append(name)
+    return together
+
+
 def split_orphans(project: Project, orphans: Iterable[Container]) -> Tuple[List[Container], List[Container]]:
     """Divide orphans into those that hold a port which the stack publishes now, and the others.
 

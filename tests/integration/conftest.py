@@ -60,12 +60,17 @@ class Stack:
         self._secrets.write_text(yaml.safe_dump(CANARIES), encoding="utf-8")
         self._secrets.chmod(0o600)
 
-    def install(self) -> None:
-        """Build the artifact and install it where no checkout is in the path."""
-        run(["ansible-galaxy", "collection", "build", "--output-path", self._directory])
-        (artifact,) = self._directory.glob("*.tar.gz")
-        run(["ansible-galaxy", "collection", "install", "--no-deps", "-p", self._directory / "collections", artifact])
-        shutil.copy(ROOT / "ansible.cfg", self._directory / "ansible.cfg")
+        shutil.copy(ROOT / "ansible.cfg", directory)
+        self._env = {
+            **os.environ,
+            "TAMMA_SANDBOX": SANDBOX,
+            "ANSIBLE_CONFIG": str(directory / "ansible.cfg"),
+            "ANSIBLE_COLLECTIONS_PATH": str(directory / "collections"),
+        }
+
+    def install(self, artifact: Path) -> None:
+        """Install the collection where no checkout is in the path."""
+        run(["ansible-galaxy", "collection", "install", "--offline", artifact], cwd=self._directory, env=self._env)
 
     def play(self, playbook: str, *options: str, variables: dict[str, Any] | None = None) -> Outcome:
         """Run a playbook of the installed collection at -vvv --diff, and hunt the canaries in its output."""
@@ -77,12 +82,7 @@ class Stack:
                 *("-vvv", "--diff", "-e", f"@{self._secrets}", "-e", f"@{extra}", *options),
             ],
             cwd=self._directory,
-            env={
-                **os.environ,
-                "TAMMA_SANDBOX": SANDBOX,
-                "ANSIBLE_CONFIG": str(self._directory / "ansible.cfg"),
-                "ANSIBLE_COLLECTIONS_PATH": str(self._directory / "collections"),
-            },
+            env=self._env,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -106,14 +106,18 @@ class Stack:
 
 
 @pytest.fixture(scope="session")
-def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+def bare(artifact: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A bare host and an installed collection."""
     bench = ["python3", "-m", "tests.bench"]
     run([*bench, "up", "--name", SANDBOX, "--hosts", "1"], timeout=900)
-    stack = Stack(tmp_path_factory.mktemp("installed"))
-    stack.install()
-    yield stack
-    run([*bench, "down", "--name", SANDBOX])
+    try:
+        # What an interrupted session left behind is not bare.
+        run([*bench, "reset", "--name", SANDBOX, HOST])
+        stack = Stack(tmp_path_factory.mktemp("installed"))
+        stack.install(artifact)
+        yield stack
+    finally:
+        run([*bench, "down", "--name", SANDBOX])
 
 
 @pytest.fixture(scope="session")

@@ -145,12 +145,15 @@ def test_teardown_keeps_the_data_and_asks_for_the_name(stack: Stack) -> None:
 
 def test_the_compose_file_alone(stack: Stack) -> None:
     """Somebody who only downloads docker-compose.yml and .env.example gets the whole stack."""
-    stack.shell(
-        "mkdir /root/alone && cd /root/alone && cp /opt/tamma/docker-compose.yml . && "
-        "cp /opt/tamma/.env.example .env && printf 'COMPOSE_PROJECT_NAME=alone\\nGITHUB_TOKEN=x\\nANTHROPIC_API_KEY=x\\nGITHUB_OWNER=x\\nGITHUB_REPO=x\\n"
-        "TAMMA_REGISTRY=registry.bench:5000\\nTAMMA_VERSION=0.2.0\\nPOSTGRES_IMAGE=registry.bench:5000/postgres:15\\n"
-        "RABBITMQ_IMAGE=registry.bench:5000/rabbitmq:3\\n' >> .env"
-    )
+    settings = [
+        "COMPOSE_PROJECT_NAME=alone",
+        *(f"{name}=x" for name in ("GITHUB_TOKEN", "ANTHROPIC_API_KEY", "GITHUB_OWNER", "GITHUB_REPO")),
+        *("TAMMA_REGISTRY=registry.bench:5000", "TAMMA_VERSION=0.2.0"),
+        *("POSTGRES_IMAGE=registry.bench:5000/postgres:15", "RABBITMQ_IMAGE=registry.bench:5000/rabbitmq:3"),
+    ]
+    stack.shell("mkdir /root/alone && cd /opt/tamma && cp docker-compose.yml /root/alone")
+    stack.shell("cp /opt/tamma/.env.example /root/alone/.env")
+    stack.shell("printf '%%s\\n' %s >> /root/alone/.env" % " ".join(settings))
     try:
         stack.shell("cd /root/alone && docker compose up --detach --wait --wait-timeout 180")
         listed = stack.shell("cd /root/alone && docker compose ps --format json").splitlines()

@@ -87,13 +87,14 @@ def test_taken_port(untouched: Stack) -> None:
 @pytest.fixture
 def registry_with_login() -> Iterator[str]:
     """A real registry that asks for a login."""
-    settings = ["REGISTRY_AUTH=silly", "REGISTRY_AUTH_SILLY_REALM=bench", "REGISTRY_AUTH_SILLY_SERVICE=bench"]
+    # A password file that does not exist is made, with one user whom nobody knows.
+    settings = ["AUTH=htpasswd", "AUTH_HTPASSWD_REALM=bench", "AUTH_HTPASSWD_PATH=/tmp/htpasswd"]
     image = run(["docker", "inspect", "--format", "{{.Config.Image}}", "tamma-bench-registry"]).strip()
     run(
         [
             *("docker", "run", "--detach", "--rm", "--name", REGISTRY_WITH_LOGIN, "--network", NETWORK),
             *("--network-alias", "private.bench"),
-            *(word for setting in settings for word in ("--env", setting)),
+            *(word for setting in settings for word in ("--env", f"REGISTRY_{setting}")),
             image,
         ]
     )
