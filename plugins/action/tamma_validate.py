@@ -31,6 +31,7 @@ class ActionModule(ActionBase):
             argument_spec={
                 "required": {"type": "dict", "default": {}},
                 "minimum_lengths": {"type": "dict", "default": {}},
+                "ascii": {"type": "list", "elements": "str", "default": []},
                 "secrets": {"type": "dict", "default": {}, "no_log": True},
                 "settings": {"type": "dict", "default": {}},
                 "settings_example": {"type": "str"},
@@ -53,7 +54,8 @@ class ActionModule(ActionBase):
             for name, least in arguments["minimum_lengths"].items()
             if 0 < len(values[name]) < int(least)
         ]
-        problems += _unprintable({**arguments["settings"], **arguments["secrets"]})
+        every = {**arguments["settings"], **arguments["secrets"]}
+        problems += [*_not_ascii(arguments["ascii"], every), *_unprintable(every)]
         if problems:
             result.update(failed=True, msg="\n".join(problems))
         return result
@@ -82,6 +84,12 @@ def _unknown_settings(settings: dict[str, Any], example: str) -> Iterable[str]:
                 name,
                 "did you mean %s" % near[0] if near else ".env.example lists those that exist",
             )
+
+
+def _not_ascii(names: Iterable[str], values: dict[str, Any]) -> Iterable[str]:
+    for name in names:
+        if not str(values.get(name) or "").isascii():
+            yield "%s holds characters beyond ASCII, with which its service does not start: leave them out." % name
 
 
 def _unprintable(values: dict[str, Any]) -> Iterable[str]:

@@ -52,6 +52,7 @@ def refusal(stack: Stack, **variables: object) -> str:
             {"tamma_stack_postgres_password": "another-password-than-before"},
             "POSTGRES_PASSWORD differs from the value that postgres was first started with",
         ),
+        ({"tamma_stack_rabbitmq_password": "pässword"}, "RABBITMQ_PASSWORD holds characters beyond ASCII"),
         ({"tamma_stack_jwt_secret": "two\nlines"}, "TAMMA_JWT_SECRET holds a line break"),
     ],
 )
