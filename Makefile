@@ -27,7 +27,7 @@ PLAYBOOK := ansible-playbook -i inventories/sandbox
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
-$(READY): requirements/dev.txt tests/tools/venv.sh
+$(READY): requirements/dev.txt
 	@tests/tools/venv.sh $(VENV) $(CORE)
 	@touch $@
 
