@@ -7,8 +7,7 @@ import os
 import subprocess
 import sys
 
-# Of apt's cache the packages alone: it rewrites its indexes whenever it is asked something.
-TREES = ("/etc", "/opt", "/srv", "/usr/local", "/var/cache/apt/archives", "/var/lib")
+TREES = ("/etc", "/opt", "/usr/local", "/var/lib", "/var/cache/apt", "/srv")
 # systemd writes its own notes there at any time.
 SKIPPED = {"/var/lib/systemd"}
 LISTEN = "0A"
