@@ -10,9 +10,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-from tests.bench.command import BenchError  # noqa: E402
-from tests.bench.inventory import inventory  # noqa: E402
-from tests.bench.names import DEFAULT_SANDBOX  # noqa: E402
+from tests.bench.command import BenchError
+from tests.bench.inventory import inventory
+from tests.bench.names import DEFAULT_SANDBOX
 
 
 def main() -> int:
@@ -21,15 +21,13 @@ def main() -> int:
     try:
         found = inventory(sandbox)
     except BenchError as error:
-        print(f"sandbox {sandbox}: {error}", file=sys.stderr)
+        sys.stderr.write(f"Sandbox {sandbox}: {error}\n")
         return 1
     if not found["_meta"]["hostvars"]:
-        print(
-            f"Sandbox {sandbox} is not running; start it with "
-            f"`python3 -m tests.bench up --name {sandbox}`.",
-            file=sys.stderr,
+        sys.stderr.write(
+            f"Sandbox {sandbox} is not running; start it with `python3 -m tests.bench up --name {sandbox}`.\n"
         )
-    print(json.dumps(found, indent=2))
+    sys.stdout.write(json.dumps(found, indent=2) + "\n")
     return 0
 
 

@@ -8,10 +8,11 @@ import shlex
 import shutil
 import sys
 import time
+from pathlib import Path
 
-from . import engine, hosts, images, inventory, registry, releases, ssh
-from .command import BenchError, docker
-from .names import DEFAULT_SANDBOX, LABEL, REGISTRY_ADDRESS, REGISTRY_CONTAINER, cache_dir
+from . import browser, engine, hosts, images, inventory, machine, registry, releases, ssh
+from .command import BenchError
+from .names import DEFAULT_SANDBOX, REGISTRY_ADDRESS, cache_dir
 from .progress import say
 
 
@@ -61,11 +62,29 @@ def _up(arguments: argparse.Namespace) -> None:
 
 
 def _down(arguments: argparse.Namespace) -> None:
-    if not engine.answers():
-        say("No Docker engine answers, so no sandbox runs.")
-    else:
+    if engine.answers():
         removed = hosts.down(None if arguments.all else arguments.name)
-        say("Removed: " + (", ".join(f"{h.sandbox}/{h.name}" for h in removed) or "nothing."))
+        say("Removed hosts: " + (", ".join(f"{h.sandbox}/{h.name}" for h in removed) or "none."))
+    else:
+        say("No Docker engine answers, so no sandbox runs.")
+    if arguments.all:
+        _remove_everything()
+
+
+def _remove_everything() -> None:
+    left = [f"the Debian packages {' '.join(machine.installed())}"] if machine.installed() else []
+    if engine.answers():
+        registry.remove()
+        images.remove()
+    if engine.remove():
+        left.append("the engine's iptables chains (until the next start)")
+    shutil.rmtree(cache_dir())
+    say("Removed the registry, the network, the images, the keys and the bench's own engine.")
+    say("Left on this machine: " + (" and ".join(left) or "nothing") + ".")
+
+
+def _screenshot(arguments: argparse.Namespace) -> None:
+    browser.screenshot(arguments.url, arguments.file, arguments.until)
 
 
 def _inventory(arguments: argparse.Namespace) -> None:
@@ -108,9 +127,7 @@ def _parser() -> argparse.ArgumentParser:
     command = add("up", _up, "bring a sandbox up: engine, images, registry, hosts")
     add_name(command)
     command.add_argument("--hosts", type=int, metavar="N", help="at least so many (default: 1)")
-    command.add_argument(
-        "--publish", action="store_true", help="publish the first host's stack on 127.0.0.1"
-    )
+    command.add_argument("--publish", action="store_true", help="publish the first host's stack on 127.0.0.1")
     command = add("down", _down, "remove a sandbox's hosts and their data")
     add_name(command)
     command.add_argument("--all", action="store_true", help="remove every trace of the bench")
@@ -118,6 +135,10 @@ def _parser() -> argparse.ArgumentParser:
     command = add("reset", _reset, "put bare hosts in the place of the named ones")
     add_name(command)
     command.add_argument("host", nargs="+", metavar="HOST", help="tamma1, tamma2...")
+    command = add("screenshot", _screenshot, "save a picture of a page, once it shows what it should")
+    command.add_argument("url", metavar="URL")
+    command.add_argument("file", metavar="FILE", type=Path)
+    command.add_argument("--until", default="true", metavar="JAVASCRIPT", help="what must hold first")
     add("status", _status, "show the engine and the sandboxes")
     return parser
 

@@ -46,9 +46,7 @@ def run(
     )
     if check and result.returncode != 0:
         lines = (result.stdout + result.stderr).strip().splitlines()[-LAST_LINES:]
-        raise BenchError(
-            f"`{' '.join(words)}` failed with status {result.returncode}:\n" + "\n".join(lines)
-        )
+        raise BenchError(f"`{' '.join(words)}` failed with status {result.returncode}:\n" + "\n".join(lines))
     return result
 
 

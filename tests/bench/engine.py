@@ -12,6 +12,7 @@ import shutil
 import signal
 import subprocess
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from . import machine
@@ -60,19 +61,20 @@ def describe() -> str:
     return f"Docker Engine {version}" + (f", started by the bench (process {pid})" if pid else "")
 
 
-def remove() -> list[str]:
-    """Stop the engine that the bench started and delete it; return what was removed."""
+def remove() -> bool:
+    """Stop the engine if the bench started it, delete it, and say whether there was one."""
     pid = _our_pid()
     if pid:
         os.kill(pid, signal.SIGTERM)
         _wait(lambda: _our_pid() is None, "the engine to stop")
+        run(["ip", "link", "delete", "docker0"], check=False)
     for link in _client_links():
         if link.is_symlink() and link.readlink().is_relative_to(PROGRAMS):
             link.unlink()
-    if not ENGINE_DIR.exists():
-        return []
-    shutil.rmtree(ENGINE_DIR)
-    return [f"the engine in {ENGINE_DIR}"]
+    existed = PROGRAMS.exists()
+    if ENGINE_DIR.exists():
+        shutil.rmtree(ENGINE_DIR)
+    return existed
 
 
 def _unpack() -> None:
@@ -161,7 +163,7 @@ def _our_pid() -> int | None:
     return pid if program == PROGRAMS / "usr/sbin/dockerd" else None
 
 
-def _wait(condition, what: str) -> None:  # type: ignore[no-untyped-def]
+def _wait(condition: Callable[[], bool], what: str) -> None:
     deadline = time.monotonic() + SECONDS_TO_ANSWER
     while not condition():
         if time.monotonic() > deadline:

@@ -140,7 +140,7 @@ def _open(sandbox: str, name: str) -> None:
     """Wait until a host has booted without a failed unit, and until its SSH lets us in."""
     container = container_name(sandbox, name)
     key = ssh.public_key()
-    write = 'cat > /etc/ssh/authorized_keys && cat /etc/ssh/ssh_host_ed25519_key.pub'
+    write = "cat > /etc/ssh/authorized_keys && cat /etc/ssh/ssh_host_ed25519_key.pub"
     _wait_for_boot(container)
     host_key = docker("exec", "-i", container, "sh", "-c", write, data=key.encode())
     (host,) = (host for host in existing(sandbox) if host.name == name)
@@ -168,11 +168,11 @@ def _wait_for_boot(container: str) -> None:
 
 def _refuse_taken_ports() -> None:
     for port in PUBLISHED_PORTS:
-        owner = machine.port_owner(port)
+        owner = docker("ps", "--filter", f"publish={port}", "--format", "container {{.Names}}")
+        owner = owner or machine.port_owner(port) or ""
         if owner:
             raise BenchError(
-                f"Port {port} of this machine is taken by {owner}: stop it, or bring the "
-                "sandbox up without --publish."
+                f"Port {port} of this machine is taken by {owner}: stop it, or bring the sandbox up without --publish."
             )
 
 

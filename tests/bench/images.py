@@ -59,15 +59,20 @@ def build(names: Iterable[str] | None = None) -> None:
     here = present()
     missing = [name for name in wanted if tag(name) not in here]
     releases = [
-        parent
-        for name in missing
-        if (parent := IMAGES[name].parent) not in IMAGES and rootfs.image(parent) not in here
+        parent for name in missing if (parent := IMAGES[name].parent) not in IMAGES and rootfs.image(parent) not in here
     ]
     if not missing:
         return
     say(f"Building {len(missing)} of the bench's images, from Debian packages.")
     rootfs.prepare(releases)
     _build_side_by_side(missing, releases, Progress(len(missing) + len(releases)))
+
+
+def remove() -> None:
+    """Remove every image that the bench made."""
+    here = present()
+    if here:
+        docker("image", "rm", "-f", *here)
 
 
 def context_hash(context: Context, *more: str) -> str:
@@ -174,4 +179,3 @@ def _tar(context: Mapping[str, tuple[bytes, int]]) -> bytes:
             entry.size, entry.mode = len(content), mode
             archive.addfile(entry, io.BytesIO(content))
     return buffer.getvalue()
-

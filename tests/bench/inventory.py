@@ -31,8 +31,7 @@ def inventory(sandbox: str) -> dict[str, Any]:
         },
         "_meta": {
             "hostvars": {
-                host.name: {"ansible_port": host.ssh_port, "sandbox_address": host.address}
-                for host in running
+                host.name: {"ansible_port": host.ssh_port, "sandbox_address": host.address} for host in running
             }
         },
     }

@@ -7,14 +7,18 @@ the bench runs, so that nothing about a particular machine stands in the reposit
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import shutil
 from pathlib import Path
 
 from .command import BenchError, run
+from .names import ENGINE_DIR
 
 DEFAULT_MIRROR = "http://deb.debian.org/debian"
 DEFAULT_SECURITY_MIRROR = "http://deb.debian.org/debian-security"
+INSTALLED = ENGINE_DIR / "installed-packages"
+APT = Path("/etc/apt")
 OWN_CERTIFICATES = Path("/usr/local/share/ca-certificates")
 HANDED_ON = (
     "Acquire::Check-Date",
@@ -43,18 +47,17 @@ def apt_settings() -> str:
 def mirrors() -> tuple[str, str]:
     """Return the addresses of Debian's archive and of its security archive as used here."""
     archive, security = DEFAULT_MIRROR, DEFAULT_SECURITY_MIRROR
-    if shutil.which("apt-get"):
-        wanted = ["Created-By: Packages", "Origin: Debian"]
-        listing = run(
-            ["apt-get", "indextargets", "--format", "$(REPO_URI) $(LABEL)", *wanted], check=False
-        )
-        for line in listing.stdout.splitlines():
-            address, _, label = line.partition(" ")
-            if label == "Debian":
+    for file in [*sorted(APT.glob("sources.list*/*")), APT / "sources.list"]:
+        for address in re.findall(r"^[^#\n]*\b(https?://\S+)", _text(file), re.MULTILINE):
+            if address.rstrip("/").endswith("/debian"):
                 archive = address.rstrip("/")
-            elif label == "Debian-Security":
+            elif address.rstrip("/").endswith("/debian-security"):
                 security = address.rstrip("/")
     return archive, security
+
+
+def _text(file: Path) -> str:
+    return file.read_text() if file.is_file() else ""
 
 
 def apt_sources(release: str) -> str:
@@ -103,6 +106,14 @@ def install(*packages: str) -> None:
     finally:
         if not guarded:
             guard.unlink()
+    INSTALLED.parent.mkdir(parents=True, exist_ok=True)
+    with INSTALLED.open("a") as file:
+        file.writelines(f"{package}\n" for package in packages)
+
+
+def installed() -> list[str]:
+    """Return the Debian packages that the bench installed on this machine."""
+    return INSTALLED.read_text().split() if INSTALLED.exists() else []
 
 
 def port_owner(port: int) -> str | None:

@@ -26,9 +26,7 @@ def ensure() -> None:
     """Make sure that the registry of the current image runs and answers."""
     ensure_network()
     image = images.tag("registry")
-    state = docker(
-        "ps", "-a", "--filter", f"name=^{REGISTRY_CONTAINER}$", "--format", "{{.Image}} {{.State}}"
-    )
+    state = docker("ps", "-a", "--filter", f"name=^{REGISTRY_CONTAINER}$", "--format", "{{.Image}} {{.State}}")
     if state != f"{image} running":
         docker("rm", "-f", REGISTRY_CONTAINER, check=False)
         docker("volume", "create", "--label", f"{LABEL}=registry", REGISTRY_VOLUME)
@@ -62,6 +60,15 @@ def push(wanted: dict[str, str]) -> list[str]:
         docker("push", "--quiet", f"{here}/{name}")
         docker("rmi", "--no-prune", f"{here}/{name}")
     return changed
+
+
+def remove() -> None:
+    """Remove the registry, what it stores, and the network."""
+    docker("rm", "-f", REGISTRY_CONTAINER, check=False)
+    for kind in ("volume", "network"):
+        made = docker(kind, "ls", "-q", "--filter", f"label={LABEL}").split()
+        if made:
+            docker(kind, "rm", *made)
 
 
 def _answers() -> bool:

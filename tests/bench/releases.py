@@ -25,9 +25,7 @@ TAMMA = ("tamma-elsa", "tamma-api-dotnet", "tamma-api", "tamma-engine", "tamma-d
 def build() -> None:
     """Make the images of every version, as far as they are missing."""
     present = images.present()
-    missing = [
-        (image, version) for version in _versions() for image in TAMMA if _tag(image, version) not in present
-    ]
+    missing = [(image, version) for version in _versions() for image in TAMMA if _tag(image, version) not in present]
     for image, version in missing:
         context = _context(image, version)
         images.docker_build(_tag(image, version), context, [])

@@ -28,8 +28,7 @@ def main(_: list[str]) -> int:
     secret = configuration.get("Jwt:Secret")
     if ENVIRONMENT != "Development" and not secret and not configuration.get("Jwt:Authority"):
         raise unhandled(
-            "System.InvalidOperationException: Jwt:Secret or Jwt:Authority must be set "
-            "outside Development."
+            "System.InvalidOperationException: Jwt:Secret or Jwt:Authority must be set outside Development."
         )
     database = Database(configuration.database(), "Tamma.Api")
     try:
@@ -47,9 +46,7 @@ def main(_: list[str]) -> int:
 
 
 def _add_routes(server: Server, database: Database) -> None:
-    columns = [
-        name for name, migration in COLUMNS.items() if migration in process.MIGRATIONS.get("tamma", [])
-    ]
+    columns = [name for name, migration in COLUMNS.items() if migration in process.MIGRATIONS.get("tamma", [])]
     selected = ", ".join({"createdAt": "created_at::text"}.get(name, name) for name in columns)
 
     @server.route("GET", "/health")
@@ -64,8 +61,7 @@ def _add_routes(server: Server, database: Database) -> None:
             raise HttpError(400, "A session needs a title.")
         places = ", ".join(["%s"] * len(given))
         (row,) = database.rows(
-            f"INSERT INTO tamma.mentorship_sessions ({', '.join(given)}) VALUES ({places}) "
-            f"RETURNING {selected}",
+            f"INSERT INTO tamma.mentorship_sessions ({', '.join(given)}) VALUES ({places}) RETURNING {selected}",
             tuple(given.values()),
         )
         return Answer(dict(zip(columns, row, strict=True)), 201)

@@ -44,8 +44,7 @@ def parse(text: str) -> dict[str, str]:
         match = _PAIR.match(text, position)
         if match is None:
             raise ValueError(
-                "Format of the initialization string does not conform to specification "
-                f"starting at index {position}."
+                f"Format of the initialization string does not conform to specification starting at index {position}."
             )
         key = match["key"].replace("==", "=").lower()
         value = match["value"]

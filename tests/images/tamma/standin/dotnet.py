@@ -57,6 +57,4 @@ def _read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not valid JSON"
-        raise unhandled(
-            f"System.IO.InvalidDataException: Failed to load {path}: {reason}"
-        ) from None
+        raise unhandled(f"System.IO.InvalidDataException: Failed to load {path}: {reason}") from None

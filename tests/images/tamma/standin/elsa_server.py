@@ -95,8 +95,7 @@ def _finish(database: Database, message: dict[str, Any]) -> None:
     """Store a dispatched workflow as finished; a message that comes twice counts once."""
     with database.transaction() as cursor:
         cursor.execute(
-            "INSERT INTO elsa.workflow_instances (id, definition_id) VALUES (%s, %s) "
-            "ON CONFLICT DO NOTHING",
+            "INSERT INTO elsa.workflow_instances (id, definition_id) VALUES (%s, %s) ON CONFLICT DO NOTHING",
             (message["id"], message["definitionId"]),
         )
     log("info", f"Workflow instance {message['id']} finished")

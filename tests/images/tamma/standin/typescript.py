@@ -55,9 +55,7 @@ def load() -> Settings:
         model=pick("TAMMA_MODEL", agent, "model", "claude-sonnet-4-5"),
         working_directory=pick("TAMMA_WORKING_DIRECTORY", engine, "workingDirectory", "."),
         approval_mode=pick("TAMMA_APPROVAL_MODE", engine, "approvalMode", "cli"),
-        poll_interval_ms=int(
-            interval if interval.isdigit() else engine.get("pollIntervalMs", 300_000)
-        ),
+        poll_interval_ms=int(interval if interval.isdigit() else engine.get("pollIntervalMs", 300_000)),
         issue_labels=(
             [label.strip() for label in labels.split(",")]
             if labels is not None
