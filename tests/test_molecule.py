@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
+import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -29,6 +32,15 @@ def test_every_scenario_is_listed() -> None:
     assert present == set(listed_scenarios())
 
 
+@pytest.fixture
+def sandbox() -> Iterator[None]:
+    """The scenarios' sandbox for one run at a time: another checkout on this machine has to wait."""
+    with (Path(tempfile.gettempdir()) / "tamma-molecule.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+@pytest.mark.usefixtures("sandbox")
 def test_scenario(scenario: str, pytestconfig: pytest.Config) -> None:
     output = run(
         ["molecule", "test", "--scenario-name", scenario],

@@ -44,6 +44,7 @@ run_init_files() {
     local -a psql=(psql -v ON_ERROR_STOP=1 --no-psqlrc -U "$POSTGRES_USER" -d "$POSTGRES_DB")
     for file in /docker-entrypoint-initdb.d/*; do
         case $file in
+            # shellcheck source=/dev/null
             *.sh)     log "running $file"; if [[ -x $file ]]; then "$file"; else . "$file"; fi ;;
             *.sql)    log "running $file"; "${psql[@]}" -f "$file" ;;
             *.sql.gz) log "running $file"; gunzip -c "$file" | "${psql[@]}" ;;
