@@ -22,7 +22,7 @@ from .names import (
     host_name,
 )
 
-SECONDS_TO_BOOT = 60
+SECONDS_TO_BOOT = 180
 #: Inside a container these would lie on overlay, where an engine cannot make overlays again.
 ENGINE_VOLUMES = ("/var/lib/docker", "/var/lib/containerd", "/var/lib/containers")
 

@@ -43,8 +43,8 @@ run_init_files() {
     local file
     local -a psql=(psql -v ON_ERROR_STOP=1 --no-psqlrc -U "$POSTGRES_USER" -d "$POSTGRES_DB")
     for file in /docker-entrypoint-initdb.d/*; do
+        # shellcheck source=/dev/null
         case $file in
-            # shellcheck source=/dev/null
             *.sh)     log "running $file"; if [[ -x $file ]]; then "$file"; else . "$file"; fi ;;
             *.sql)    log "running $file"; "${psql[@]}" -f "$file" ;;
             *.sql.gz) log "running $file"; gunzip -c "$file" | "${psql[@]}" ;;
