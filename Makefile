@@ -38,7 +38,7 @@ demo: export TAMMA_SANDBOX := demo
 demo: $(READY) ## Bring a whole stack up on a sandbox host of this machine and say where it answers
 	@$(BENCH) up --name demo --hosts 1 --publish
 	@$(PLAYBOOK) site.yml
-	@$(PLAYBOOK) playbooks/status.yml
+	@python3 -m tests.tools.demo
 
 demo-down: $(READY) ## Remove the demo and every other trace of the test bench
 	@$(BENCH) down --all

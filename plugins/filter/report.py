@@ -18,6 +18,20 @@ def service_rows(hosts: Iterable[str], hostvars: Mapping[str, Any], variable: st
     ]
 
 
+def outcomes(hosts: Iterable[str], hostvars: Mapping[str, Any], variable: str) -> list[str]:
+    """One line for each host: what its deploy did, from the result registered as *variable*."""
+    lines = []
+    for host in hosts:
+        if variable not in hostvars[host]:
+            continue
+        result = hostvars[host][variable]
+        steps = ["%s %s" % (change["action"], change["service"]) for change in result.get("plan") or []]
+        done = {"pulled": result.get("pulls"), "files": [file["path"] for file in result.get("files") or []]}
+        words = ["%s: %s" % (what, ", ".join(names)) for what, names in {**done, "services": steps}.items() if names]
+        lines += ["%s  %s" % (host, word) for word in words or ["nothing had to be changed"]]
+    return lines
+
+
 def removal_rows(hosts: Iterable[str], hostvars: Mapping[str, Any], variable: str) -> list[dict[str, Any]]:
     """One row for each host: how many containers, networks, volumes and files went."""
     return [
@@ -50,4 +64,9 @@ class FilterModule:
 
     def filters(self) -> dict[str, Any]:
         """Map names to functions."""
-        return {"service_rows": service_rows, "removal_rows": removal_rows, "complaints": complaints}
+        return {
+            "outcomes": outcomes,
+            "service_rows": service_rows,
+            "removal_rows": removal_rows,
+            "complaints": complaints,
+        }

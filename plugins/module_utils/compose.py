@@ -113,7 +113,7 @@ class Compose:
             shown = hashes
         raise OperatorError(
             "Docker Compose does not accept the stack's files: %s. If tamma_stack_overrides or tamma_stack_environment "
-            "is set, look there first." % last_line(shown.err),
+            "is set, look there first." % complaint(shown.err),
             rc=shown.rc,
         )
 
@@ -192,6 +192,12 @@ def endpoints(service: Service) -> List[Tuple[str, str]]:
                 host = "[%s]" % host if ":" in host else host
                 found.append(("http://%s:%d/%s" % (host, port.published, path), service.name))
     return found
+
+
+def complaint(text: str) -> str:
+    """What Compose complains about, on one line: all that it wrote but its warnings."""
+    lines = [line.strip() for line in text.splitlines() if line.strip() and " level=warning " not in line]
+    return " ".join(lines).rstrip(".") or "it said nothing"
 
 
 def last_line(text: str) -> str:

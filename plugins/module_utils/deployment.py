@@ -39,7 +39,7 @@ from ansible_collections.meywd.tamma.plugins.module_utils.files import (
     remove,
     write,
 )
-from ansible_collections.meywd.tamma.plugins.module_utils.redact import Redactor
+from ansible_collections.meywd.tamma.plugins.module_utils.redact import Redactor, settings_in
 from ansible_collections.meywd.tamma.plugins.module_utils.runner import Runner
 
 ENV_FILE = ".env"
@@ -105,7 +105,12 @@ class Deployment:
         self._program = program
         self._progress = progress
         self._env = environment(release)
-        self.redactor = Redactor(self._env[key] for key in secret_names(release) if key in self._env)
+        self.redactor = Redactor(
+            [
+                *(self._env[key] for key in secret_names(release) if key in self._env),
+                *(value for item in release.files if item.secret for value in settings_in(item.content)),
+            ]
+        )
         self.timings: Dict[str, float] = {}
 
     # -- plan -------------------------------------------------------------------------------

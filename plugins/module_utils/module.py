@@ -34,4 +34,7 @@ def finish(module: Any, work: Callable[[], Dict[str, Any]]) -> None:
         result = work()
     except OperatorError as exc:
         module.fail_json(msg=exc.message, **exc.facts)
+    except OSError as exc:
+        # A full disk, a file system that is read-only: the system's own words say it best.
+        module.fail_json(msg="%s: %s." % (exc.filename or "The host", exc.strerror or exc))
     module.exit_json(**result)

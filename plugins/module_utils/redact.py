@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 import json
-from typing import Iterable, Iterator, Set
+import re
+from typing import Iterable, Iterator, List, Set
 
 from ansible_collections.meywd.tamma.plugins.module_utils.formats import quote_npgsql, quote_url
 
@@ -32,6 +33,15 @@ class Redactor:
         for spelling in self._spellings:
             text = text.replace(spelling, MASK)
         return text
+
+
+# A setting with the name of an environment variable, in YAML or JSON.
+_SETTING = re.compile(r"""^[\s{,-]*["']?[A-Z][A-Z0-9_]+["']?\s*[:=]\s*(.+?),?\s*$""", re.MULTILINE)
+
+
+def settings_in(text: str) -> List[str]:
+    """The values of environment variables in a YAML or JSON text: some of them may be secrets."""
+    return [value.strip("\"'") for value in _SETTING.findall(text)]
 
 
 def _spellings(secret: str) -> Iterator[str]:

@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ansible_collections.meywd.tamma.plugins.module_utils.formats import quote_dotenv, quote_npgsql, quote_url
-from ansible_collections.meywd.tamma.plugins.module_utils.redact import MASK, Redactor
+from ansible_collections.meywd.tamma.plugins.module_utils.redact import MASK, Redactor, settings_in
 
 # Without the mask's own character, which is in the text afterwards anyhow.
 characters = st.characters(exclude_categories=["Cc", "Cs", "Zl", "Zp"], exclude_characters="*")
@@ -64,3 +64,11 @@ def test_a_secret_within_a_longer_one_goes_with_it() -> None:
 
 def test_a_value_too_short_to_be_a_secret_garbles_nothing() -> None:
     assert Redactor(["abc", ""]).mask("abcdef") == "abcdef"
+
+
+def test_settings_in_an_overlay_count_as_secrets() -> None:
+    overlay = (
+        "services:\n  api:\n    image: reg/api\n    environment:\n      API_KEY: 'abc def'\n      - OTHER_KEY=xyz\n"
+    )
+    assert settings_in(overlay) == ["abc def", "xyz"]
+    assert settings_in('{\n  "A_TOKEN": "t-1",\n  "image": "i"\n}') == ["t-1"]

@@ -14,6 +14,7 @@ from ansible_collections.meywd.tamma.plugins.action.tamma_report import table
 from ansible_collections.meywd.tamma.plugins.filter.report import (
     FilterModule,
     complaints,
+    outcomes,
     removal_rows,
     service_rows,
 )
@@ -96,4 +97,20 @@ def test_no_stack_is_one_sentence() -> None:
 
 
 def test_the_filters_are_offered_to_playbooks() -> None:
-    assert set(FilterModule().filters()) == {"service_rows", "removal_rows", "complaints"}
+    assert set(FilterModule().filters()) == {"service_rows", "removal_rows", "complaints", "outcomes"}
+
+
+def test_what_a_deploy_did() -> None:
+    done = {
+        "pulls": ["api:2"],
+        "files": [{"path": ".env", "action": "update"}],
+        "plan": [{"service": "api", "action": "recreate", "reason": "its image changed"}],
+    }
+    assert outcomes(
+        ["one", "two", "three"], {"one": {"release": done}, "two": {"release": {}}, "three": {}}, "release"
+    ) == [
+        "one  pulled: api:2",
+        "one  files: .env",
+        "one  services: recreate api",
+        "two  nothing had to be changed",
+    ]
