@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 from . import browser, engine, hosts, images, inventory, machine, registry, releases, ssh
-from .command import BenchError
+from .command import LOCK, BenchError, one_at_a_time
 from .names import DEFAULT_SANDBOX, REGISTRY_ADDRESS, cache_dir
 from .progress import say
 
@@ -30,26 +30,30 @@ def main() -> int:
 
 
 def _engine(_: argparse.Namespace) -> None:
-    engine.ensure()
+    with one_at_a_time():
+        engine.ensure()
     say(engine.describe())
 
 
 def _images(arguments: argparse.Namespace) -> None:
-    engine.ensure()
-    images.build(arguments.only or None)
+    with one_at_a_time():
+        engine.ensure()
+        images.build(arguments.only or None)
+        if not arguments.only:
+            releases.build()
     if not arguments.only:
-        releases.build()
         for name, megabytes in releases.sizes().items():
             say(f"{name:<34}{megabytes:>5} MB")
 
 
 def _up(arguments: argparse.Namespace) -> None:
     begin = time.monotonic()
-    engine.ensure()
-    images.build()
-    releases.build()
-    registry.ensure()
-    pushed = registry.push(releases.served())
+    with one_at_a_time():
+        engine.ensure()
+        images.build()
+        releases.build()
+        registry.ensure()
+        pushed = registry.push(releases.served())
     if pushed:
         say(f"Pushed {len(pushed)} images to the registry: {', '.join(pushed)}")
     sandbox = hosts.up(arguments.name, arguments.hosts, arguments.publish)
@@ -79,6 +83,7 @@ def _remove_everything() -> None:
     if engine.remove():
         left.append("the engine's iptables chains (until the next start)")
     shutil.rmtree(cache_dir())
+    LOCK.unlink(missing_ok=True)
     say("Removed the registry, the network, the images, the keys and the bench's own engine.")
     say("Left on this machine: " + (" and ".join(left) or "nothing") + ".")
 

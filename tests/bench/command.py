@@ -1,13 +1,18 @@
-"""Running other programs, with one kind of error for whatever goes wrong."""
+"""Running other programs: one kind of error for whatever goes wrong, and one run at a time."""
 
 from __future__ import annotations
 
+import fcntl
 import os
 import subprocess
-from collections.abc import Mapping, Sequence
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 LAST_LINES = 25
+#: Of the machine, because checkouts share the engine, its images and the registry.
+LOCK = Path(tempfile.gettempdir()) / f"tamma-bench-{os.getuid()}.lock"
 
 
 class BenchError(Exception):
@@ -53,3 +58,11 @@ def run(
 def docker(*words: str | Path, check: bool = True, data: bytes | None = None) -> str:
     """Run the Docker client and return what it printed."""
     return run(["docker", *words], check=check, data=data).stdout.strip()
+
+
+@contextmanager
+def one_at_a_time() -> Iterator[None]:
+    """Wait until no other bench command makes something that all sandboxes share."""
+    with LOCK.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield

@@ -71,7 +71,12 @@ def remove() -> bool:
     for link in _client_links():
         if link.is_symlink() and link.readlink().is_relative_to(PROGRAMS):
             link.unlink()
+    for directory in (CLI_PLUGINS, CLI_PLUGINS.parent):
+        if directory.is_dir() and not any(directory.iterdir()):
+            directory.rmdir()
     existed = PROGRAMS.exists()
+    if ENGINE_DIR.is_mount():
+        raise BenchError(f"{ENGINE_DIR} is a mount point: empty it by hand, the rest is removed.")
     if ENGINE_DIR.exists():
         shutil.rmtree(ENGINE_DIR)
     return existed

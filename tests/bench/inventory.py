@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from typing import Any
 
-from . import hosts, ssh
+from . import engine, hosts, ssh
 from .names import REGISTRY_ADDRESS
 
 GROUP = "tamma"
@@ -13,7 +13,8 @@ GROUP = "tamma"
 
 def inventory(sandbox: str) -> dict[str, Any]:
     """Return what `--list` prints; empty unless the sandbox runs."""
-    running = [host for host in hosts.existing(sandbox) if host.running and host.ssh_port]
+    found = hosts.existing(sandbox) if engine.answers() else []
+    running = [host for host in found if host.running and host.ssh_port]
     if not running:
         return {"_meta": {"hostvars": {}}}
     return {
