@@ -43,21 +43,25 @@ class Database:
 
     def answers(self) -> bool:
         try:
-            with self.transaction() as cursor:
-                cursor.execute("SELECT 1")
+            self.rows("SELECT 1")
         except Error:
             return False
         return True
 
     def rows(self, statement: str, values: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
-        # A pooled connection may have died with the server since it was used last: one more try.
+        """Run one statement in a transaction of its own."""
+        # A pooled connection may have died with the server since it was used last: then once more,
+        # unless the statement had gone through and only its commit is in doubt.
+        executed = False
         for last in (False, True):
             try:
                 with self.transaction() as cursor:
                     cursor.execute(statement, values)
-                    return list(cursor.fetchall())
-            except psycopg2.OperationalError:
-                if last:
+                    found = list(cursor.fetchall())
+                    executed = True
+                return found
+            except (psycopg2.OperationalError, psycopg2.InterfaceError):
+                if last or executed:
                     raise
         return []
 
