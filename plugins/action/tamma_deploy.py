@@ -120,8 +120,13 @@ class ActionModule(ActionBase):
         """Make the plan for a host that has no engine yet, from the same files."""
         every = [*arguments["files"], *(arguments.get("secret_files") or [])]
         texts = {item["path"]: str(item["content"]) for item in every}
-        values = {key: str(value) for key, value in (arguments.get("settings") or {}).items()}
-        found = services([texts[name] for name in arguments["compose_files"]], values)
+        values = {key: str(value) for key, value in (arguments.get("settings") or {}).items() if value is not None}
+        try:
+            found = services([texts[name] for name in arguments["compose_files"]], values)
+        except (AttributeError, TypeError) as exc:
+            raise AnsibleActionFail(
+                "tamma_stack_overrides is not an overlay in Compose's form: services is a dictionary of dictionaries."
+            ) from exc
         result["plan"] = [
             {"service": name, "action": "create", "reason": "new, from %s" % image} for name, image in found
         ]

@@ -31,6 +31,7 @@ class ActionModule(ActionBase):
             argument_spec={
                 "required": {"type": "dict", "default": {}},
                 "minimum_lengths": {"type": "dict", "default": {}},
+                "reserved": {"type": "list", "elements": "str", "default": []},
                 "ascii": {"type": "list", "elements": "str", "default": []},
                 "secrets": {"type": "dict", "default": {}, "no_log": True},
                 "settings": {"type": "dict", "default": {}},
@@ -41,6 +42,11 @@ class ActionModule(ActionBase):
         if arguments["settings_example"]:
             example = Path(self._find_needle("files", arguments["settings_example"])).read_text(encoding="utf-8")
             problems += _unknown_settings(arguments["settings"], example)
+        problems += [
+            "tamma_stack_environment has %s, which is not set there: docs/variables.md names the variable for it, if "
+            "there is one." % name
+            for name in sorted(set(arguments["settings"]) & {*arguments["secrets"], *arguments["reserved"]})
+        ]
         values = {
             name: self._value(name, task_vars) for name in [*arguments["required"], *arguments["minimum_lengths"]]
         }

@@ -16,7 +16,9 @@ from typing import Any, Dict, List, NamedTuple, Optional, Tuple
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
 from ansible_collections.meywd.tamma.plugins.module_utils.runner import Result, Runner
 
+# Where the docker client looks for its plugins, in its order.
 _PLUGIN_DIRECTORIES = (
+    "/root/.docker/cli-plugins",
     "/usr/local/lib/docker/cli-plugins",
     "/usr/local/libexec/docker/cli-plugins",
     "/usr/lib/docker/cli-plugins",
@@ -53,6 +55,7 @@ class Service(NamedTuple):
     volumes: List[str]
     labels: Dict[str, str]
     config_hash: str
+    restart: str = "no"
 
 
 class Project(NamedTuple):
@@ -166,6 +169,7 @@ def parse_project(config: Dict[str, Any], hashes: Dict[str, str]) -> Project:
             ],
             labels=dict(service.get("labels") or {}),
             config_hash=hashes.get(name, ""),
+            restart=(service.get("restart") or "no").partition(":")[0],
         )
     return Project(config["name"], services, sorted(names.values()))
 
@@ -197,6 +201,8 @@ def endpoints(service: Service) -> List[Tuple[str, str]]:
 def complaint(text: str) -> str:
     """What Compose complains about, on one line: all that it wrote but its warnings."""
     lines = [line.strip() for line in text.splitlines() if line.strip() and " level=warning " not in line]
+    # Of a broken line in .env Compose quotes the value.
+    lines = [re.sub(r"(\.env: line \d+: [^\"']*).*", r"\1", line).strip() for line in lines]
     return " ".join(lines).rstrip(".") or "it said nothing"
 
 

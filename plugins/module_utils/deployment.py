@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextlib
+import glob
 import os
 import secrets
 import shutil
 import tempfile
 import time
-from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Tuple
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
 from ansible_collections.meywd.tamma.plugins.module_utils import formats, gate, outside, planner, ports
 from ansible_collections.meywd.tamma.plugins.module_utils.compose import (
@@ -26,7 +27,7 @@ from ansible_collections.meywd.tamma.plugins.module_utils.compose import (
     explain_pull_failures,
     last_line,
 )
-from ansible_collections.meywd.tamma.plugins.module_utils.engine import HASH_LABEL, SERVICE_LABEL, Engine
+from ansible_collections.meywd.tamma.plugins.module_utils.engine import HASH_LABEL, PROJECT_LABEL, SERVICE_LABEL, Engine
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
 from ansible_collections.meywd.tamma.plugins.module_utils.files import (
     File,
@@ -43,6 +44,9 @@ from ansible_collections.meywd.tamma.plugins.module_utils.redact import Redactor
 from ansible_collections.meywd.tamma.plugins.module_utils.runner import Runner
 
 ENV_FILE = ".env"
+
+# On a tmpfs: what stands here for seconds holds secrets.
+_SCRATCH = "/run/tamma"
 
 _POLL_SECONDS = 0.25
 _VERIFY_SECONDS = 30.0
@@ -107,11 +111,16 @@ class Deployment:
         self._env = environment(release)
         self.redactor = Redactor(
             [
-                *(self._env[key] for key in secret_names(release) if key in self._env),
+                *(
+                    known.get(key, "")
+                    for known in (self._env, known_settings(release))
+                    for key in secret_names(release)
+                ),
                 *(value for item in release.files if item.secret for value in settings_in(item.content)),
             ]
         )
         self.timings: Dict[str, float] = {}
+        self.pulled: List[str] = []
 
     # -- plan -------------------------------------------------------------------------------
 
@@ -124,9 +133,7 @@ class Deployment:
             project = compose.project()
         listed = self._engine.containers(release.project)
         containers = [container(item) for item in listed]
-        images = {
-            service.image: (self._engine.image(service.image) or {}).get("Id") for service in project.services.values()
-        }
+        images = {service.image: self._image_id(service.image) for service in project.services.values()}
         plan = planner.plan(project, containers, images, release.pull_always)
         problems = planner.check_stored_settings(
             project,
@@ -144,7 +151,8 @@ class Deployment:
     def _candidate(self, files: List[File]) -> Iterator[Compose]:
         """Let Compose work on the release before it is written where the running stack lives."""
         release = self._release
-        scratch = tempfile.mkdtemp(prefix="tamma-", dir="/run" if os.access("/run", os.W_OK) else None)
+        os.makedirs(_SCRATCH, mode=0o700, exist_ok=True)
+        scratch = tempfile.mkdtemp(prefix=release.project + "-candidate-", dir=_SCRATCH)
         try:
             write(scratch, files)
             yield Compose(
@@ -171,21 +179,22 @@ class Deployment:
         ]
         if not wanted:
             return []
-        published: Dict[int, Tuple[str, str]] = {}
-        for item in self._engine.containers():
-            labels = item.get("Labels") or {}
-            for binding in item.get("Ports") or []:
-                if binding.get("PublicPort") and binding.get("Type") == "tcp":
-                    owner = labels.get("com.docker.compose.project", "")
-                    published[binding["PublicPort"]] = (owner, (item.get("Names") or ["?"])[0].lstrip("/"))
-        problems = []
+        problems = planner.doubled_ports(project)
+        published = [
+            (str(binding.get("IP", "")), binding["PublicPort"], item)
+            for item in self._engine.containers()
+            for binding in item.get("Ports") or []
+            if binding.get("PublicPort") and binding.get("Type") == "tcp"
+        ]
         for service, port in wanted:
-            owner = published.get(port.published)
-            if owner and owner[0] == project.name:
+            holders = [
+                item for address, number, item in published if number == port.published and meet(address, port.address)
+            ]
+            if any((item.get("Labels") or {}).get(PROJECT_LABEL) == project.name for item in holders):
                 continue
             holder = ports.holder(port.published, port.address)
-            if owner:
-                who = "the container %s" % owner[1]
+            if holders:
+                who = "the container %s" % (holders[0].get("Names") or ["?"])[0].lstrip("/")
             elif holder:
                 who = str(holder)
             else:
@@ -198,17 +207,23 @@ class Deployment:
 
     # -- apply ------------------------------------------------------------------------------
 
-    def apply(self, planned: Planned) -> None:
-        """Carry the plan out: pull everything, write the files, start the services, clean up, verify."""
+    def sweep(self) -> None:
+        """Remove what a killed deploy of this stack left of its candidate; call this under the lock."""
+        for leftover in glob.glob(os.path.join(_SCRATCH, self._release.project + "-candidate-*")):
+            shutil.rmtree(leftover)
+
+    def apply(self, planned: Planned) -> Planned:
+        """Carry the plan out: pull everything, write the files, start the services, clean up, verify.
+
+        Returns the plan as it was carried out: what was pulled may change more than was known before.
+        """
         self._phase("pull", self._pull, planned)
+        if planned.plan.pulls or planned.plan.refreshes:
+            planned = self.plan()
         self._phase("write", self._write, planned)
         self._phase("apply", self._apply, planned)
         self._phase("verify", self._verify, planned)
-
-    def verify(self, planned: Planned) -> None:
-        """Make sure that a stack which needs no change is well: every container, every address."""
-        self._phase("apply", self._apply, planned)
-        self._phase("verify", self._verify, planned)
+        return planned
 
     def _phase(self, name: str, step: Callable[[Planned], None], planned: Planned) -> None:
         began = time.monotonic()
@@ -217,8 +232,10 @@ class Deployment:
 
     def _pull(self, planned: Planned) -> None:
         """Pull before anything stops; a failed pull leaves everything as it was."""
-        if not planned.plan.pulls:
+        wanted = [*planned.plan.pulls, *planned.plan.refreshes]
+        if not wanted:
             return
+        before = {image: self._image_id(image) for image in wanted}
         by_image = {service.image: service.name for service in planned.project.services.values()}
         with self._candidate(planned.files) as compose:
 
@@ -233,10 +250,14 @@ class Deployment:
                 return result.err or "it said nothing"
 
             with concurrent.futures.ThreadPoolExecutor(_PULLS_AT_ONCE) as pool:
-                answers = dict(zip(planned.plan.pulls, pool.map(pull, planned.plan.pulls)))
+                answers = dict(zip(wanted, pool.map(pull, wanted)))
         failed = {image: answer for image, answer in answers.items() if answer}
         if failed:
             raise OperatorError("\n".join([*explain_pull_failures(failed), "The stack was not changed."]))
+        self.pulled = sorted(image for image in wanted if self._image_id(image) != before[image])
+
+    def _image_id(self, reference: str) -> Optional[str]:
+        return (self._engine.image(reference) or {}).get("Id")
 
     def _write(self, planned: Planned) -> None:
         if not planned.file_changes:
@@ -339,6 +360,9 @@ class _Rollout:
                 if container(item).service == name:
                     self._engine.start_container(item["Id"])
         else:
+            for item in self._engine.containers(self._release.project):
+                if action == "start" and container(item).service == name and item.get("State") == "paused":
+                    self._engine.unpause_container(item["Id"])
             self._compose_up([name])
 
     def _compose_up(self, services: List[str], start: bool = True) -> None:
@@ -405,6 +429,12 @@ class _Rollout:
         return OperatorError("\n".join(message), service=seen.service, state=seen.status, health=seen.health, log=lines)
 
 
+def meet(one: str, other: str) -> bool:
+    """Whether two addresses that a port is bound to get in each other's way; empty means every address."""
+    every = ("", "0.0.0.0", "::")  # noqa: S104 - compared, never bound
+    return one == other or one in every or other in every
+
+
 _DOING = {
     "create": "starting",
     "recreate": "replacing",
@@ -422,6 +452,7 @@ def container(listed: Dict[str, Any]) -> planner.Container:
         config_hash=labels.get(HASH_LABEL, ""),
         image_id=listed.get("ImageID", ""),
         state=listed.get("State", ""),
+        done=listed.get("Status", "").startswith("Exited (0)"),
         ports=tuple(binding["PublicPort"] for binding in listed.get("Ports") or [] if binding.get("PublicPort")),
     )
 

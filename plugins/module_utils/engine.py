@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import os
 import socket
 import struct
 from typing import Any, Dict, List, Mapping, Optional
@@ -80,6 +81,13 @@ class Engine:
         except OperatorError:
             return False
 
+    def is_there(self) -> bool:
+        """Say whether the host has an engine; raise OperatorError when it has one that does not answer."""
+        if not os.path.exists(self.path):
+            return False
+        self._request("GET", "/_ping")
+        return True
+
     def containers(self, project: Optional[str] = None) -> List[Dict[str, Any]]:
         """List containers, stopped ones too: all of them, or those of one Compose project.
 
@@ -121,6 +129,10 @@ class Engine:
     def start_container(self, identifier: str) -> None:
         """Start a container; one that runs already stays as it is."""
         self._json("POST", "/containers/%s/start" % identifier)
+
+    def unpause_container(self, identifier: str) -> None:
+        """Let a paused container go on."""
+        self._json("POST", "/containers/%s/unpause" % identifier)
 
     def remove_container(self, identifier: str) -> None:
         """Stop a container, with the time that it was given for that, and remove it; named volumes stay."""

@@ -21,6 +21,7 @@ import stat
 import sys
 from typing import Any, Dict, List, Tuple
 
+from ansible_collections.meywd.tamma.plugins.module_utils.compose import find_compose
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
 from ansible_collections.meywd.tamma.plugins.module_utils.runner import Runner
 
@@ -50,14 +51,6 @@ FOREIGN_ENGINE = (
 
 DAEMON_CONFIG = "/etc/docker/daemon.json"
 SOCKET = "/run/docker.sock"
-# Where the docker client looks for its plugins, in its order.
-PLUGIN_DIRECTORIES = (
-    "/root/.docker/cli-plugins",
-    "/usr/local/lib/docker/cli-plugins",
-    "/usr/local/libexec/docker/cli-plugins",
-    "/usr/lib/docker/cli-plugins",
-    "/usr/libexec/docker/cli-plugins",
-)
 PROGRAM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -354,7 +347,7 @@ def _collect_engine(runner: Runner, systemd: bool, family: str) -> Tuple[Engine,
     flags = _read("/proc/%s/cmdline" % unit.get("MainPID", "0")).split("\0")[1:-1] if running else []
     config = _read_daemon_config(config_path(flags))
     if not (program and loaded):
-        foreign = bool(program) or os.path.exists(SOCKET)
+        foreign = bool(program) or _listens(SOCKET)
         return Engine(foreign=foreign, client=client), config
     # Without root the engine does not answer, and that root is missing is the one thing to say.
     info = _engine_info() if running and os.geteuid() == 0 else {}
@@ -373,6 +366,12 @@ def _collect_engine(runner: Runner, systemd: bool, family: str) -> Tuple[Engine,
         ),
         config,
     )
+
+
+def _listens(path: str) -> bool:
+    """Whether somebody is behind a socket: systemd leaves the file of a removed engine behind."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(path) == 0
 
 
 def _unit(runner: Runner) -> Dict[str, str]:
@@ -414,12 +413,11 @@ def _package_of(runner: Runner, program: str, family: str) -> str:
 
 
 def _collect_compose(runner: Runner) -> Compose:
-    for directory in PLUGIN_DIRECTORIES:
-        path = os.path.join(directory, "docker-compose")
-        if os.access(path, os.X_OK):
-            # The plugin is a program of its own: no need to start the client, which asks every plugin.
-            return Compose(runner.run([path, "version", "--short"], timeout=60).out.strip(), path)
-    return Compose()
+    path = find_compose()
+    if path is None:
+        return Compose()
+    # The plugin is a program of its own: no need to start the client, which asks every plugin.
+    return Compose(runner.run([path, "version", "--short"], timeout=60).out.strip(), path)
 
 
 def _read_daemon_config(path: str) -> DaemonConfig:

@@ -10,12 +10,18 @@ from typing import Any, Callable, Dict
 from ansible_collections.meywd.tamma.plugins.module_utils.compose import find_compose
 from ansible_collections.meywd.tamma.plugins.module_utils.engine import DOCKER_SOCKET
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
+from ansible_collections.meywd.tamma.plugins.module_utils.runner import Runner
 
 ARGUMENTS: Dict[str, Dict[str, Any]] = {
     "project": {"type": "str", "default": "tamma"},
     "directory": {"type": "path", "default": "/opt/tamma"},
     "engine_socket": {"type": "path", "default": DOCKER_SOCKET},
 }
+
+
+def runner(params: Dict[str, Any]) -> Runner:
+    """What starts programs: they talk to the engine behind the socket that the options name."""
+    return Runner({"DOCKER_HOST": "unix://%s" % params["engine_socket"]})
 
 
 def compose_program() -> str:

@@ -17,7 +17,10 @@ _STOPPED = ("created", "exited", "dead", "paused")
 
 
 class Container(NamedTuple):
-    """A container of the stack as the engine reports it in its list; ports are the published ones."""
+    """A container of the stack as the engine reports it in its list.
+
+    ports: the published ones. done: it has ended by itself, with exit status 0.
+    """
 
     id: str
     service: str
@@ -25,6 +28,7 @@ class Container(NamedTuple):
     image_id: str
     state: str
     ports: Tuple[int, ...] = ()
+    done: bool = False
 
 
 class Change(NamedTuple):
@@ -38,11 +42,12 @@ class Change(NamedTuple):
 class Plan(NamedTuple):
     """What a deploy does to containers, in this order.
 
-    pulls: image references that the engine lacks (or shall ask for again). orphans: containers
-    whose service is no longer part of the stack.
+    pulls: image references that the engine lacks. refreshes: those that it has and shall ask the
+    registry for again. orphans: containers whose service is no longer part of the stack.
     """
 
     pulls: List[str]
+    refreshes: List[str]
     changes: List[Change]
     orphans: List[Container]
 
@@ -73,8 +78,9 @@ def plan(
     changes += [
         Change(name, "remove", "no longer part of the stack") for name in sorted({item.service for item in orphans})
     ]
-    pulls = [image for image, local in sorted(images.items()) if pull_always or local is None]
-    return Plan(pulls, changes, orphans)
+    pulls = [image for image, local in sorted(images.items()) if local is None]
+    refreshes = [image for image, local in sorted(images.items()) if pull_always and local is not None]
+    return Plan(pulls, refreshes, changes, orphans)
 
 
 def _compare(
@@ -90,7 +96,9 @@ def _compare(
         return "recreate", "its image changed"
     if len(current) != service.replicas:
         return "scale", "%d instead of %d containers" % (service.replicas, len(current))
-    stopped = sorted({item.state for item in current if item.state in _STOPPED})
+    # A job that nobody restarts and that ended well has done its work.
+    once = service.restart in ("no", "on-failure")
+    stopped = sorted({item.state for item in current if item.state in _STOPPED and not (once and item.done)})
     if stopped:
         return "start", "it is " + " and ".join(stopped)
     return None
@@ -139,6 +147,21 @@ def creatable_together(project: Project, plan: Plan) -> List[str]:
         if plan.action(name) == "create" and all(other in together or not plan.action(other) for other in needs):
             together.append(name)
     return together
+
+
+def doubled_ports(project: Project) -> List[str]:
+    """Find TCP ports that two services of the stack would publish. Returns a sentence for each."""
+    problems = []
+    seen: Dict[Tuple[str, int], str] = {}
+    for name, service in sorted(project.services.items()):
+        for port in service.ports:
+            first = seen.setdefault((port.protocol, port.published), name)
+            if first != name:
+                problems.append(
+                    "Port %d would be published by %s and by %s: choose another one for one of them in "
+                    "tamma_stack_environment." % (port.published, first, name)
+                )
+    return problems
 
 
 def split_orphans(project: Project, orphans: Iterable[Container]) -> Tuple[List[Container], List[Container]]:

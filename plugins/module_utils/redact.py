@@ -36,7 +36,7 @@ class Redactor:
 
 
 # A setting with the name of an environment variable, in YAML or JSON.
-_SETTING = re.compile(r"""^[\s{,-]*["']?[A-Z][A-Z0-9_]+["']?\s*[:=]\s*(.+?),?\s*$""", re.MULTILINE)
+_SETTING = re.compile(r"""^[\s{,-]*["']?[A-Za-z][A-Za-z0-9]*_\w+["']?\s*[:=]\s*(.+?),?\s*$""", re.MULTILINE)
 
 
 def settings_in(text: str) -> List[str]:

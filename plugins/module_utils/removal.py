@@ -36,12 +36,12 @@ def plan(engine: Engine, project: str, directory: str, remove_volumes: str) -> R
             "The volumes of which stack? tamma_stack_remove_volumes is '%s', this stack is called '%s': write its name "
             "to have its data deleted, or leave the variable out to keep the data." % (remove_volumes, project)
         )
-    answers = engine.answers()
-    containers = engine.containers(project) if answers else []
+    there = engine.is_there()
+    containers = engine.containers(project) if there else []
     return Removal(
         containers=sorted((item.get("Names") or ["?"])[0].lstrip("/") for item in containers),
-        networks=engine.networks(project) if answers else [],
-        volumes=engine.volumes(project) if answers and remove_volumes else [],
+        networks=engine.networks(project) if there else [],
+        volumes=engine.volumes(project) if there and remove_volumes else [],
         files=_files(directory) if remove_volumes else [],
     )
 

@@ -207,7 +207,23 @@ from ansible_collections.meywd.tamma.plugins.module_utils.errors import Operator
 from ansible_collections.meywd.tamma.plugins.module_utils.files import File, FileChange, fingerprint
 from ansible_collections.meywd.tamma.plugins.module_utils.lock import Lock
 from ansible_collections.meywd.tamma.plugins.module_utils.progress import ProgressFile
-from ansible_collections.meywd.tamma.plugins.module_utils.runner import Runner
+
+
+def setting(value: Any) -> str:
+    """A setting as the services read it: YAML's booleans in lower case, nothing as an empty text."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return "" if value is None else str(value)
+
+
+def seconds(service: str, value: Any) -> float:
+    """Read a deadline."""
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise OperatorError(
+            "The deadline of %s is '%s': give a number of seconds in tamma_stack_deadlines." % (service, value)
+        ) from None
 
 
 def release(params: Dict[str, Any]) -> Release:
@@ -220,7 +236,7 @@ def release(params: Dict[str, Any]) -> Release:
             files.append(file)
             if item.get("hash_setting"):
                 hashed.setdefault(item["hash_setting"], []).append(file)
-    settings = {key: "" if value is None else str(value) for key, value in params["settings"].items()}
+    settings = {key: setting(value) for key, value in params["settings"].items()}
     settings.update((name, fingerprint(group)) for name, group in hashed.items())
     return Release(
         project=params["project"],
@@ -232,17 +248,17 @@ def release(params: Dict[str, Any]) -> Release:
         generated=params["generated_secrets"],
         pull_always=params["pull"] == "always",
         deadline=params["deadline"],
-        deadlines={key: float(value) for key, value in params["deadlines"].items()},
+        deadlines={key: seconds(key, value) for key, value in params["deadlines"].items()},
     )
 
 
-def describe(planned: Planned) -> Dict[str, Any]:
-    """The plan as the module returns it."""
+def describe(planned: Planned, pulled: List[str]) -> Dict[str, Any]:
+    """The plan as the module returns it; *pulled* are the images that came before it was made."""
     changes = [change._asdict() for change in planned.plan.changes]
     return {
-        "changed": planned.changed,
+        "changed": planned.changed or bool(pulled),
         "plan": changes,
-        "pulls": planned.plan.pulls,
+        "pulls": pulled or planned.plan.pulls,
         "files": [{"path": change.path, "action": change.action} for change in planned.file_changes],
         "settings": planned.settings_changes,
         "diff": diff(planned),
@@ -286,14 +302,14 @@ def deploy(module: AnsibleModule, progress: ProgressFile) -> Dict[str, Any]:
     engine = Engine(module.params["engine_socket"])
     if module.check_mode and (find_compose() is None or not engine.answers()):
         return without_engine(wanted)
-    work = Deployment(wanted, Runner(), engine, shell.compose_program(), progress)
+    work = Deployment(wanted, shell.runner(module.params), engine, shell.compose_program(), progress)
     if module.check_mode:
-        return describe(work.plan())
+        return describe(work.plan(), [])
     with Lock("/run/tamma/%s.lock" % wanted.project, "deploy", module.params["lock_timeout"]):
-        planned = work.plan()
-        work.apply(planned)
+        work.sweep()
+        planned = work.apply(work.plan())
         rows = status.rows(engine, wanted.project, planned.project)
-    return {**describe(planned), "services": [row._asdict() for row in rows], "timings": work.timings}
+    return {**describe(planned, work.pulled), "services": [row._asdict() for row in rows], "timings": work.timings}
 
 
 def main() -> None:

@@ -65,7 +65,6 @@ from ansible_collections.meywd.tamma.plugins.module_utils import outside, status
 from ansible_collections.meywd.tamma.plugins.module_utils.compose import Compose, endpoints, find_compose
 from ansible_collections.meywd.tamma.plugins.module_utils.deployment import ENV_FILE
 from ansible_collections.meywd.tamma.plugins.module_utils.engine import Engine
-from ansible_collections.meywd.tamma.plugins.module_utils.runner import Runner
 
 
 def inform(params: Dict[str, Any]) -> Dict[str, Any]:
@@ -75,8 +74,8 @@ def inform(params: Dict[str, Any]) -> Dict[str, Any]:
     directory = params["directory"]
     project = None
     if program and os.path.exists(os.path.join(directory, ENV_FILE)):
-        project = Compose(Runner(), program, directory, params["project"]).project()
-    rows = status.rows(engine, params["project"], project) if engine.answers() else []
+        project = Compose(shell.runner(params), program, directory, params["project"]).project()
+    rows = status.rows(engine, params["project"], project) if engine.is_there() else []
     found = [
         {"service": name, "url": url, "problem": outside.ask(url) or ""}
         for service in (project.services.values() if project else ())

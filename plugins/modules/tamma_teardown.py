@@ -51,6 +51,7 @@ removed:
   sample: {containers: [tamma-tamma-api-1], networks: [tamma_tamma-net], volumes: [], files: []}
 """
 
+import contextlib
 from typing import Any, Dict
 
 from ansible.module_utils.basic import AnsibleModule
@@ -59,18 +60,17 @@ from ansible_collections.meywd.tamma.plugins.module_utils import module as shell
 from ansible_collections.meywd.tamma.plugins.module_utils import removal
 from ansible_collections.meywd.tamma.plugins.module_utils.engine import Engine
 from ansible_collections.meywd.tamma.plugins.module_utils.lock import Lock
-from ansible_collections.meywd.tamma.plugins.module_utils.runner import Runner
 
 
 def tear_down(module: AnsibleModule) -> Dict[str, Any]:
     """Plan and, outside check mode, remove."""
     project, directory = module.params["project"], module.params["directory"]
     engine = Engine(module.params["engine_socket"])
-    plan = removal.plan(engine, project, directory, module.params["remove_volumes"])
-    changed = any(plan)
-    if changed and not module.check_mode:
-        with Lock("/run/tamma/%s.lock" % project, "teardown"):
-            removal.apply(engine, Runner(), plan, project, directory)
+    with Lock("/run/tamma/%s.lock" % project, "teardown") if not module.check_mode else contextlib.nullcontext():
+        plan = removal.plan(engine, project, directory, module.params["remove_volumes"])
+        changed = any(plan)
+        if changed and not module.check_mode:
+            removal.apply(engine, shell.runner(module.params), plan, project, directory)
     return {"changed": changed, "removed": plan._asdict()}
 
 

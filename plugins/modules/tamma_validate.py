@@ -23,6 +23,11 @@ options:
     description: Names of variables and the least number of characters they need when they are set.
     type: dict
     default: {}
+  reserved:
+    description: Names that must not stand in O(settings), like those of O(secrets).
+    type: list
+    elements: str
+    default: []
   ascii:
     description: Names in O(settings) or O(secrets) whose service takes nothing but ASCII.
     type: list

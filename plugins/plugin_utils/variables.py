@@ -6,12 +6,15 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable
 from pathlib import Path
 
 import yaml
 
-_CLOSE = 0.85
+# So near that it is a slip of the finger: a user's own tamma_github_token is farther away.
+_CLOSE = 0.89
+_CLOSE_PREFIX = 0.75
 
 
 def known(collection: Path) -> set[str]:
@@ -32,6 +35,9 @@ def unknown(found: Iterable[str], names: set[str]) -> list[tuple[str, str]]:
     problems = []
     for name in sorted(found):
         if name in names or name.startswith("_"):
+            continue
+        # vault_tamma_stack_… and the like are the user's own.
+        if difflib.SequenceMatcher(None, re.split("[_-]", name)[0], "tamma").ratio() < _CLOSE_PREFIX:
             continue
         near = difflib.get_close_matches(name, sorted(names), n=1, cutoff=_CLOSE)
         if near or any(name.startswith(prefix) for prefix in prefixes):

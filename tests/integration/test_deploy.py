@@ -8,9 +8,20 @@ from __future__ import annotations
 import json
 import re
 
-from tests.integration.conftest import CANARIES, Outcome, Stack
+import yaml
+
+from tests.integration.conftest import CANARIES, HOST, SANDBOX, Outcome, Stack
+from tests.tools.roles import ROOT
+from tests.tools.run import run
 
 ENGINE_CONFIG = {"engine": {"pollIntervalMs": 60000}}
+
+
+def sandbox_settings() -> dict[str, str]:
+    """What the sandbox's inventory puts into tamma_stack_environment, with its registry named."""
+    text = (ROOT / "inventories" / "sandbox" / "group_vars" / "tamma" / "main.yml").read_text(encoding="utf-8")
+    settings: dict[str, str] = yaml.safe_load(text)["tamma_stack_environment"]
+    return {name: value.replace("{{ __sandbox_registry }}", "registry.bench:5000") for name, value in settings.items()}
 
 
 def remote_tasks(outcome: Outcome) -> int:
@@ -160,3 +171,41 @@ def test_the_compose_file_alone(stack: Stack) -> None:
         assert sorted(json.loads(line)["Health"] for line in listed) == ["healthy"] * 7
     finally:
         stack.shell("cd /root/alone && docker compose down --volumes && rm -r /root/alone")
+
+
+def test_a_moved_tag_is_deployed_at_once(stack: Stack) -> None:
+    """pull: always asks the registry again, and one run does both: pull and replace."""
+    moving = {"tamma_stack_environment": {**sandbox_settings(), "API_IMAGE": "registry.bench:5000/tamma-api:moving"}}
+    at_registry = ["docker", "exec", f"tamma-bench-{SANDBOX}-{HOST}", "docker"]
+
+    def move(version: str) -> None:
+        source = f"registry.bench:5000/tamma-api:{version}"
+        run([*at_registry, "pull", "--quiet", source])
+        run([*at_registry, "tag", source, "registry.bench:5000/tamma-api:moving"])
+        run([*at_registry, "push", "--quiet", "registry.bench:5000/tamma-api:moving"])
+        run([*at_registry, "rmi", "registry.bench:5000/tamma-api:moving"])
+
+    move("0.1.0")
+    assert stack.play("site", variables=moving).status == 0
+    move("0.2.0")
+    before = stack.containers()
+    outcome = stack.play("site", variables={**moving, "tamma_stack_pull": "always"})
+    assert outcome.status == 0
+    after = stack.containers()
+    assert {name for name in after if after[name] != before[name]} == {"tamma-api"}
+    assert stack.play("site", variables={**moving, "tamma_stack_pull": "always"}).unchanged
+    assert stack.play("site").status == 0
+
+
+def test_an_engine_that_does_not_answer_is_not_an_empty_host(stack: Stack) -> None:
+    stack.shell("systemctl stop docker.socket docker.service")
+    try:
+        for playbook, variables in (("status", {}), ("teardown", {"tamma_stack_remove_volumes": "tamma"})):
+            outcome = stack.play(playbook, variables=variables)
+            assert outcome.status != 0
+            assert "The container engine does not answer on" in outcome.output
+        assert "POSTGRES_PASSWORD=" in stack.shell("cat /opt/tamma/.env")
+    finally:
+        stack.shell("systemctl start docker.socket docker.service")
+    assert stack.play("site").status == 0
+    assert well(stack)

@@ -52,6 +52,13 @@ def refusal(stack: Stack, **variables: object) -> str:
             {"tamma_stack_postgres_password": "another-password-than-before"},
             "POSTGRES_PASSWORD differs from the value that postgres was first started with",
         ),
+        ({"tamma_stack_environment": {"POSTGRES_PASSWORD": "x"}}, "has POSTGRES_PASSWORD, which is not set there"),
+        ({"tamma_stack_environment": {"COMPOSE_FILE": "x"}}, "has COMPOSE_FILE, which is not set there"),
+        (
+            {"tamma_stack_environment": {"DASHBOARD_PORT": 3000}},
+            "Port 3000 would be published by tamma-api-dotnet and by tamma-dashboard",
+        ),
+        ({"tamma_stack_deadlines": {"tamma-api": "10m"}}, "The deadline of tamma-api is '10m'"),
         ({"tamma_stack_rabbitmq_password": "pässword"}, "RABBITMQ_PASSWORD holds characters beyond ASCII"),
         ({"tamma_stack_jwt_secret": "two\nlines"}, "TAMMA_JWT_SECRET holds a line break"),
     ],

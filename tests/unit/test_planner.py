@@ -21,6 +21,8 @@ from ansible_collections.meywd.tamma.plugins.module_utils.planner import (
     Container,
     Plan,
     check_stored_settings,
+    creatable_together,
+    doubled_ports,
     plan,
     split_orphans,
     start_order,
@@ -68,7 +70,7 @@ def local(*names: str) -> dict[str, str | None]:
 def test_nothing_to_do() -> None:
     planned = plan(project(service("api")), [container("api")], local("api"))
     assert planned.action("api") is None
-    assert planned == Plan(pulls=[], changes=[], orphans=[])
+    assert planned == Plan(pulls=[], refreshes=[], changes=[], orphans=[])
 
 
 @pytest.mark.parametrize(
@@ -113,7 +115,8 @@ def test_a_missing_image_is_pulled_and_recreates_nothing_by_itself() -> None:
 def test_every_image_is_asked_for_again_on_demand() -> None:
     both = project(service("b"), service("a"))
     planned = plan(both, [container("a"), container("b")], local("b", "a"), pull_always=True)
-    assert planned.pulls == ["registry/a:1", "registry/b:1"]
+    assert planned.refreshes == ["registry/a:1", "registry/b:1"]
+    assert planned.pulls == []
 
 
 def test_changes_come_in_the_order_in_which_services_start_and_removals_last() -> None:
@@ -267,3 +270,27 @@ def test_a_setting_that_leaves_its_default_is_refused() -> None:
     after = {"POSTGRES_PASSWORD": "a", "POSTGRES_DB": "another"}
     (problem,) = check_stored_settings(STORED, ["tamma_pg-data"], {"POSTGRES_PASSWORD": "a"}, after, [])
     assert "POSTGRES_DB" in problem
+
+
+def test_a_job_that_ended_well_is_not_started_again() -> None:
+    wanted = project(service("job", restart="on-failure"), service("api", restart="unless-stopped"))
+    ended = [container("job", state="exited", done=True), container("api", state="exited", done=True)]
+    assert [change.service for change in plan(wanted, ended, local("job", "api")).changes] == ["api"]
+
+
+def test_two_services_on_one_port_are_told() -> None:
+    ports = [Port("127.0.0.1", 3000, 80, "tcp")]
+    (problem,) = doubled_ports(project(service("api", ports=ports), service("web", ports=ports)))
+    assert problem.startswith("Port 3000 would be published by api and by web")
+    assert doubled_ports(project(service("api", ports=ports), service("web"))) == []
+
+
+def test_only_what_stands_on_unchanged_services_is_created_at_once() -> None:
+    needs = {"postgres": "service_healthy"}
+    wanted = project(
+        service("postgres"), service("new", depends_on=needs), service("alone"), service("onto", depends_on={"new": ""})
+    )
+    changed = plan(wanted, [container("postgres", config_hash="former")], local("postgres", "new", "alone", "onto"))
+    assert creatable_together(wanted, changed) == ["alone"]
+    kept = plan(wanted, [container("postgres")], local("postgres", "new", "alone", "onto"))
+    assert creatable_together(wanted, kept) == ["alone", "new", "onto"]

@@ -31,7 +31,16 @@ def test_a_mistyped_variable(name: str, near: str) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["tamma_stack_version", "ansible_host", "inventory_hostname", "_tamma_stack_verson", "__tamma_stack_files", "x"],
+    [
+        "tamma_stack_version",
+        "vault_tamma_stack_postgres_password",
+        "tamma_postgres_password",
+        "ansible_host",
+        "inventory_hostname",
+        "_tamma_stack_verson",
+        "__tamma_stack_files",
+        "x",
+    ],
 )
 def test_a_variable_that_is_known_or_not_ours(name: str) -> None:
     assert unknown([name], NAMES) == []
