@@ -15,16 +15,7 @@ description:
     addresses.
 extends_documentation_fragment:
   - meywd.tamma.stack
-attributes:
-  check_mode:
-    support: full
-    description: It never changes anything.
-  diff_mode:
-    support: none
-    description: There is nothing to compare.
-  idempotent:
-    support: full
-    description: It never changes anything.
+  - meywd.tamma.read_only
 """
 
 EXAMPLES = r"""

@@ -28,16 +28,8 @@ options:
     type: list
     elements: str
     default: []
-attributes:
-  check_mode:
-    support: full
-    description: It never changes anything.
-  diff_mode:
-    support: none
-    description: There is nothing to compare.
-  idempotent:
-    support: full
-    description: It never changes anything.
+extends_documentation_fragment:
+  - meywd.tamma.read_only
 """
 
 EXAMPLES = r"""

@@ -44,16 +44,8 @@ options:
   settings_example:
     description: The C(.env.example) that knows the names of O(settings), below C(files/) of the role.
     type: str
-attributes:
-  check_mode:
-    support: full
-    description: It never changes anything.
-  diff_mode:
-    support: none
-    description: There is nothing to compare.
-  idempotent:
-    support: full
-    description: It never changes anything.
+extends_documentation_fragment:
+  - meywd.tamma.read_only
 """
 
 EXAMPLES = r"""
