@@ -27,7 +27,7 @@ _PLUGIN_DIRECTORIES = (
 
 VERIFY_LABEL = "tamma.verify"
 
-_EVERY_ADDRESS = ("", "0.0.0.0", "::")  # noqa: S104 - recognised here, never bound
+EVERY_ADDRESS = ("", "0.0.0.0", "::")  # noqa: S104 - recognised here, never bound
 
 
 class Port(NamedTuple):
@@ -192,7 +192,7 @@ def endpoints(service: Service) -> List[Tuple[str, str]]:
         target, _slash, path = check.partition("/")
         for port in service.ports:
             if str(port.target) == target and port.protocol == "tcp":
-                host = port.address if port.address not in _EVERY_ADDRESS else "127.0.0.1"
+                host = port.address if port.address not in EVERY_ADDRESS else "127.0.0.1"
                 host = "[%s]" % host if ":" in host else host
                 found.append(("http://%s:%d/%s" % (host, port.published, path), service.name))
     return found

@@ -20,6 +20,7 @@ from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Tu
 
 from ansible_collections.meywd.tamma.plugins.module_utils import formats, gate, outside, planner, ports
 from ansible_collections.meywd.tamma.plugins.module_utils.compose import (
+    EVERY_ADDRESS,
     Compose,
     Project,
     Service,
@@ -356,14 +357,17 @@ class _Rollout:
     def _start(self, name: str, action: str) -> None:
         self._progress("apply", "%s: %s" % (name, _DOING[action]))
         if name in self._together:
-            for item in self._engine.containers(self._release.project):
-                if container(item).service == name:
-                    self._engine.start_container(item["Id"])
-        else:
-            for item in self._engine.containers(self._release.project):
-                if action == "start" and container(item).service == name and item.get("State") == "paused":
-                    self._engine.unpause_container(item["Id"])
-            self._compose_up([name])
+            for item in self._containers(name):
+                self._engine.start_container(item["Id"])
+            return
+        for item in self._containers(name):
+            if action == "start" and item.get("State") == "paused":
+                self._engine.unpause_container(item["Id"])
+        self._compose_up([name])
+
+    def _containers(self, name: str) -> List[Dict[str, Any]]:
+        """The engine's entries for the containers of one service."""
+        return [item for item in self._engine.containers(self._release.project) if container(item).service == name]
 
     def _compose_up(self, services: List[str], start: bool = True) -> None:
         result = self._compose.up(services, start)
@@ -431,8 +435,7 @@ class _Rollout:
 
 def meet(one: str, other: str) -> bool:
     """Whether two addresses that a port is bound to get in each other's way; empty means every address."""
-    every = ("", "0.0.0.0", "::")  # noqa: S104 - compared, never bound
-    return one == other or one in every or other in every
+    return one == other or one in EVERY_ADDRESS or other in EVERY_ADDRESS
 
 
 _DOING = {
