@@ -194,19 +194,18 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.meywd.tamma.plugins.module_utils import module as shell
 from ansible_collections.meywd.tamma.plugins.module_utils import status
 from ansible_collections.meywd.tamma.plugins.module_utils.compose import find_compose
-from ansible_collections.meywd.tamma.plugins.module_utils.deployment import (
-    ENV_FILE,
-    Deployment,
-    Planned,
-    Release,
-    compare_files,
-    environment,
-)
+from ansible_collections.meywd.tamma.plugins.module_utils.deployment import Deployment, Planned
 from ansible_collections.meywd.tamma.plugins.module_utils.engine import Engine
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
 from ansible_collections.meywd.tamma.plugins.module_utils.files import File, FileChange, fingerprint
 from ansible_collections.meywd.tamma.plugins.module_utils.lock import Lock
 from ansible_collections.meywd.tamma.plugins.module_utils.progress import ProgressFile
+from ansible_collections.meywd.tamma.plugins.module_utils.release import (
+    ENV_FILE,
+    Release,
+    compare_files,
+    environment,
+)
 
 
 def setting(value: Any) -> str:

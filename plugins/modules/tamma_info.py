@@ -54,8 +54,8 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.meywd.tamma.plugins.module_utils import module as shell
 from ansible_collections.meywd.tamma.plugins.module_utils import outside, status
 from ansible_collections.meywd.tamma.plugins.module_utils.compose import Compose, endpoints, find_compose
-from ansible_collections.meywd.tamma.plugins.module_utils.deployment import ENV_FILE
 from ansible_collections.meywd.tamma.plugins.module_utils.engine import Engine
+from ansible_collections.meywd.tamma.plugins.module_utils.release import ENV_FILE
 
 
 def inform(params: Dict[str, Any]) -> Dict[str, Any]:

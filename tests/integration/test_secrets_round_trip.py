@@ -21,10 +21,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.meywd.tamma.plugins.module_utils.compose import Compose, find_compose, parse_project
-from ansible_collections.meywd.tamma.plugins.module_utils.deployment import Release, environment, wanted_files
 from ansible_collections.meywd.tamma.plugins.module_utils.files import File, write
 from ansible_collections.meywd.tamma.plugins.module_utils.formats import parse_dotenv, render_dotenv
 from ansible_collections.meywd.tamma.plugins.module_utils.planner import start_order
+from ansible_collections.meywd.tamma.plugins.module_utils.release import Release, environment, wanted_files
 from ansible_collections.meywd.tamma.plugins.module_utils.runner import Runner
 from ansible_collections.meywd.tamma.plugins.plugin_utils.compose_files import services
 from tests.bench import engine, images

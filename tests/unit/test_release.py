@@ -9,7 +9,9 @@ from pathlib import Path
 
 from hypothesis import HealthCheck, given, settings
 
-from ansible_collections.meywd.tamma.plugins.module_utils.deployment import (
+from ansible_collections.meywd.tamma.plugins.module_utils.files import File, record, write
+from ansible_collections.meywd.tamma.plugins.module_utils.formats import parse_dotenv, quote_npgsql, quote_url
+from ansible_collections.meywd.tamma.plugins.module_utils.release import (
     ENV_FILE,
     Release,
     compare_files,
@@ -17,8 +19,6 @@ from ansible_collections.meywd.tamma.plugins.module_utils.deployment import (
     secret_names,
     wanted_files,
 )
-from ansible_collections.meywd.tamma.plugins.module_utils.files import File, record, write
-from ansible_collections.meywd.tamma.plugins.module_utils.formats import parse_dotenv, quote_npgsql, quote_url
 from tests.unit.test_formats import printable
 
 GENERATED = ["POSTGRES_PASSWORD", "ELSA_SIGNING_KEY"]
