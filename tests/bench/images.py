@@ -40,6 +40,7 @@ IMAGES: dict[str, Image] = {
     "registry": Image("registry", "registry", "debian-12"),
     "postgres": Image("PostgreSQL 15", "postgres", "debian-12"),
     "rabbitmq": Image("RabbitMQ 3", "rabbitmq", "debian-12"),
+    "caddy": Image("Caddy 2", "caddy", "debian-12"),
     "tamma-elsa": Image("ELSA server stand-in", "tamma", "debian-12", "tamma-elsa"),
     "tamma-api-dotnet": Image(".NET API stand-in", "tamma", "debian-12", "tamma-api-dotnet"),
     "tamma-api": Image("Tamma API stand-in", "tamma", "debian-12", "tamma-api"),

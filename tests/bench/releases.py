@@ -18,7 +18,7 @@ from .progress import say
 
 VERSIONS = IMAGE_SOURCES / "versions.json"
 #: Served under these names whatever the version of Tamma.
-FIXED = {"postgres:15": "postgres", "rabbitmq:3": "rabbitmq"}
+FIXED = {"postgres:15": "postgres", "rabbitmq:3": "rabbitmq", "caddy:2": "caddy"}
 TAMMA = ("tamma-elsa", "tamma-api-dotnet", "tamma-api", "tamma-engine", "tamma-dashboard")
 
 
