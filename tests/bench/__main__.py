@@ -10,7 +10,7 @@ import sys
 import time
 from pathlib import Path
 
-from . import browser, engine, hosts, images, inventory, machine, registry, releases, ssh
+from . import engine, hosts, images, inventory, machine, registry, releases, ssh
 from .command import LOCK, BenchError, one_at_a_time
 from .names import DEFAULT_SANDBOX, REGISTRY_ADDRESS, cache_dir
 from .progress import say
@@ -89,6 +89,9 @@ def _remove_everything() -> None:
 
 
 def _screenshot(arguments: argparse.Namespace) -> None:
+    # Playwright comes with the locked tools; the other commands need nothing but Python.
+    from . import browser
+
     browser.screenshot(arguments.url, arguments.file, arguments.until)
 
 

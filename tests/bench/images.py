@@ -46,7 +46,10 @@ IMAGES: dict[str, Image] = {
     "tamma-api": Image("Tamma API stand-in", "tamma", "debian-12", "tamma-api"),
     "tamma-engine": Image("engine stand-in", "tamma", "debian-12", "tamma-engine"),
     "tamma-dashboard": Image("dashboard (nginx)", "dashboard", "debian-12"),
+    "browser": Image("browser (Chromium)", "browser", "debian-12"),
 }
+#: Large, and no part of a sandbox: made when a browser is wanted.
+ON_DEMAND = {"browser"}
 
 
 def tag(name: str) -> str:
@@ -55,8 +58,8 @@ def tag(name: str) -> str:
 
 
 def build(names: Iterable[str] | None = None) -> None:
-    """Build the named images (all by default) and their parents, as far as they are missing."""
-    wanted = _with_parents(IMAGES if names is None else names)
+    """Build the named images (all of a sandbox by default) and their parents, as far as they are missing."""
+    wanted = _with_parents([name for name in IMAGES if name not in ON_DEMAND] if names is None else names)
     here = present()
     missing = [name for name in wanted if tag(name) not in here]
     releases = [
