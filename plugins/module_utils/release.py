@@ -18,6 +18,7 @@ from ansible_collections.meywd.tamma.plugins.module_utils.files import (
     read,
     recorded,
 )
+from ansible_collections.meywd.tamma.plugins.module_utils.registry import Login
 
 ENV_FILE = ".env"
 
@@ -32,6 +33,7 @@ class Release(NamedTuple):
     that are never shown; an empty secret counts as not given. generated: the names of secrets
     that are made up when neither given nor known from the host. compose_files: their order
     matters. deadlines: service → seconds to become ready, *deadline* for the others.
+    drain: seconds that a replaced container has for what it still serves.
     """
 
     project: str
@@ -44,15 +46,17 @@ class Release(NamedTuple):
     pull_always: bool
     deadline: float
     deadlines: Dict[str, float]
+    drain: float = 10
+    registry_logins: Tuple[Login, ...] = ()
 
 
 def secret_names(release: Release) -> List[str]:
     """The names in ``.env`` whose values are never shown."""
-    return sorted({*release.secrets, *release.generated, *_DERIVED})
+    return sorted({*release.secrets, *release.generated, *DERIVED})
 
 
 # The spellings of the database password that the Compose files put into longer strings.
-_DERIVED = {
+DERIVED = {
     "POSTGRES_PASSWORD_NPGSQL": formats.quote_npgsql,
     "POSTGRES_PASSWORD_URL": formats.quote_url,
 }
@@ -88,7 +92,7 @@ def environment(release: Release) -> Dict[str, str]:
             value = known.get(name) or secrets.token_urlsafe(_SECRET_BYTES)
         if value:
             values[name] = value
-    for name, spell in _DERIVED.items():
+    for name, spell in DERIVED.items():
         if "POSTGRES_PASSWORD" in values:
             values[name] = spell(values["POSTGRES_PASSWORD"])
     return values
