@@ -26,6 +26,7 @@ _PLUGIN_DIRECTORIES = (
 )
 
 VERIFY_LABEL = "tamma.verify"
+VERIFY_NAME_LABEL = "tamma.verify-name"
 
 EVERY_ADDRESS = ("", "0.0.0.0", "::")  # noqa: S104 - recognised here, never bound
 
@@ -124,6 +125,13 @@ class Compose:
         """Pull the image of one service."""
         return self.run("pull", "--quiet", service)
 
+    def add(self, service: str, total: int) -> Result:
+        """Create and start containers of *service* beside those that exist, until there are *total*."""
+        return self.run(
+            *("up", "--detach", "--no-build", "--pull", "never", "--no-recreate"),
+            *("--scale", "%s=%d" % (service, total), service),
+        )
+
     def up(self, services: List[str], start: bool = True) -> Result:
         """Create or recreate what differs of *services* and of what they depend on, and start them.
 
@@ -185,16 +193,32 @@ def _ports(entry: Dict[str, Any]) -> List[Port]:
     ]
 
 
-def endpoints(service: Service) -> List[Tuple[str, str]]:
-    """The published addresses that prove a service: (URL, what it is) from its ``tamma.verify`` label."""
+class Endpoint(NamedTuple):
+    """A published address that proves a service; *at* is the address to ask instead of the URL's name."""
+
+    url: str
+    service: str
+    at: str = ""
+
+
+def endpoints(service: Service) -> List[Endpoint]:
+    """The published addresses that prove a service, from its ``tamma.verify`` label.
+
+    With a ``tamma.verify-name`` they are asked with TLS, under that name.
+    """
     found = []
+    name = service.labels.get(VERIFY_NAME_LABEL, "")
     for check in service.labels.get(VERIFY_LABEL, "").split():
         target, _slash, path = check.partition("/")
         for port in service.ports:
             if str(port.target) == target and port.protocol == "tcp":
-                host = port.address if port.address not in EVERY_ADDRESS else "127.0.0.1"
-                host = "[%s]" % host if ":" in host else host
-                found.append(("http://%s:%d/%s" % (host, port.published, path), service.name))
+                address = port.address if port.address not in EVERY_ADDRESS else "127.0.0.1"
+                if name:
+                    url = "https://%s%s/%s" % (name, "" if port.published == 443 else ":%d" % port.published, path)
+                    found.append(Endpoint(url, service.name, address))
+                else:
+                    host = "[%s]" % address if ":" in address else address
+                    found.append(Endpoint("http://%s:%d/%s" % (host, port.published, path), service.name))
     return found
 
 

@@ -17,7 +17,7 @@ import tempfile
 import time
 from typing import Callable, Dict, Iterator, List, NamedTuple, Optional
 
-from ansible_collections.meywd.tamma.plugins.module_utils import outside, planner, ports
+from ansible_collections.meywd.tamma.plugins.module_utils import edge, outside, planner, ports, registry
 from ansible_collections.meywd.tamma.plugins.module_utils.compose import (
     EVERY_ADDRESS,
     Compose,
@@ -52,6 +52,8 @@ from ansible_collections.meywd.tamma.plugins.module_utils.runner import Runner
 _SCRATCH = "/run/tamma"
 
 _VERIFY_SECONDS = 30.0
+# A certificate may have to be fetched first.
+_VERIFY_TLS_SECONDS = 90.0
 _PULLS_AT_ONCE = 3
 
 
@@ -89,6 +91,7 @@ class Deployment:
                     for key in secret_names(release)
                 ),
                 *(value for item in release.files if item.secret for value in settings_in(item.content)),
+                *(value for login in release.registry_logins for value in (login.password, login.encoded)),
             ]
         )
         self.timings: Dict[str, float] = {}
@@ -117,10 +120,36 @@ class Deployment:
         problems += self._taken_ports(project, plan)
         if problems:
             raise OperatorError("\n".join(problems))
-        return Planned(files, *compare_files(release, self._env), project, plan)
+        planned = Planned(files, *compare_files(release, self._env), project, plan)
+        return planned._replace(plan=self._with_edge(planned, containers))
+
+    def _with_edge(self, planned: Planned, containers: List[planner.Container]) -> planner.Plan:
+        """Add to the plan that the edge has to load another configuration, when nothing else happens to it."""
+        item = edge.service(planned.project)
+        plan = planned.plan
+        if item is None or plan.action(item.name):
+            return plan
+        known = edge.Edge(self._compose(), self._release.directory, planned.project)
+        moved = [
+            name
+            for name in known.routed
+            if not plan.action(name)
+            and known.names(name) != sorted(one.name for one in containers if one.service == name)
+        ]
+        if not known.is_current(planned.files):
+            reason = "its configuration changed"
+        elif moved:
+            reason = "%s has other containers" % " and ".join(moved)
+        else:
+            return plan
+        return plan._replace(changes=[*plan.changes, planner.Change(item.name, "reload", reason)])
+
+    def _compose(self) -> Compose:
+        """Compose on the files in their place."""
+        return Compose(self._runner, self._program, self._release.directory, self._release.project)
 
     @contextlib.contextmanager
-    def _candidate(self, files: List[File]) -> Iterator[Compose]:
+    def _candidate(self, files: List[File], runner: Optional[Runner] = None) -> Iterator[Compose]:
         """Let Compose work on the release before it is written where the running stack lives."""
         release = self._release
         os.makedirs(_SCRATCH, mode=0o700, exist_ok=True)
@@ -128,7 +157,7 @@ class Deployment:
         try:
             write(scratch, files)
             yield Compose(
-                self._runner,
+                runner or self._runner,
                 self._program,
                 release.directory,
                 release.project,
@@ -181,8 +210,9 @@ class Deployment:
 
     def sweep(self) -> None:
         """Remove what a killed deploy of this stack left of its candidate; call this under the lock."""
-        for leftover in glob.glob(os.path.join(_SCRATCH, self._release.project + "-candidate-*")):
-            shutil.rmtree(leftover)
+        for pattern in (self._release.project + "-candidate-*", self._release.project + "-registry-*"):
+            for leftover in glob.glob(os.path.join(_SCRATCH, pattern)):
+                shutil.rmtree(leftover)
 
     def apply(self, planned: Planned) -> Planned:
         """Carry the plan out: pull everything, write the files, start the services, clean up, verify.
@@ -192,6 +222,7 @@ class Deployment:
         self._phase("pull", self._pull, planned)
         if planned.plan.pulls or planned.plan.refreshes:
             planned = self.plan()
+        self._check_edge(planned)
         self._phase("write", self._write, planned)
         self._phase("apply", self._apply, planned)
         self._phase("verify", self._verify, planned)
@@ -209,7 +240,9 @@ class Deployment:
             return
         before = {image: self._image_id(image) for image in wanted}
         by_image = {service.image: service.name for service in planned.project.services.values()}
-        with self._candidate(planned.files) as compose:
+        logins = os.path.join(_SCRATCH, self._release.project + "-registry-")
+        known_logins = registry.logged_in(self._runner, list(self._release.registry_logins), logins)
+        with known_logins as runner, self._candidate(planned.files, runner) as compose:
 
             def pull(image: str) -> str:
                 began = time.monotonic()
@@ -227,6 +260,20 @@ class Deployment:
         if failed:
             raise OperatorError("\n".join([*explain_pull_failures(failed), "The stack was not changed."]))
         self.pulled = sorted(image for image in wanted if self._image_id(image) != before[image])
+
+    def _check_edge(self, planned: Planned) -> None:
+        """Have the edge's configuration judged before it replaces the one that works."""
+        item = edge.service(planned.project)
+        if item is None or edge.loaded(self._release.directory) == edge.wanted(planned.files, self._release.directory):
+            return
+        self._progress("pull", "the edge's configuration is checked")
+        os.makedirs(_SCRATCH, mode=0o700, exist_ok=True)
+        scratch = tempfile.mkdtemp(prefix=self._release.project + "-candidate-", dir=_SCRATCH)
+        try:
+            write(scratch, [file for file in planned.files if file.path.startswith(edge.DIRECTORY + "/")])
+            edge.check(self._engine, item, scratch)
+        finally:
+            shutil.rmtree(scratch)
 
     def _image_id(self, reference: str) -> Optional[str]:
         return (self._engine.image(reference) or {}).get("Id")
@@ -249,7 +296,7 @@ class Deployment:
     def _apply(self, planned: Planned) -> None:
         in_the_way, others = planner.split_orphans(planned.project, planned.plan.orphans)
         self._remove(in_the_way)
-        compose = Compose(self._runner, self._program, self._release.directory, self._release.project)
+        compose = self._compose()
         Rollout(
             self._engine, compose, self._release, planned.project, planned.plan, self._progress, self.redactor
         ).run()
@@ -263,8 +310,8 @@ class Deployment:
     def _verify(self, planned: Planned) -> None:
         """Ask every published address; the services are healthy, so each gets the same short time."""
         addresses = [pair for service in planned.project.services.values() for pair in endpoints(service)]
-        for url, name in addresses:
-            problem = outside.wait(url, _VERIFY_SECONDS)
+        for url, name, at in addresses:
+            problem = outside.wait(url, _VERIFY_TLS_SECONDS if at else _VERIFY_SECONDS, at)
             if problem:
                 raise OperatorError(
                     "%s is healthy, but %s does not answer as it should: %s. Look at its log "

@@ -14,7 +14,7 @@ import json
 import os
 import socket
 import struct
-from typing import Any, Dict, List, Mapping, Optional
+from typing import Any, Dict, List, Mapping, Optional, Tuple
 from urllib.parse import quote, urlencode
 
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
@@ -48,12 +48,16 @@ class Engine:
         self.path = path
         self._timeout = timeout
 
-    def _request(self, method: str, path: str, query: Optional[Mapping[str, Any]] = None) -> "tuple[int, bytes]":
+    def _request(
+        self, method: str, path: str, query: Optional[Mapping[str, Any]] = None, content: Any = None
+    ) -> "tuple[int, bytes]":
         if query:
             path += "?" + urlencode(query)
+        body = None if content is None else json.dumps(content)
+        headers = {} if content is None else {"Content-Type": "application/json"}
         connection = _UnixConnection(self.path, self._timeout)
         try:
-            connection.request(method, path)
+            connection.request(method, path, body, headers)
             response = connection.getresponse()
             return response.status, response.read()
         except (OSError, http.client.HTTPException) as exc:
@@ -64,8 +68,15 @@ class Engine:
         finally:
             connection.close()
 
-    def _json(self, method: str, path: str, query: Optional[Mapping[str, Any]] = None, missing_ok: bool = False) -> Any:
-        status, body = self._request(method, path, query)
+    def _json(
+        self,
+        method: str,
+        path: str,
+        query: Optional[Mapping[str, Any]] = None,
+        missing_ok: bool = False,
+        content: Any = None,
+    ) -> Any:
+        status, body = self._request(method, path, query, content)
         if status == 404 and missing_ok:
             return None
         if status >= 400:
@@ -125,6 +136,25 @@ class Engine:
         query = {"stdout": "1", "stderr": "1", "tail": str(tail)}
         status, body = self._request("GET", "/containers/%s/logs" % identifier, query)
         return demultiplex(body).splitlines() if status == 200 else []
+
+    def run(self, image: str, argv: List[str], binds: List[str], network: str = "none") -> Tuple[int, List[str]]:
+        """Run a program in a container that is thrown away; return its exit status and what it wrote.
+
+        binds: "host path:container path[:ro]". The image must be here. Secrets belong into files among
+        *binds*, never into *argv*.
+        """
+        host = {"Binds": binds, "NetworkMode": network}
+        made = self._json(
+            "POST",
+            "/containers/create",
+            content={"Image": image, "Entrypoint": argv[:1], "Cmd": argv[1:], "HostConfig": host},
+        )
+        try:
+            self.start_container(made["Id"])
+            ended = self._json("POST", "/containers/%s/wait" % made["Id"])
+            return int(ended["StatusCode"]), self.logs(made["Id"], 50)
+        finally:
+            self._json("DELETE", "/containers/%s" % made["Id"], {"force": "1", "v": "1"}, missing_ok=True)
 
     def start_container(self, identifier: str) -> None:
         """Start a container; one that runs already stays as it is."""

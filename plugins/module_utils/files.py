@@ -22,7 +22,8 @@ class File(NamedTuple):
     """A text file below the project directory.
 
     path: relative, with ``/``. mode: permission bits. secret: its content is never shown.
-    owner: numeric user id, None for the user who writes.
+    owner: numeric user id, None for the user who writes. initial: written only where there is none;
+    the operator changes it afterwards.
     """
 
     path: str
@@ -30,6 +31,7 @@ class File(NamedTuple):
     mode: int = 0o644
     secret: bool = False
     owner: Optional[int] = None
+    initial: bool = False
 
 
 class FileChange(NamedTuple):
@@ -70,7 +72,7 @@ def compare(directory: str, wanted: Iterable[File], formerly: Iterable[str] = ()
         before = read(path)
         if before is None:
             changes.append(FileChange(item.path, "create", _diff(item, "")))
-        elif before != item.content:
+        elif before != item.content and not item.initial:
             changes.append(FileChange(item.path, "update", _diff(item, before)))
         elif not _has_permissions(path, item):
             changes.append(FileChange(item.path, "mode", "mode becomes %04o\n" % item.mode))

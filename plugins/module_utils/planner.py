@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Dict, Iterable, List, NamedTuple, Optional, Tuple
 
-from ansible_collections.meywd.tamma.plugins.module_utils.compose import Project
+from ansible_collections.meywd.tamma.plugins.module_utils.compose import Project, Service
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
 
 STORED_LABEL = "tamma.stored-settings"
@@ -19,7 +19,8 @@ _STOPPED = ("created", "exited", "dead", "paused")
 class Container(NamedTuple):
     """A container of the stack as the engine reports it in its list.
 
-    ports: the published ones. done: it has ended by itself, with exit status 0.
+    ports: the published ones. done: it has ended by itself, with exit status 0. name: what the engine
+    and the other containers call it. number: Compose's, within its service.
     """
 
     id: str
@@ -29,10 +30,12 @@ class Container(NamedTuple):
     state: str
     ports: Tuple[int, ...] = ()
     done: bool = False
+    name: str = ""
+    number: int = 0
 
 
 class Change(NamedTuple):
-    """What happens to one service: create, recreate, start, scale or remove; and why."""
+    """What happens to one service: create, recreate, start, scale, reload or remove; and why."""
 
     service: str
     action: str
@@ -102,6 +105,15 @@ def _compare(
     if stopped:
         return "start", "it is " + " and ".join(stopped)
     return None
+
+
+def outdated(service: Service, containers: Iterable[Container], image_id: Optional[str]) -> List[Container]:
+    """The containers that are not what *service* asks for: another definition, or another image."""
+    return [
+        item
+        for item in containers
+        if item.config_hash != service.config_hash or (image_id is not None and item.image_id != image_id)
+    ]
 
 
 def start_order(project: Project) -> List[str]:

@@ -47,8 +47,10 @@ def plan(engine: Engine, project: str, directory: str, remove_volumes: str) -> R
 
 
 def _files(directory: str) -> List[str]:
-    record = [RECORD] if os.path.exists(os.path.join(directory, RECORD)) else []
-    return [*recorded(directory), *record]
+    own = os.path.dirname(RECORD)
+    notes = os.path.join(directory, own)
+    present = sorted(os.listdir(notes)) if os.path.isdir(notes) else []
+    return [*recorded(directory), *(os.path.join(own, name) for name in present)]
 
 
 def apply(engine: Engine, runner: Runner, removal: Removal, project: str, directory: str) -> None:

@@ -6,15 +6,18 @@
 from __future__ import annotations
 
 import concurrent.futures
+import threading
 import time
 from typing import Any, Callable, Dict, List
 
-from ansible_collections.meywd.tamma.plugins.module_utils import gate, planner
+from ansible_collections.meywd.tamma.plugins.module_utils import connections, edge, gate, planner
 from ansible_collections.meywd.tamma.plugins.module_utils.compose import Compose, Project, Service, last_line
-from ansible_collections.meywd.tamma.plugins.module_utils.engine import HASH_LABEL, SERVICE_LABEL, Engine
+from ansible_collections.meywd.tamma.plugins.module_utils.edge import Edge
+from ansible_collections.meywd.tamma.plugins.module_utils.engine import HASH_LABEL, NUMBER_LABEL, SERVICE_LABEL, Engine
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
 from ansible_collections.meywd.tamma.plugins.module_utils.redact import Redactor
 from ansible_collections.meywd.tamma.plugins.module_utils.release import Release
+from ansible_collections.meywd.tamma.plugins.module_utils.runner import Result
 
 _POLL_SECONDS = 0.25
 _STARTS_AT_ONCE = 4
@@ -29,7 +32,8 @@ class Rollout:
     """Starts the services in the order of their dependencies, each behind the health gate.
 
     Containers that do not exist yet are made together and at once, and started by the engine the
-    moment their dependencies allow it. Those that exist are replaced one service at a time.
+    moment their dependencies allow it. Those that exist are replaced: behind the edge the new ones come
+    first and the old ones go when nobody is served by them any more, else Compose recreates them.
     """
 
     def __init__(
@@ -46,6 +50,8 @@ class Rollout:
         self._compose = compose
         self._release = release
         self._project = project
+        self._edge = Edge(compose, release.directory, project)
+        self._edge_lock = threading.Lock()
         self._together = planner.creatable_together(project, plan)
         self._actions = {change.service: change.action for change in plan.changes}
         self._progress = progress
@@ -63,31 +69,139 @@ class Rollout:
             self._compose_up(self._together, start=False)
         with concurrent.futures.ThreadPoolExecutor(_STARTS_AT_ONCE) as pool:
             starting: Dict[str, "concurrent.futures.Future[None]"] = {}
-            while len(self._ready) < len(self._project.services):
-                for name in planner.startable(self._project, self._waiting, self._started, self._ready):
-                    self._waiting.remove(name)
-                    if name in self._actions:
-                        starting[name] = pool.submit(self._start, name, self._actions[name])
-                    else:
+            try:
+                while len(self._ready) < len(self._project.services):
+                    for name in planner.startable(self._project, self._waiting, self._started, self._ready):
+                        self._waiting.remove(name)
+                        if name in self._actions:
+                            starting[name] = pool.submit(self._start, name, self._actions[name])
+                        else:
+                            self._started[name] = time.monotonic()
+                    for name in [name for name, future in starting.items() if future.done()]:
+                        starting.pop(name).result()
                         self._started[name] = time.monotonic()
-                for name in [name for name, future in starting.items() if future.done()]:
-                    starting.pop(name).result()
-                    self._started[name] = time.monotonic()
-                ready_before = len(self._ready)
-                self._look()
-                if len(self._ready) == ready_before:
-                    time.sleep(_POLL_SECONDS)
+                    ready_before = len(self._ready)
+                    self._look()
+                    if len(self._ready) == ready_before:
+                        time.sleep(_POLL_SECONDS)
+            except BaseException:
+                # What has begun comes to its end; what waits in the queue does not begin.
+                for future in starting.values():
+                    future.cancel()
+                raise
+        self._settle_edge()
 
     def _start(self, name: str, action: str) -> None:
+        if action == "reload":
+            return  # once, when every service is ready
+        found = [container(item) for item in self._containers(name)]
+        if action in ("recreate", "scale") and name in self._edge.routed and self._edge_serves():
+            self._replace(self._project.services[name], found)
+            return
         self._progress("apply", "%s: %s" % (name, _DOING[action]))
         if name in self._together:
-            for item in self._containers(name):
-                self._engine.start_container(item["Id"])
+            self._start_created(self._project.services[name], found)
             return
-        for item in self._containers(name):
-            if action == "start" and item.get("State") == "paused":
-                self._engine.unpause_container(item["Id"])
+        for item in found:
+            if action == "start" and item.state == "paused":
+                self._engine.unpause_container(item.id)
         self._compose_up([name])
+
+    def _start_created(self, service: Service, created: List[planner.Container]) -> None:
+        """Start new containers: one, and the others when it is ready.
+
+        A service that migrates the database at its start takes no lock for that.
+        """
+        first, *others = sorted(created, key=lambda item: item.number)
+        self._engine.start_container(first.id)
+        if others:
+            self._await(service, [first.id])
+        for item in others:
+            self._engine.start_container(item.id)
+
+    def _edge_serves(self) -> bool:
+        item = edge.service(self._project)
+        return item is not None and any(found.get("State") == "running" for found in self._containers(item.name))
+
+    def _replace(self, service: Service, found: List[planner.Container]) -> None:
+        """Put new containers beside the old ones, move the requests over, and let the old ones finish.
+
+        What an interrupted run has left is taken into account: new containers count, and old ones
+        that do not run only go.
+        """
+        local = (self._engine.image(service.image) or {}).get("Id")
+        old = planner.outdated(service, found, local)
+        for item in [item for item in found if item.state != "running"]:
+            self._engine.remove_container(item.id)
+        old = [item for item in old if item.state == "running"]
+        kept = sorted((item for item in found if item.state == "running" and item not in old), key=_by_number)
+        leaving = old + kept[service.replicas :]
+        kept = kept[: service.replicas]
+        missing = service.replicas - len(kept)
+        new: List[planner.Container] = []
+        if missing:
+            self._progress("apply", "%s: %d new beside %d that serve" % (service.name, missing, len(old) + len(kept)))
+            # The first alone: see _start_created.
+            for more in sorted({1, missing}):
+                new = self._add(service, [*leaving, *kept], more)
+        self._route(service.name, [*kept, *new])
+        self._drain(service.name, leaving)
+        for item in leaving:
+            self._engine.remove_container(item.id)
+
+    def _add(self, service: Service, there: List[planner.Container], more: int) -> List[planner.Container]:
+        """Bring *more* containers up beside those that are *there*; take them away again if they fail."""
+        known = {item.id for item in there}
+
+        def added() -> List[planner.Container]:
+            every = [container(item) for item in self._containers(service.name)]
+            return [item for item in every if item.id not in known]
+
+        try:
+            done = self._compose.add(service.name, len(there) + more)
+            if done.rc:
+                raise self._refused([service.name], done)
+            self._await(service, [item.id for item in added()])
+        except OperatorError:
+            for item in added():
+                self._engine.remove_container(item.id)
+            raise
+        return added()
+
+    def _route(self, name: str, containers: List[planner.Container]) -> None:
+        with self._edge_lock:
+            if self._edge.route(name, [item.name for item in containers]):
+                self._edge.reload()
+
+    def _drain(self, name: str, leaving: List[planner.Container]) -> None:
+        """Wait until the edge has no connection to the old containers any more, or their time is up."""
+        if not leaving:
+            return
+        item = edge.service(self._project)
+        sources = [
+            address
+            for found in (self._containers(item.name) if item else [])
+            for address in addresses(self._engine.container(found["Id"]) or {})
+        ]
+        port = int(self._edge.routed[name])
+        pids = [int((self._engine.container(old.id) or {}).get("State", {}).get("Pid") or 0) for old in leaving]
+        deadline = time.monotonic() + self._release.drain
+        self._progress("apply", "%s: the old ones finish what they have" % name)
+        while time.monotonic() < deadline and any(connections.count(pid, port, sources) for pid in pids if pid):
+            time.sleep(_POLL_SECONDS)
+
+    def _settle_edge(self) -> None:
+        """Make the edge send requests to the containers that are there now, and load its configuration."""
+        item = edge.service(self._project)
+        if item is None:
+            return
+        changed = False
+        for name in self._edge.routed:
+            running = [container(found) for found in self._containers(name) if found.get("State") == "running"]
+            changed = self._edge.route(name, [one.name for one in running]) or changed
+        if changed or item.name in self._actions:
+            self._progress("apply", "%s: taking over its configuration" % item.name)
+            self._edge.reload()
 
     def _containers(self, name: str) -> List[Dict[str, Any]]:
         """The engine's entries for the containers of one service."""
@@ -96,11 +210,14 @@ class Rollout:
     def _compose_up(self, services: List[str], start: bool = True) -> None:
         result = self._compose.up(services, start)
         if result.rc:
-            raise OperatorError(
-                "Docker Compose could not start %s: %s."
-                % (", ".join(services), self._redactor.mask(last_line(result.err))),
-                rc=result.rc,
-            )
+            raise self._refused(services, result)
+
+    def _refused(self, services: List[str], result: Result) -> OperatorError:
+        return OperatorError(
+            "Docker Compose could not start %s: %s."
+            % (", ".join(services), self._redactor.mask(last_line(result.err))),
+            rc=result.rc,
+        )
 
     def _look(self) -> None:
         """Ask the engine about every service that was started and is not ready yet."""
@@ -111,20 +228,30 @@ class Rollout:
         for item in self._engine.containers(self._release.project):
             name = container(item).service
             if name in found:
-                inspected = self._engine.container(item["Id"])
-                if inspected:
-                    found[name].append(gate.state(inspected, name))
+                found[name] += self._states(name, [item["Id"]])
         for name in watched:
-            self._judge(self._project.services[name], found[name])
+            service = self._project.services[name]
+            if self._all_ready(service, found[name], service.replicas, self._started[name]):
+                self._ready.append(name)
 
-    def _judge(self, service: Service, states: List[gate.State]) -> None:
-        took = time.monotonic() - self._started[service.name]
+    def _await(self, service: Service, identifiers: List[str]) -> None:
+        """Wait until these containers of a service are ready."""
+        began = time.monotonic()
+        while not self._all_ready(service, self._states(service.name, identifiers), len(identifiers), began):
+            time.sleep(_POLL_SECONDS)
+
+    def _states(self, name: str, identifiers: List[str]) -> List[gate.State]:
+        inspected = [self._engine.container(identifier) for identifier in identifiers]
+        return [gate.state(one, name) for one in inspected if one]
+
+    def _all_ready(self, service: Service, states: List[gate.State], count: int, began: float) -> bool:
+        """Whether *count* containers are ready; raise OperatorError when they will not be in time."""
+        took = time.monotonic() - began
         verdicts = [gate.judge(seen, self._restarts.setdefault(seen.id, seen.restarts)) for seen in states]
-        if len(states) >= service.replicas and all(verdict.outcome == "ready" for verdict in verdicts):
-            self._ready.append(service.name)
+        if len(states) >= count and all(verdict.outcome == "ready" for verdict in verdicts):
             if service.name in self._actions:
                 self._progress("apply", "%s: ready (%.1f s)" % (service.name, took))
-            return
+            return True
         for seen, verdict in zip(states, verdicts):
             if verdict.outcome == "failed":
                 raise self._failure(seen, "did not come up: %s" % verdict.words)
@@ -134,13 +261,11 @@ class Rollout:
             if took > _QUIET_SECONDS and words and self._words.get(service.name) != words:
                 self._words[service.name] = words
                 self._progress("apply", "%s: %s (%.0f s of %.0f)" % (service.name, words, took, limit))
-            return
+            return False
         for seen, verdict in zip(states, verdicts):
             if verdict.outcome == "waiting":
                 raise self._failure(seen, "was not ready after %.0f s: %s" % (limit, verdict.words))
-        raise OperatorError(
-            "%s has %d of %d containers after %.0f s." % (service.name, len(states), service.replicas, limit)
-        )
+        raise OperatorError("%s has %d of %d containers after %.0f s." % (service.name, len(states), count, limit))
 
     def _failure(self, seen: gate.State, what: str) -> OperatorError:
         """Describe a service that did not come up: its state, its last lines, what to do."""
@@ -165,6 +290,16 @@ _DOING = {
 }
 
 
+def _by_number(item: planner.Container) -> int:
+    return item.number
+
+
+def addresses(inspected: Dict[str, Any]) -> List[str]:
+    """The addresses of a container in all its networks."""
+    networks = (inspected.get("NetworkSettings") or {}).get("Networks") or {}
+    return [item["IPAddress"] for item in networks.values() if item.get("IPAddress")]
+
+
 def container(listed: Dict[str, Any]) -> planner.Container:
     """Read one entry of the engine's container list."""
     labels = listed.get("Labels") or {}
@@ -176,4 +311,6 @@ def container(listed: Dict[str, Any]) -> planner.Container:
         state=listed.get("State", ""),
         done=listed.get("Status", "").startswith("Exited (0)"),
         ports=tuple(binding["PublicPort"] for binding in listed.get("Ports") or [] if binding.get("PublicPort")),
+        name=(listed.get("Names") or [""])[0].lstrip("/"),
+        number=int(labels.get(NUMBER_LABEL) or 0),
     )

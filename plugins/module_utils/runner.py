@@ -35,6 +35,10 @@ class Runner:
         }
         self._env.update(env or {})
 
+    def with_env(self, more: Dict[str, str]) -> "Runner":
+        """The same with more variables in the programs' environment."""
+        return Runner({**self._env, **more})
+
     def run(
         self,
         argv: List[str],

@@ -35,6 +35,10 @@ options:
       src:
         description: A file on the controller, looked for below C(files/) of the role and the playbook.
         type: str
+      initial:
+        description: Whether it is written only where there is none, because the operator changes it afterwards.
+        type: bool
+        default: false
       hash_setting:
         description:
           - Name of the setting that receives a hash over all files that name it.
@@ -91,6 +95,31 @@ options:
     type: str
     choices: [missing, always]
     default: missing
+  registry_logins:
+    description:
+      - Logins for registries, used while pulling and not stored on the host.
+      - Logins that the host has itself are used as well.
+    type: list
+    elements: dict
+    default: []
+    suboptions:
+      registry:
+        description: The registry's name.
+        type: str
+        required: true
+      username:
+        description: The account's name.
+        type: str
+        required: true
+      password:
+        description: Its password or token.
+        type: str
+        required: true
+  drain:
+    description:
+      - Seconds that a container behind the edge has for its open requests and streams once it gets no new ones.
+    type: int
+    default: 10
   deadline:
     description:
       - Seconds that a service has to become ready.
@@ -200,6 +229,7 @@ from ansible_collections.meywd.tamma.plugins.module_utils.errors import Operator
 from ansible_collections.meywd.tamma.plugins.module_utils.files import File, FileChange, fingerprint
 from ansible_collections.meywd.tamma.plugins.module_utils.lock import Lock
 from ansible_collections.meywd.tamma.plugins.module_utils.progress import ProgressFile
+from ansible_collections.meywd.tamma.plugins.module_utils.registry import Login
 from ansible_collections.meywd.tamma.plugins.module_utils.release import (
     ENV_FILE,
     Release,
@@ -231,7 +261,14 @@ def release(params: Dict[str, Any]) -> Release:
     hashed: Dict[str, List[File]] = {}
     for option, mode in (("files", 0o644), ("secret_files", 0o600)):
         for item in params[option]:
-            file = File(item["path"], item["content"] or "", mode, option == "secret_files", item.get("owner"))
+            file = File(
+                item["path"],
+                item["content"] or "",
+                mode,
+                option == "secret_files",
+                item.get("owner"),
+                bool(item.get("initial")),
+            )
             files.append(file)
             if item.get("hash_setting"):
                 hashed.setdefault(item["hash_setting"], []).append(file)
@@ -248,6 +285,8 @@ def release(params: Dict[str, Any]) -> Release:
         pull_always=params["pull"] == "always",
         deadline=params["deadline"],
         deadlines={key: seconds(key, value) for key, value in params["deadlines"].items()},
+        drain=params["drain"],
+        registry_logins=tuple(Login(**item) for item in params["registry_logins"]),
     )
 
 
@@ -324,6 +363,7 @@ def main() -> None:
                     "path": {"type": "str", "required": True},
                     "content": {"type": "str"},
                     "src": {"type": "str"},
+                    "initial": {"type": "bool", "default": False},
                     "hash_setting": {"type": "str"},
                 },
             },
@@ -345,6 +385,17 @@ def main() -> None:
             "secrets": {"type": "dict", "default": {}, "no_log": True},
             "generated_secrets": {"type": "list", "elements": "str", "default": [], "no_log": False},
             "pull": {"type": "str", "choices": ["missing", "always"], "default": "missing"},
+            "registry_logins": {
+                "type": "list",
+                "elements": "dict",
+                "default": [],
+                "options": {
+                    "registry": {"type": "str", "required": True},
+                    "username": {"type": "str", "required": True},
+                    "password": {"type": "str", "required": True, "no_log": True},
+                },
+            },
+            "drain": {"type": "int", "default": 10},
             "deadline": {"type": "int", "default": 300},
             "deadlines": {"type": "dict", "default": {}},
             "lock_timeout": {"type": "int", "default": 0},

@@ -68,9 +68,9 @@ def inform(params: Dict[str, Any]) -> Dict[str, Any]:
         project = Compose(shell.runner(params), program, directory, params["project"]).project()
     rows = status.rows(engine, params["project"], project) if engine.is_there() else []
     found = [
-        {"service": name, "url": url, "problem": outside.ask(url) or ""}
+        {"service": endpoint.service, "url": endpoint.url, "problem": outside.ask(endpoint.url, at=endpoint.at) or ""}
         for service in (project.services.values() if project else ())
-        for url, name in endpoints(service)
+        for endpoint in endpoints(service)
     ]
     return {
         "changed": False,

@@ -79,12 +79,13 @@ def _closing_brace(text: str, position: int) -> int:
 
 
 def services(documents: list[str], values: Mapping[str, str]) -> list[tuple[str, str]]:
-    """Name and image of each service in the order in which they start.
+    """Name and image of each service in the order in which they start, without those of a profile.
 
     documents: the texts of the Compose files, the base first.
     """
     images: dict[str, str] = {}
     needs: dict[str, set[str]] = {}
+    left_out: set[str] = set()
     for text in documents:
         document = yaml.load(text, Loader=_Loader) or {}  # noqa: S506 - a SafeLoader with Compose's tags
         for name, service in (document.get("services") or {}).items():
@@ -92,6 +93,9 @@ def services(documents: list[str], values: Mapping[str, str]) -> list[tuple[str,
             if (service or {}).get("image"):
                 images[name] = interpolate(service["image"], values)
             needs.setdefault(name, set()).update((service or {}).get("depends_on") or ())
+            if (service or {}).get("profiles"):
+                left_out.add(name)
+    images = {name: image for name, image in images.items() if name not in left_out}
     ordered: list[str] = []
     while len(ordered) < len(images):
         free = [name for name in sorted(images) if name not in ordered and needs[name] & set(images) <= set(ordered)]

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.meywd.tamma.plugins.module_utils.compose import (
+    Endpoint,
     Port,
     Service,
     endpoints,
@@ -114,7 +115,7 @@ def test_a_port_that_the_engine_chooses_cannot_be_watched() -> None:
 )
 def test_where_a_published_service_answers(address: str, host: str) -> None:
     found = endpoints(verified("3100/api/health", Port(address, 8100, 3100, "tcp")))
-    assert found == [("http://%s:8100/api/health" % host, "api")]
+    assert found == [Endpoint("http://%s:8100/api/health" % host, "api")]
 
 
 def verified(label: str, *ports: Port) -> Service:
@@ -124,10 +125,17 @@ def verified(label: str, *ports: Port) -> Service:
 def test_only_published_tcp_ports_are_asked() -> None:
     ports = [Port("", 80, 80, "tcp"), Port("", 5432, 5432, "tcp"), Port("", 443, 443, "udp")]
     assert endpoints(verified("80/ 80/api/health 443/ 9999/", *ports)) == [
-        ("http://127.0.0.1:80/", "api"),
-        ("http://127.0.0.1:80/api/health", "api"),
+        Endpoint("http://127.0.0.1:80/", "api"),
+        Endpoint("http://127.0.0.1:80/api/health", "api"),
     ]
     assert endpoints(verified("", *ports)) == []
+
+
+@pytest.mark.parametrize(("published", "shown"), [(443, ""), (8443, ":8443")])
+def test_the_edge_is_asked_with_tls_under_its_name(published: int, shown: str) -> None:
+    service = verified("443/api/health", Port("", published, 443, "tcp"), Port("", published, 443, "udp"))
+    service.labels["tamma.verify-name"] = "tamma.example.org"
+    assert endpoints(service) == [Endpoint("https://tamma.example.org%s/api/health" % shown, "api", "127.0.0.1")]
 
 
 @pytest.mark.parametrize(
