@@ -5,11 +5,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Callable, Dict
+from typing import Any, Callable, Dict, List, Tuple
 
 from ansible_collections.meywd.tamma.plugins.module_utils.compose import find_compose
 from ansible_collections.meywd.tamma.plugins.module_utils.engine import DOCKER_SOCKET
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
+from ansible_collections.meywd.tamma.plugins.module_utils.files import File, FileChange
+from ansible_collections.meywd.tamma.plugins.module_utils.release import ENV_FILE
 from ansible_collections.meywd.tamma.plugins.module_utils.runner import Runner
 
 ARGUMENTS: Dict[str, Dict[str, Any]] = {
@@ -17,6 +19,75 @@ ARGUMENTS: Dict[str, Dict[str, Any]] = {
     "directory": {"type": "path", "default": "/opt/tamma"},
     "engine_socket": {"type": "path", "default": DOCKER_SOCKET},
 }
+
+# What a release is made of: its files and its settings.
+RELEASE_ARGUMENTS: Dict[str, Dict[str, Any]] = {
+    "files": {
+        "type": "list",
+        "elements": "dict",
+        "default": [],
+        "options": {
+            "path": {"type": "str", "required": True},
+            "content": {"type": "str"},
+            "src": {"type": "str"},
+            "initial": {"type": "bool", "default": False},
+            "hash_setting": {"type": "str"},
+        },
+    },
+    # The contents are; the paths may be seen.
+    "secret_files": {
+        "type": "list",
+        "elements": "dict",
+        "no_log": False,
+        "default": [],
+        "options": {
+            "path": {"type": "str", "required": True},
+            "content": {"type": "str", "required": True, "no_log": True},
+            "owner": {"type": "int"},
+            "hash_setting": {"type": "str"},
+        },
+    },
+    "compose_files": {"type": "list", "elements": "str", "required": True},
+    "settings": {"type": "dict", "default": {}},
+    "secrets": {"type": "dict", "default": {}, "no_log": True},
+    "generated_secrets": {"type": "list", "elements": "str", "default": [], "no_log": False},
+}
+
+
+def setting(value: Any) -> str:
+    """A setting as the services read it: YAML's booleans in lower case, nothing as an empty text."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return "" if value is None else str(value)
+
+
+def release_files(params: Dict[str, Any]) -> Tuple[List[File], Dict[str, List[File]]]:
+    """Read the options with files: all of them, and for each setting those whose content it stands for."""
+    files: List[File] = []
+    hashed: Dict[str, List[File]] = {}
+    for option, mode in (("files", 0o644), ("secret_files", 0o600)):
+        for item in params[option]:
+            file = File(
+                item["path"],
+                item["content"] or "",
+                mode,
+                option == "secret_files",
+                item.get("owner"),
+                bool(item.get("initial")),
+            )
+            files.append(file)
+            if item.get("hash_setting"):
+                hashed.setdefault(item["hash_setting"], []).append(file)
+    return files, hashed
+
+
+def diff_files(changes: List[FileChange], settings: Dict[str, List[str]]) -> List[Dict[str, str]]:
+    """Changed files for --diff, line by line; of ``.env`` only the names that were added, changed or removed."""
+    of_env = "".join("%s %s\n" % (kind, ", ".join(names)) for kind, names in settings.items() if names)
+    return [
+        {"prepared": "%s %s\n%s" % (change.action, change.path, of_env if change.path == ENV_FILE else change.diff)}
+        for change in changes
+    ]
 
 
 def runner(params: Dict[str, Any]) -> Runner:

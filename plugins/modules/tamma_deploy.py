@@ -18,77 +18,6 @@ description:
   - Files that an earlier run wrote and that are no longer wanted are removed, as are containers of services that are no
     longer part of the stack. Volumes are never removed by a deploy.
 options:
-  files:
-    description:
-      - The stack's files, readable by everybody on the host.
-    type: list
-    elements: dict
-    default: []
-    suboptions:
-      path:
-        description: Path below O(directory).
-        type: str
-        required: true
-      content:
-        description: The file's text. The action plugin fills it from O(files[].src).
-        type: str
-      src:
-        description: A file on the controller, looked for below C(files/) of the role and the playbook.
-        type: str
-      initial:
-        description: Whether it is written only where there is none, because the operator changes it afterwards.
-        type: bool
-        default: false
-      hash_setting:
-        description:
-          - Name of the setting that receives a hash over all files that name it.
-            A label with it recreates the containers that mount them.
-        type: str
-  secret_files:
-    description:
-      - Files that may hold secrets. They are written with mode 0600, and C(--diff) does not show their content.
-    type: list
-    elements: dict
-    default: []
-    suboptions:
-      path:
-        description: Path below O(directory).
-        type: str
-        required: true
-      content:
-        description: The file's text.
-        type: str
-        required: true
-      owner:
-        description:
-          - Numeric user id of the file's owner on the host, for a file that a container of that user mounts.
-        type: int
-      hash_setting:
-        description: As in O(files[].hash_setting).
-        type: str
-  compose_files:
-    description:
-      - Which of the files Compose reads, the base first; it becomes C(COMPOSE_FILE) in C(.env).
-    type: list
-    elements: str
-    required: true
-  settings:
-    description:
-      - What C(.env) holds besides secrets.
-    type: dict
-    default: {}
-  secrets:
-    description:
-      - Secrets for C(.env). An empty one counts as not given.
-    type: dict
-    default: {}
-  generated_secrets:
-    description:
-      - Names of secrets that are made up when O(secrets) does not give them.
-        A value that the host's C(.env) already has is kept.
-    type: list
-    elements: str
-    default: []
   pull:
     description:
       - V(missing) pulls the images that the host does not have, V(always) asks the registry again for every image.
@@ -140,6 +69,7 @@ options:
       - A file on the host that receives a line for each step. The action plugin follows it; it is removed at the end.
     type: path
 extends_documentation_fragment:
+  - meywd.tamma.release
   - meywd.tamma.stack
 attributes:
   check_mode:
@@ -226,23 +156,15 @@ from ansible_collections.meywd.tamma.plugins.module_utils.compose import find_co
 from ansible_collections.meywd.tamma.plugins.module_utils.deployment import Deployment, Planned
 from ansible_collections.meywd.tamma.plugins.module_utils.engine import Engine
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
-from ansible_collections.meywd.tamma.plugins.module_utils.files import File, FileChange, fingerprint
+from ansible_collections.meywd.tamma.plugins.module_utils.files import fingerprint
 from ansible_collections.meywd.tamma.plugins.module_utils.lock import Lock
 from ansible_collections.meywd.tamma.plugins.module_utils.progress import ProgressFile
 from ansible_collections.meywd.tamma.plugins.module_utils.registry import Login
 from ansible_collections.meywd.tamma.plugins.module_utils.release import (
-    ENV_FILE,
     Release,
     compare_files,
     environment,
 )
-
-
-def setting(value: Any) -> str:
-    """A setting as the services read it: YAML's booleans in lower case, nothing as an empty text."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return "" if value is None else str(value)
 
 
 def seconds(service: str, value: Any) -> float:
@@ -257,22 +179,8 @@ def seconds(service: str, value: Any) -> float:
 
 def release(params: Dict[str, Any]) -> Release:
     """Read the module's options."""
-    files: List[File] = []
-    hashed: Dict[str, List[File]] = {}
-    for option, mode in (("files", 0o644), ("secret_files", 0o600)):
-        for item in params[option]:
-            file = File(
-                item["path"],
-                item["content"] or "",
-                mode,
-                option == "secret_files",
-                item.get("owner"),
-                bool(item.get("initial")),
-            )
-            files.append(file)
-            if item.get("hash_setting"):
-                hashed.setdefault(item["hash_setting"], []).append(file)
-    settings = {key: setting(value) for key, value in params["settings"].items()}
+    files, hashed = shell.release_files(params)
+    settings = {key: shell.setting(value) for key, value in params["settings"].items()}
     settings.update((name, fingerprint(group)) for name, group in hashed.items())
     return Release(
         project=params["project"],
@@ -303,18 +211,9 @@ def describe(planned: Planned, pulled: List[str]) -> Dict[str, Any]:
     }
 
 
-def diff_files(changes: List[FileChange], settings: Dict[str, List[str]]) -> List[Dict[str, str]]:
-    """Changed files for --diff, line by line; of ``.env`` only the names that were added, changed or removed."""
-    of_env = "".join("%s %s\n" % (kind, ", ".join(names)) for kind, names in settings.items() if names)
-    return [
-        {"prepared": "%s %s\n%s" % (change.action, change.path, of_env if change.path == ENV_FILE else change.diff)}
-        for change in changes
-    ]
-
-
 def diff(planned: Planned) -> List[Dict[str, str]]:
     """The plan for --diff: files, then images and services."""
-    parts = diff_files(planned.file_changes, planned.settings_changes)
+    parts = shell.diff_files(planned.file_changes, planned.settings_changes)
     lines = ["pull %s" % image for image in planned.plan.pulls]
     lines += ["%s %s: %s" % (change.action, change.service, change.reason) for change in planned.plan.changes]
     if lines:
@@ -330,7 +229,7 @@ def without_engine(wanted: Release) -> Dict[str, Any]:
         "engine": False,
         "files": [{"path": change.path, "action": change.action} for change in files],
         "settings": settings,
-        "diff": diff_files(files, settings),
+        "diff": shell.diff_files(files, settings),
     }
 
 
@@ -355,35 +254,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             **shell.ARGUMENTS,
-            "files": {
-                "type": "list",
-                "elements": "dict",
-                "default": [],
-                "options": {
-                    "path": {"type": "str", "required": True},
-                    "content": {"type": "str"},
-                    "src": {"type": "str"},
-                    "initial": {"type": "bool", "default": False},
-                    "hash_setting": {"type": "str"},
-                },
-            },
-            # The contents are; the paths may be seen.
-            "secret_files": {
-                "type": "list",
-                "elements": "dict",
-                "no_log": False,
-                "default": [],
-                "options": {
-                    "path": {"type": "str", "required": True},
-                    "content": {"type": "str", "required": True, "no_log": True},
-                    "owner": {"type": "int"},
-                    "hash_setting": {"type": "str"},
-                },
-            },
-            "compose_files": {"type": "list", "elements": "str", "required": True},
-            "settings": {"type": "dict", "default": {}},
-            "secrets": {"type": "dict", "default": {}, "no_log": True},
-            "generated_secrets": {"type": "list", "elements": "str", "default": [], "no_log": False},
+            **shell.RELEASE_ARGUMENTS,
             "pull": {"type": "str", "choices": ["missing", "always"], "default": "missing"},
             "registry_logins": {
                 "type": "list",
