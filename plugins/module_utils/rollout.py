@@ -144,6 +144,9 @@ class Rollout:
             # The first alone: see _start_created.
             for more in sorted({1, missing}):
                 new = self._add(service, [*leaving, *kept], more)
+        # In two steps: a request that is under way while the second is taken over knows the new ones
+        # already, and goes to one of them when its old one has gone.
+        self._route(service.name, [*leaving, *kept, *new])
         self._route(service.name, [*kept, *new])
         self._drain(service.name, leaving)
         for item in leaving:
