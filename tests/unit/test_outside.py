@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import importlib
 import socket
+import ssl
+import subprocess
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -81,6 +84,31 @@ def test_the_proxy_of_the_environment_is_not_asked(server: Any, monkeypatch: pyt
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:%d" % free_port())
     # The environment counts when the module is loaded.
     assert importlib.reload(outside).ask(url(server.server_port)) is None
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    """A certificate that nobody trusts, and its key, in one file."""
+    subject = ["-subj", "/CN=tamma.example.org", "-addext", "subjectAltName=DNS:tamma.example.org"]
+    new = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "1"]
+    files = ["-keyout", str(tmp_path / "key.pem"), "-out", str(tmp_path / "both.pem")]
+    subprocess.run([*new, *files, *subject], check=True, capture_output=True)
+    (tmp_path / "both.pem").write_text((tmp_path / "both.pem").read_text() + (tmp_path / "key.pem").read_text())
+    return tmp_path / "both.pem"
+
+
+@pytest.mark.parametrize(("status", "problem"), [(200, None), (401, None), (502, "it answers 502 Bad Gateway")])
+def test_tls_is_asked_under_its_name_at_a_given_address(certificate: Path, status: int, problem: str | None) -> None:
+    names = []
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(certificate)
+    context.sni_callback = lambda _socket, name, _context: names.append(name)
+    listener = web_server()
+    listener.socket = context.wrap_socket(listener.socket, server_side=True)
+    with running(listener, {"GET /api/health": (status, None)}) as started:
+        found = ask("https://tamma.example.org:%d/api/health" % started.server_port, at="127.0.0.1")
+    assert found == problem
+    assert names == ["tamma.example.org"]
 
 
 def test_waiting_for_a_late_start() -> None:

@@ -1,0 +1,55 @@
+# Copyright (c) 2026 the Tamma collection contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Looking at a deployed stack on its host, as Molecule's tests do through testinfra."""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+from typing import Any
+
+from testinfra.host import Host
+
+DIRECTORY = "/opt/tamma"
+
+# What the scenario's stack consists of; a scenario names what is different with it.
+SERVICES = {
+    "postgres",
+    "rabbitmq",
+    "elsa-server",
+    "tamma-api-dotnet",
+    "tamma-api",
+    "tamma-engine",
+    "tamma-dashboard",
+    *os.environ.get("TAMMA_ALSO", "").split(),
+} - set(os.environ.get("TAMMA_WITHOUT", "").split())
+
+
+def compose(host: Host, *arguments: str) -> str:
+    """Run ``docker compose`` in the stack's directory, as somebody would by hand."""
+    result = host.run(f"cd {DIRECTORY} && docker compose {shlex.join(arguments)}")
+    assert result.rc == 0, result.stderr
+    return str(result.stdout)
+
+
+def containers(host: Host) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in compose(host, "ps", "--format", "json").splitlines()]
+
+
+def inspect(host: Host, service: str) -> dict[str, Any]:
+    identifier = compose(host, "ps", "--quiet", service).split()[0]
+    described: list[dict[str, Any]] = json.loads(host.check_output("docker inspect %s", identifier))
+    return described[0]
+
+
+def get(host: Host, url: str, *options: str) -> str:
+    result = host.run(f"curl --silent --show-error --fail --max-time 10 {shlex.join(options)} {shlex.quote(url)}")
+    assert result.rc == 0, f"{url}: {result.stderr}"
+    return str(result.stdout)
+
+
+def env(host: Host) -> dict[str, str]:
+    lines = host.file(f"{DIRECTORY}/.env").content_string.splitlines()
+    return dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
