@@ -21,7 +21,7 @@ options:
     default: /opt/tamma
   engine_socket:
     description:
-      - The container engine's API socket on the host.
+      - The container engine's API socket on the host. Podman's is C(/run/podman/podman.sock).
     type: path
     default: /var/run/docker.sock
 """

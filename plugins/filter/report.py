@@ -56,7 +56,10 @@ def complaints(status: Mapping[str, Any]) -> str:
         for item in status["endpoints"]
         if item["problem"]
     ]
-    return "\n".join([*lines, "The services' logs say more: docker compose logs SERVICE in the stack's directory."])
+    program = status.get("engine", "docker")
+    return "\n".join(
+        [*lines, "The services' logs say more: %s compose logs SERVICE in the stack's directory." % program]
+    )
 
 
 class FilterModule:

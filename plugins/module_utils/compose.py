@@ -102,24 +102,29 @@ class Compose:
         if env_file:
             self._argv += ["--env-file", env_file]
 
-    def run(self, *arguments: str, timeout: Optional[float] = None) -> Result:
+    def run(self, *arguments: str, stdin: Optional[str] = None, timeout: Optional[float] = None) -> Result:
         """Run a Compose command whatever its exit status."""
         cwd = self._directory if os.path.isdir(self._directory) else None
-        return self._runner.run([*self._argv, *arguments], cwd=cwd, timeout=timeout)
+        return self._runner.run([*self._argv, *arguments], cwd=cwd, stdin=stdin, timeout=timeout)
 
     def project(self) -> Project:
         """Read the project. Raises OperatorError when Compose does not accept it."""
-        shown = self.run("config", "--format", "json", timeout=60)
+        shown = self._config("--format", "json")
+        return parse_project(json.loads(shown), parse_hashes(self._config("--hash", "*")))
+
+    def _config(self, *options: str) -> str:
+        shown = self.run("config", *options, timeout=60)
         if shown.rc == 0:
-            hashes = self.run("config", "--hash", "*", timeout=60)
-            if hashes.rc == 0:
-                return parse_project(json.loads(shown.out), parse_hashes(hashes.out))
-            shown = hashes
+            return shown.out
         raise OperatorError(
             "Docker Compose does not accept the stack's files: %s. If tamma_stack_overrides or tamma_stack_environment "
             "is set, look there first." % complaint(shown.err),
             rc=shown.rc,
         )
+
+    def variables(self) -> Dict[str, Dict[str, str]]:
+        """Read what each service finds in its environment: service → variable → value."""
+        return parse_variables(json.loads(self._config("--format", "json")))
 
     def pull(self, service: str) -> Result:
         """Pull the image of one service."""
@@ -144,6 +149,18 @@ class Compose:
     def down(self) -> Result:
         """Stop and remove the project's containers and networks; volumes stay."""
         return self.run("down", "--remove-orphans")
+
+
+def parse_variables(config: Dict[str, Any]) -> Dict[str, Dict[str, str]]:
+    """Read the services' environment from ``config --format json``, which doubles each dollar sign."""
+    return {
+        name: {
+            key: str(value).replace("$$", "$")
+            for key, value in (service.get("environment") or {}).items()
+            if value is not None
+        }
+        for name, service in (config.get("services") or {}).items()
+    }
 
 
 def parse_hashes(text: str) -> Dict[str, str]:
@@ -271,13 +288,16 @@ _PULL_FAILURES = (
     (
         re.compile(r"unauthorized|denied|authentication required|no basic auth", re.I),
         (
-            "The registry refused the login for {image}: log in on the host (docker login {registry}) with an account "
-            "that may read it, or correct the image's name."
+            "The registry refused the login for {image}: name an account of {registry} that may read it in "
+            "tamma_stack_registry_logins, or correct the image's name."
         ),
     ),
     (
         re.compile(r"no space left on device", re.I),
-        "The disk of the engine is full: free space below its data directory ('docker system df' shows what uses it).",
+        (
+            "The disk of the engine is full: free space below its data directory (docker or podman 'system df' shows "
+            "what uses it)."
+        ),
     ),
 )
 

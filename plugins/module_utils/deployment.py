@@ -15,9 +15,17 @@ import os
 import shutil
 import tempfile
 import time
-from typing import Callable, Dict, Iterator, List, NamedTuple, Optional
+from typing import Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
-from ansible_collections.meywd.tamma.plugins.module_utils import edge, outside, planner, ports, registry
+from ansible_collections.meywd.tamma.plugins.module_utils import (
+    edge,
+    outside,
+    planner,
+    ports,
+    registry,
+    secret_files,
+    servers,
+)
 from ansible_collections.meywd.tamma.plugins.module_utils.compose import (
     EVERY_ADDRESS,
     Compose,
@@ -30,6 +38,7 @@ from ansible_collections.meywd.tamma.plugins.module_utils.errors import Operator
 from ansible_collections.meywd.tamma.plugins.module_utils.files import (
     File,
     FileChange,
+    read,
     record,
     recorded,
     remove,
@@ -38,9 +47,13 @@ from ansible_collections.meywd.tamma.plugins.module_utils.files import (
 from ansible_collections.meywd.tamma.plugins.module_utils.redact import Redactor, settings_in
 from ansible_collections.meywd.tamma.plugins.module_utils.release import (
     ENV_FILE,
+    INITIAL,
     Release,
     compare_files,
     environment,
+    every_setting,
+    forget_first_password,
+    has_secret_files,
     known_settings,
     secret_names,
     wanted_files,
@@ -65,11 +78,17 @@ class Planned(NamedTuple):
     settings_changes: Dict[str, List[str]]
     project: Project
     plan: planner.Plan
+    init_sql: Optional[servers.InitSql] = None
 
     @property
     def changed(self) -> bool:
         """Whether anything has to be done."""
-        return bool(self.file_changes or self.plan.changes or self.plan.pulls)
+        return bool(self.file_changes or self.plan.changes or self.plan.pulls or self.prepares_database)
+
+    @property
+    def prepares_database(self) -> bool:
+        """Whether an external database has to run the init SQL."""
+        return self.init_sql is not None and self.init_sql.pending
 
 
 class Deployment:
@@ -94,6 +113,7 @@ class Deployment:
                 *(value for login in release.registry_logins for value in (login.password, login.encoded)),
             ]
         )
+        self._mounted: List[File] = []
         self.timings: Dict[str, float] = {}
         self.pulled: List[str] = []
 
@@ -103,25 +123,56 @@ class Deployment:
         """Compare the release with the host and refuse what cannot work; changes nothing."""
         self._progress("plan", "reading the stack")
         release = self._release
-        files = wanted_files(release, self._env)
-        with self._candidate(files) as compose:
-            project = compose.project()
+        files, project = self._read()
+        volumes = self._engine.volumes(release.project)
+        if self._forget_first_passwords(project, volumes):
+            files, project = self._read()
         listed = self._engine.containers(release.project)
         containers = [container(item) for item in listed]
         images = {service.image: self._image_id(service.image) for service in project.services.values()}
         plan = planner.plan(project, containers, images, release.pull_always)
         problems = planner.check_stored_settings(
             project,
-            self._engine.volumes(release.project),
-            known_settings(release),
+            volumes,
+            servers.of_containers(known_settings(release)),
             self._env,
             [*release.settings, *release.secrets],
         )
         problems += self._taken_ports(project, plan)
         if problems:
             raise OperatorError("\n".join(problems))
-        planned = Planned(files, *compare_files(release, self._env), project, plan)
+        init_sql = servers.init_sql(
+            self._env,
+            {item.path: item.content for item in release.files},
+            read(os.path.join(release.directory, servers.RECORD)),
+        )
+        planned = Planned(files, *compare_files(release, self._env, self._mounted), project, plan, init_sql)
         return planned._replace(plan=self._with_edge(planned, containers))
+
+    def _read(self) -> Tuple[List[File], Project]:
+        """Let Compose read the release: every file of it, and what the stack is."""
+        release = self._release
+        if has_secret_files(release):
+            without = [name for name in release.compose_files if name != secret_files.OVERLAY]
+            with self._candidate([*release.files, every_setting(release, self._env)], names=without) as compose:
+                variables = compose.variables()
+            self._mounted = secret_files.render(variables)
+            self._env.update(secret_files.hashes(self._mounted, self._env[secret_files.HASH_KEY]))
+        with self._candidate(wanted_files(release, self._env)) as compose:
+            project = compose.project()
+        self._mounted = secret_files.give_to_owners(self._mounted, project)
+        return wanted_files(release, self._env, self._mounted), project
+
+    def _forget_first_passwords(self, project: Project, volumes: List[str]) -> bool:
+        """Let a container whose volume is gone start with the password of today. Returns whether anything changed."""
+        before = dict(self._env)
+        for first, name in INITIAL.items():
+            kept_in = [
+                volume for item in project.services.values() if name in planner.stored(item) for volume in item.volumes
+            ]
+            if first in self._env and kept_in and not set(kept_in).intersection(volumes):
+                forget_first_password(self._env, first)
+        return self._env != before
 
     def _with_edge(self, planned: Planned, containers: List[planner.Container]) -> planner.Plan:
         """Add to the plan that the edge has to load another configuration, when nothing else happens to it."""
@@ -149,8 +200,10 @@ class Deployment:
         return Compose(self._runner, self._program, self._release.directory, self._release.project)
 
     @contextlib.contextmanager
-    def _candidate(self, files: List[File], runner: Optional[Runner] = None) -> Iterator[Compose]:
-        """Let Compose work on the release before it is written where the running stack lives."""
+    def _candidate(
+        self, files: List[File], runner: Optional[Runner] = None, names: Optional[List[str]] = None
+    ) -> Iterator[Compose]:
+        """Let Compose work on the release, or its Compose files *names*, before it is written where the stack lives."""
         release = self._release
         os.makedirs(_SCRATCH, mode=0o700, exist_ok=True)
         scratch = tempfile.mkdtemp(prefix=release.project + "-candidate-", dir=_SCRATCH)
@@ -161,7 +214,7 @@ class Deployment:
                 self._program,
                 release.directory,
                 release.project,
-                [os.path.join(scratch, name) for name in release.compose_files],
+                [os.path.join(scratch, name) for name in names or release.compose_files],
                 os.path.join(scratch, ENV_FILE),
             )
         except OperatorError as exc:
@@ -185,7 +238,10 @@ class Deployment:
             (str(binding.get("IP", "")), binding["PublicPort"], item)
             for item in self._engine.containers()
             for binding in item.get("Ports") or []
-            if binding.get("PublicPort") and binding.get("Type") == "tcp"
+            # Podman lists what a stopped container would publish as well.
+            if item.get("State") not in ("created", "exited")
+            and binding.get("PublicPort")
+            and binding.get("Type") == "tcp"
         ]
         for service, port in wanted:
             holders = [
@@ -224,6 +280,8 @@ class Deployment:
             planned = self.plan()
         self._check_edge(planned)
         self._phase("write", self._write, planned)
+        if planned.prepares_database:
+            self._phase("database", self._prepare_database, planned)
         self._phase("apply", self._apply, planned)
         self._phase("verify", self._verify, planned)
         return planned
@@ -293,6 +351,12 @@ class Deployment:
         remove(directory, sorted(set(formerly) - set(wanted)))
         record(directory, wanted)
 
+    def _prepare_database(self, planned: Planned) -> None:
+        if planned.init_sql:
+            self._progress("database", "running %s" % planned.init_sql)
+            servers.run_init_sql(planned.init_sql)
+            write(self._release.directory, [File(servers.RECORD, planned.init_sql.mark, 0o600)])
+
     def _apply(self, planned: Planned) -> None:
         in_the_way, others = planner.split_orphans(planned.project, planned.plan.orphans)
         self._remove(in_the_way)
@@ -315,8 +379,8 @@ class Deployment:
             if problem:
                 raise OperatorError(
                     "%s is healthy, but %s does not answer as it should: %s. Look at its log "
-                    "(docker compose logs %s in %s) and at the host's firewall."
-                    % (name, url, problem, name, self._release.directory)
+                    "(%s compose logs %s in %s) and at the host's firewall."
+                    % (name, url, problem, self._engine.kind, name, self._release.directory)
                 )
         if addresses:
             self._progress("verify", "%d published addresses answer" % len(addresses))

@@ -3,15 +3,20 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """How a secret is written so that its reader gets back exactly that secret.
 
-Three formats meet in the stack: Compose's ``.env``, an Npgsql connection string and a URL. Each
-function takes any printable text and returns what stands in the file.
+These formats meet in the stack: Compose's ``.env``, an Npgsql connection string, a URL, and with
+secret files ASP.NET's JSON, a script for Node.js and an Erlang term. Each function takes any
+printable text and returns what stands in the file.
 """
 
 from __future__ import annotations
 
-import unicodedata
-from typing import Dict, List, Mapping, Tuple
+import json
+import re
+from typing import Any, Dict, List, Mapping, Tuple
 from urllib.parse import quote
+
+# What ends a line or a text for one of the readers. Beyond ASCII no control character does.
+_CONTROL = re.compile("[\x00-\x1f\x7f]")
 
 # A value that Compose reads as it stands, so that it needs no quotes to the human reader either.
 _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_-.,:/@+=%~")
@@ -26,7 +31,7 @@ def quote_dotenv(value: str) -> str:
 
     Raises ValueError for control characters, which no service accepts in a setting.
     """
-    if any(unicodedata.category(char) == "Cc" for char in value):
+    if _CONTROL.search(value):
         raise ValueError("control characters cannot stand in an environment file")
     if value and all(char in _PLAIN for char in value):
         return value
@@ -94,3 +99,43 @@ def quote_npgsql(value: str) -> str:
 def quote_url(value: str) -> str:
     """Percent-encode *value* for the user information or path of a URL (RFC 3986)."""
     return quote(value, safe="")
+
+
+def first_rabbitmq_password(value: str) -> str:
+    """Spell *value* for RabbitMQ's first start, which makes one byte of each character and ends at one beyond Latin 1.
+
+    So each byte of the password's UTF-8, which is what clients send, has to arrive as a character.
+    ASCII stays as it is.
+    """
+    return value.encode("utf-8").decode("latin-1")
+
+
+def render_rabbitmq_config(values: Mapping[str, str]) -> str:
+    """Write RabbitMQ's advanced configuration with the password of the first start, as bytes.
+
+    *values* has one value, in the spelling of :func:`first_rabbitmq_password`. Any text would do in
+    this form; in rabbitmq.conf there are characters that no value may contain.
+    """
+    password = "".join(values.values())
+    numbers = ",".join(str(number) for number in password.encode("latin-1", "replace"))
+    return "[{rabbit, [{default_pass, <<%s>>}]}].\n" % numbers
+
+
+def render_appsettings(values: Mapping[str, str]) -> str:
+    """Write ASP.NET's appsettings from variables by its own rule: two underscores separate the levels."""
+    tree: Dict[str, Any] = {}
+    for name, value in values.items():
+        *parents, last = name.split("__")
+        level = tree
+        for parent in parents:
+            level = level.setdefault(parent, {})
+        level[last] = value
+    return json.dumps(tree, indent=2, ensure_ascii=False) + "\n"
+
+
+def render_node_environment(values: Mapping[str, str]) -> str:
+    """Write a script that Node.js runs before the program (``--require``): it sets variables.
+
+    JSON is JavaScript. What a program sets in its own environment no other process can see.
+    """
+    return "Object.assign(process.env, %s);\n" % json.dumps(values, indent=2, ensure_ascii=False)

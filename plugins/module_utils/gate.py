@@ -80,7 +80,9 @@ def judge(seen: State, restarts_before: int = 0) -> Verdict:
     """Decide about one container; *restarts_before* is its count when the watch began."""
     crashes = seen.restarts - restarts_before
     if crashes >= CRASH_LIMIT:
-        return Verdict("failed", "it ended %d times, last with exit status %d" % (crashes, seen.exit_code))
+        # Podman forgets the status as soon as the container runs again.
+        last = ", last with exit status %d" % seen.exit_code if seen.exit_code else ""
+        return Verdict("failed", "it ended %d times%s" % (crashes, last))
     if seen.status == "exited" and not seen.will_restart:
         if seen.exit_code == 0:
             return Verdict("ready", "it has done its work")

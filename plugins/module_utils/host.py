@@ -22,6 +22,7 @@ import sys
 from typing import Any, Dict, List, Tuple
 
 from ansible_collections.meywd.tamma.plugins.module_utils.compose import find_compose
+from ansible_collections.meywd.tamma.plugins.module_utils.engine import PODMAN_SOCKET
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
 from ansible_collections.meywd.tamma.plugins.module_utils.runner import Runner
 
@@ -41,6 +42,10 @@ SUPPORTED_TEXT = (
 ARCHITECTURES = ("x86_64", "aarch64")
 PYTHON_MINIMUM = "3.9"
 
+# Podman 4.9 is the oldest that a supported distribution has and the stack can use: it knows
+# "podman compose" (4.7), and every network of it is netavark's.
+ENGINE_MINIMUM = {"docker": "25.0", "podman": "4.9"}
+
 # Firmware, kernel and file system keep a part for themselves: a machine sold with 8 GB shows less.
 TOLERANCE = 0.9
 
@@ -49,8 +54,24 @@ FOREIGN_ENGINE = (
     " started by hand?): remove it, so that a packaged one can be installed."
 )
 
+FOREIGN_PODMAN = (
+    "Podman is installed here without its unit podman.socket, through which Compose talks to it: install Podman from"
+    " the distribution's package."
+)
+
 DAEMON_CONFIG = "/etc/docker/daemon.json"
 SOCKET = "/run/docker.sock"
+PODMAN_ROOT = "/var/lib/containers/storage"
+# Podman's settings stand in files of our own beside those of the distribution and the administrator.
+DROPINS = ("/etc/containers/containers.conf.d/50-tamma.conf", "/etc/containers/registries.conf.d/50-tamma.conf")
+# Where Podman looks for its helpers, besides the search path.
+_HELPERS = "/usr/local/libexec/podman:/usr/local/lib/podman:/usr/libexec/podman:/usr/lib/podman"
+# Part → the programs of which one must be there: for init: true, names in the stack's network, its rules.
+_PODMAN_PARTS = {
+    "init": ("catatonit", "tini", "docker-init"),
+    "dns": ("aardvark-dns",),
+    "firewall": ("nft", "iptables"),
+}
 PROGRAM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -67,10 +88,12 @@ class Disk:
 
 @dataclasses.dataclass(frozen=True)
 class Engine:
-    """The Docker engine of a host.
+    """The engine of a host that the stack shall use.
 
-    ``foreign`` is an engine that docker.service does not run: a snap, Podman's emulation, a
-    rootless or hand-started one. ``flags`` are the arguments that a running daemon was given.
+    ``foreign`` is one that its unit does not run: of Docker a snap, Podman's emulation, a rootless or
+    hand-started one; of Podman one without podman.socket. ``flags`` are the arguments that a running
+    daemon was given, ``lacks`` the parts of Podman that are packages of their own and not there,
+    ``driver`` how images are stored, where it was asked.
     """
 
     installed: bool = False
@@ -84,6 +107,9 @@ class Engine:
     live_restore: bool = False
     swarm: bool = False
     flags: List[str] = dataclasses.field(default_factory=list)
+    name: str = "docker"
+    lacks: List[str] = dataclasses.field(default_factory=list)
+    driver: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -125,6 +151,7 @@ class Host:
     engine: Engine
     compose: Compose
     daemon_config: DaemonConfig
+    dropins: Dict[str, str] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -135,7 +162,7 @@ class Requirements:
     memory_mb: int = 0
     disk_gb: float = 0
     cpus: int = 0
-    engine: str = "25.0"
+    engine: str = ENGINE_MINIMUM["docker"]
     compose: str = "2.24"
 
 
@@ -216,11 +243,12 @@ def config_path(flags: List[str]) -> str:
 
 
 def missing(host: Host) -> List[str]:
-    """Which parts have to be installed: engine, client, compose."""
+    """Which parts have to be installed: engine, client, compose; for Podman also init, dns, firewall."""
     parts = {
         "engine": host.engine.installed,
         "client": host.engine.client,
         "compose": bool(host.compose.path),
+        **dict.fromkeys(host.engine.lacks, False),
     }
     return [part for part, there in parts.items() if not there]
 
@@ -232,10 +260,14 @@ def assess(host: Host, wanted: Requirements) -> List[str]:
 
 def advise(host: Host, wanted: Requirements) -> List[str]:
     """What makes the stack slow on this host without keeping it off."""
+    found = []
     if host.cpus < wanted.cpus:
         advice = "This host has %d processors, the stack likes %d: expect slow starts."
-        return [advice % (host.cpus, wanted.cpus)]
-    return []
+        found.append(advice % (host.cpus, wanted.cpus))
+    if host.engine.driver == "vfs":
+        advice = "Podman stores images with the driver vfs, which copies every layer in full: see docs/podman.md."
+        found.append(advice)
+    return found
 
 
 def _system_problems(host: Host) -> List[str]:
@@ -287,35 +319,52 @@ def _resource_problems(host: Host, wanted: Requirements) -> List[str]:
 
 def _engine_problems(host: Host, wanted: Requirements) -> List[str]:
     engine, compose = host.engine, host.compose
+    name = "Podman" if engine.name == "podman" else "Docker Engine"
     if engine.foreign:
-        return [FOREIGN_ENGINE]
+        return [FOREIGN_PODMAN if engine.name == "podman" else FOREIGN_ENGINE]
     problems = [host.daemon_config.error] if host.daemon_config.error else []
     if engine.installed and not at_least(engine.version, wanted.engine):
         problems.append(
-            "Docker Engine %s (package %s) is older than %s and is not replaced, because other workloads may"
-            " depend on it: upgrade or remove it yourself." % (engine.version or "?", engine.origin, wanted.engine)
+            "%s %s (package %s) is older than %s and is not replaced, because other workloads may"
+            " depend on it: upgrade or remove it yourself."
+            % (name, engine.version or "?", engine.origin, wanted.engine)
         )
     if compose.path and not at_least(compose.version, wanted.compose):
         problems.append(
             "Docker Compose %s (%s) is older than %s and is not replaced: upgrade or remove it yourself."
             % (compose.version or "?", compose.path, wanted.compose)
         )
-    if engine.installed and engine.origin == "none" and not (compose.path and engine.client):
+    if engine.installed and engine.origin == "none" and missing(host):
+        absent = " and ".join(_PART_NAMES[part] for part in missing(host))
         problems.append(
-            "Docker Engine is installed here without a package, and %s is missing: add it the same way."
-            % ("the Compose plugin" if engine.client else "the docker client")
+            "%s is installed here without a package, and %s missing: add it the same way."
+            % (name, absent + (" are" if " and " in absent else " is"))
         )
     return problems
+
+
+_PART_NAMES = {
+    "engine": "the engine",
+    "client": "the docker client",
+    "compose": "the Compose plugin",
+    "init": "catatonit",
+    "dns": "aardvark-dns",
+    "firewall": "nftables",
+}
 
 
 # --- collecting: reads, never writes --------------------------------------------------------------
 
 
-def collect(runner: Runner, directory: str) -> Host:
-    """Read a host. *directory* is where the stack lives, or will live."""
+def collect(runner: Runner, directory: str, engine_name: str = "docker") -> Host:
+    """Read a host. *directory* is where the stack lives, or will live; *engine_name* docker or podman."""
     release = parse_os_release(_read("/etc/os-release"))
     systemd = os.path.isdir("/run/systemd/system")
-    engine, config = _collect_engine(runner, systemd, family_of(release))
+    config = DaemonConfig()
+    if engine_name == "podman":
+        engine = _collect_podman(runner, systemd, family_of(release))
+    else:
+        engine, config = _collect_docker(runner, systemd, family_of(release))
     return Host(
         name=release.get("PRETTY_NAME", ""),
         distribution=release.get("ID", ""),
@@ -334,11 +383,40 @@ def collect(runner: Runner, directory: str) -> Host:
         engine=engine,
         compose=_collect_compose(runner),
         daemon_config=config,
+        dropins={path: _read(path) for path in DROPINS} if engine_name == "podman" else {},
     )
 
 
-def _collect_engine(runner: Runner, systemd: bool, family: str) -> Tuple[Engine, DaemonConfig]:
-    unit = _unit(runner) if systemd else {}
+def _collect_podman(runner: Runner, systemd: bool, family: str) -> Engine:
+    unit = _unit(runner, "podman.socket") if systemd else {}
+    loaded = unit.get("LoadState", "not-found") != "not-found"
+    program = shutil.which("podman", path=PROGRAM_PATH)
+    lacks = [part for part, names in _PODMAN_PARTS.items() if not any(map(_helper, names))]
+    if not (program and loaded):
+        # The client is podman itself.
+        return Engine(name="podman", foreign=bool(program), client=True, lacks=lacks, data_root=PODMAN_ROOT)
+    running = unit.get("ActiveState") == "active"
+    info = _engine_info(PODMAN_SOCKET, "podman.socket") if running and os.geteuid() == 0 else {}
+    return Engine(
+        name="podman",
+        installed=True,
+        running=running,
+        enabled=unit.get("UnitFileState") == "enabled",
+        client=True,
+        version=str(info.get("ServerVersion", "")) or _program_version(runner, program),
+        origin=_package_of(runner, program, family),
+        data_root=str(info.get("DockerRootDir") or PODMAN_ROOT),
+        lacks=lacks,
+        driver=str(info.get("Driver", "")),
+    )
+
+
+def _helper(name: str) -> bool:
+    return shutil.which(name, path=PROGRAM_PATH + ":" + _HELPERS) is not None
+
+
+def _collect_docker(runner: Runner, systemd: bool, family: str) -> Tuple[Engine, DaemonConfig]:
+    unit = _unit(runner, "docker.service") if systemd else {}
     loaded = unit.get("LoadState", "not-found") != "not-found"
     program = shutil.which("dockerd", path=PROGRAM_PATH)
     client = shutil.which("docker", path=PROGRAM_PATH) is not None
@@ -350,7 +428,7 @@ def _collect_engine(runner: Runner, systemd: bool, family: str) -> Tuple[Engine,
         foreign = bool(program) or _listens(SOCKET)
         return Engine(foreign=foreign, client=client), config
     # Without root the engine does not answer, and that root is missing is the one thing to say.
-    info = _engine_info() if running and os.geteuid() == 0 else {}
+    info = _engine_info(SOCKET, "docker.service") if running and os.geteuid() == 0 else {}
     return (
         Engine(
             installed=True,
@@ -374,24 +452,25 @@ def _listens(path: str) -> bool:
         return probe.connect_ex(path) == 0
 
 
-def _unit(runner: Runner) -> Dict[str, str]:
+def _unit(runner: Runner, name: str) -> Dict[str, str]:
     properties = "--property=LoadState,ActiveState,UnitFileState,MainPID"
-    shown = runner.run(["systemctl", "show", "docker.service", properties], timeout=30)
+    shown = runner.run(["systemctl", "show", name, properties], timeout=30)
     return dict(line.split("=", 1) for line in shown.out.splitlines() if "=" in line)
 
 
-def _engine_info() -> Dict[str, Any]:
+def _engine_info(path: str, unit: str) -> Dict[str, Any]:
     """What the engine says of itself. The socket answers ten times as fast as the docker client."""
     connection = http.client.HTTPConnection("localhost", timeout=60)
     try:
         connection.sock = socket.socket(socket.AF_UNIX)
         connection.sock.settimeout(60)
-        connection.sock.connect(SOCKET)
+        connection.sock.connect(path)
         connection.request("GET", "/info")
         info = json.loads(connection.getresponse().read())
     except (OSError, http.client.HTTPException, ValueError) as exc:
         raise OperatorError(
-            "docker.service is active but does not answer on %s (%s): see 'journalctl -u docker'." % (SOCKET, exc)
+            "%s is active but does not answer on %s (%s): see 'journalctl -u %s'."
+            % (unit, path, exc, unit.partition(".")[0])
         ) from exc
     finally:
         connection.close()
@@ -399,8 +478,8 @@ def _engine_info() -> Dict[str, Any]:
 
 
 def _program_version(runner: Runner, program: str) -> str:
-    # "Docker version 26.1.5+dfsg1, build a72d7cd"
-    return runner.run([program, "--version"], timeout=30).out.partition("version ")[2].partition(",")[0]
+    # "Docker version 26.1.5+dfsg1, build a72d7cd", "podman version 5.4.2"
+    return runner.run([program, "--version"], timeout=30).out.partition("version ")[2].partition(",")[0].strip()
 
 
 def _package_of(runner: Runner, program: str, family: str) -> str:

@@ -528,11 +528,15 @@ FROM pg_database WHERE datname = current_database()"""
 
 
 class Database(NamedTuple):
-    """What was found in a database: prepared means that the init SQL has nothing to do in it."""
+    """What was found in a database.
+
+    prepared: the init SQL has nothing to do in it. creator: the role may run it.
+    """
 
     version: str
     problems: List[str]
     prepared: bool
+    creator: bool
 
 
 def examine(session: PostgresSession, server: Postgres) -> Database:
@@ -569,7 +573,7 @@ def examine(session: PostgresSession, server: Postgres) -> Database:
             "The role %s may not create what the stack needs in the database %s of %s: run as its owner: %s."
             % (server.user, server.database, server, "; ".join(lacking))
         )
-    return Database(version, problems, prepared)
+    return Database(version, problems, prepared, create)
 
 
 def check_postgres(server: Postgres) -> List[str]:

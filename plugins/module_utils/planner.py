@@ -189,6 +189,11 @@ def split_orphans(project: Project, orphans: Iterable[Container]) -> Tuple[List[
     return in_the_way, others
 
 
+def stored(service: Service) -> List[str]:
+    """The settings that a service keeps in its volume since its first start."""
+    return service.labels.get(STORED_LABEL, "").split()
+
+
 def check_stored_settings(
     project: Project, volumes: Iterable[str], before: Dict[str, str], after: Dict[str, str], given: Iterable[str]
 ) -> List[str]:
@@ -204,7 +209,7 @@ def check_stored_settings(
         kept_in = [volume for volume in service.volumes if volume in existing]
         if not kept_in:
             continue
-        for key in service.labels.get(STORED_LABEL, "").split():
+        for key in stored(service):
             if before and before.get(key) != after.get(key):
                 problems.append(
                     "%s differs from the value that %s was first started with and keeps in the volume %s: a deploy "

@@ -9,7 +9,12 @@ import json
 import re
 from typing import Iterable, Iterator, List, Set
 
-from ansible_collections.meywd.tamma.plugins.module_utils.formats import quote_npgsql, quote_url
+from ansible_collections.meywd.tamma.plugins.module_utils.formats import (
+    first_rabbitmq_password,
+    quote_npgsql,
+    quote_url,
+    render_rabbitmq_config,
+)
 
 MASK = "********"
 
@@ -45,7 +50,9 @@ def settings_in(text: str) -> List[str]:
 
 
 def _spellings(secret: str) -> Iterator[str]:
-    """A secret as it stands in .env, JSON, a connection string and a URL, without their outer quotes."""
-    for spelled in (secret, quote_url(secret), quote_npgsql(secret)[1:-1]):
+    """A secret as it stands in .env, JSON, a connection string, a URL and RabbitMQ's files, without outer quotes."""
+    first = first_rabbitmq_password(secret)
+    yield render_rabbitmq_config({"": first}).partition("<<")[2].partition(">>")[0]
+    for spelled in (secret, quote_url(secret), quote_npgsql(secret)[1:-1], first):
         in_json = json.dumps(spelled, ensure_ascii=False)[1:-1]
         yield from (spelled, in_json, spelled.replace("$", "$$"), in_json.replace("$", "$$"))

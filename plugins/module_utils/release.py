@@ -1,15 +1,19 @@
 # Copyright (c) 2026 the Tamma collection contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""A release: what shall run on a host, and the ``.env`` that follows from it and from what the host has."""
+"""A release: what shall run on a host, and the settings that follow from it and from what the host has.
+
+They stand in ``.env``. With secret files, which the overlay docker-compose.secrets.yml chooses, the
+secrets among them stand in a store of their own instead, and what the services mount is made from it.
+"""
 
 from __future__ import annotations
 
 import os
 import secrets
-from typing import Dict, List, NamedTuple, Tuple
+from typing import Dict, Iterable, List, NamedTuple, Tuple
 
-from ansible_collections.meywd.tamma.plugins.module_utils import formats
+from ansible_collections.meywd.tamma.plugins.module_utils import formats, secret_files, servers
 from ansible_collections.meywd.tamma.plugins.module_utils.files import (
     File,
     FileChange,
@@ -21,6 +25,7 @@ from ansible_collections.meywd.tamma.plugins.module_utils.files import (
 from ansible_collections.meywd.tamma.plugins.module_utils.registry import Login
 
 ENV_FILE = ".env"
+_HEADER = "Written by the meywd.tamma collection: a change by hand lasts until the next deploy."
 
 # 256 bits, in characters that need no quoting anywhere.
 _SECRET_BYTES = 32
@@ -52,7 +57,13 @@ class Release(NamedTuple):
 
 def secret_names(release: Release) -> List[str]:
     """The names in ``.env`` whose values are never shown."""
-    return sorted({*release.secrets, *release.generated, *DERIVED})
+    made = {*DERIVED, *INITIAL, *servers.KEPT_SECRETS, secret_files.HASH_KEY}
+    return sorted({*release.secrets, *release.generated, *made})
+
+
+def has_secret_files(release: Release) -> bool:
+    """Whether the services read their secrets from files instead of the environment."""
+    return secret_files.OVERLAY in release.compose_files
 
 
 # The spellings of the database password that the Compose files put into longer strings.
@@ -61,30 +72,59 @@ DERIVED = {
     "POSTGRES_PASSWORD_URL": formats.quote_url,
 }
 
+# What a container was told at its first start, when that is not the password of today: its
+# definition stays what it was, so nothing makes a new container of it.
+INITIAL = {
+    "POSTGRES_INITIAL_PASSWORD": "POSTGRES_PASSWORD",
+    "RABBITMQ_INITIAL_PASSWORD": "RABBITMQ_PASSWORD",
+}
+
 
 def known_settings(release: Release) -> Dict[str, str]:
-    """What the host's present ``.env`` holds."""
-    return formats.parse_dotenv(read(os.path.join(release.directory, ENV_FILE)) or "")
+    """What the host's present ``.env`` and its store of secrets hold."""
+    values = {}
+    for name in (ENV_FILE, secret_files.STORE):
+        values.update(formats.parse_dotenv(read(os.path.join(release.directory, name)) or ""))
+    return values
 
 
-def wanted_files(release: Release, env: Dict[str, str]) -> List[File]:
-    """Every file of a release, ``.env`` with the settings *env* among them."""
-    return [*release.files, File(ENV_FILE, _render_env(release, env), 0o600, secret=True)]
+def wanted_files(release: Release, env: Dict[str, str], mounted: Iterable[File] = ()) -> List[File]:
+    """Every file of a release with the settings *env*; *mounted* are its secret files, if it has any."""
+    if not has_secret_files(release):
+        return [*release.files, File(ENV_FILE, _render_env(release, env), 0o600, secret=True)]
+    hidden = secret_names(release)
+    open_values = {key: value for key, value in env.items() if key not in hidden}
+    stored = {key: value for key, value in env.items() if key in hidden and key not in DERIVED}
+    return [
+        *release.files,
+        File(ENV_FILE, _render_env(release, open_values), 0o600, secret=True),
+        File(secret_files.STORE, formats.render_dotenv([(_HEADER, {}), ("Secrets", stored)]), 0o600, secret=True),
+        *mounted,
+    ]
 
 
-def compare_files(release: Release, env: Dict[str, str]) -> Tuple[List[FileChange], Dict[str, List[str]]]:
+def every_setting(release: Release, env: Dict[str, str]) -> File:
+    """One ``.env`` with everything, from which Compose works out what the services would be told without files."""
+    return File(ENV_FILE, _render_env(release, env), 0o600, secret=True)
+
+
+def compare_files(
+    release: Release, env: Dict[str, str], mounted: Iterable[File] = ()
+) -> Tuple[List[FileChange], Dict[str, List[str]]]:
     """Compare a release's files with the host's: changed files, and changed settings by name."""
-    changes = compare(release.directory, wanted_files(release, env), recorded(release.directory))
-    return changes, changed_keys(known_settings(release), env)
+    changes = compare(release.directory, wanted_files(release, env, mounted), recorded(release.directory))
+    return changes, changed_keys(known_settings(release), env if not has_secret_files(release) else _stored(env))
 
 
 def environment(release: Release) -> Dict[str, str]:
     """Put ``.env`` together: given secrets first, then what the host already has, then new ones."""
-    known = known_settings(release)
+    known = servers.of_containers(known_settings(release))
     values = {
         "COMPOSE_PROJECT_NAME": release.project,
         "COMPOSE_FILE": ":".join(release.compose_files),
         **release.settings,
+        **servers.spellings(release.settings, any(item.path == servers.POSTGRES_CA for item in release.files)),
+        **servers.kept(known, release.settings),
     }
     for name in [*release.secrets, *(name for name in release.generated if name not in release.secrets)]:
         value = release.secrets.get(name) or ""
@@ -95,17 +135,42 @@ def environment(release: Release) -> Dict[str, str]:
     for name, spell in DERIVED.items():
         if "POSTGRES_PASSWORD" in values:
             values[name] = spell(values["POSTGRES_PASSWORD"])
+    values.update(_first_passwords(known, values))
+    if has_secret_files(release):
+        values[secret_files.HASH_KEY] = known.get(secret_files.HASH_KEY) or secrets.token_urlsafe(_SECRET_BYTES)
     return values
 
 
+def forget_first_password(env: Dict[str, str], name: str) -> None:
+    """Take a password of a first start out of *env*, because there will be another first start."""
+    del env[name]
+    env.update(_first_passwords({key: env[key] for key in INITIAL if key in env}, env))
+
+
+def _first_passwords(known: Dict[str, str], values: Dict[str, str]) -> Dict[str, str]:
+    """What the containers were first told, or are to be told in another spelling."""
+    found = {name: known[name] for name in INITIAL if known.get(name)}
+    password = values.get("RABBITMQ_PASSWORD", "")
+    spelled = formats.first_rabbitmq_password(password)
+    if "RABBITMQ_INITIAL_PASSWORD" not in found and spelled != password and not values.get("RABBITMQ_HOST"):
+        found["RABBITMQ_INITIAL_PASSWORD"] = spelled
+    return found
+
+
+def _stored(env: Dict[str, str]) -> Dict[str, str]:
+    return {key: value for key, value in env.items() if key not in DERIVED}
+
+
 def _render_env(release: Release, values: Dict[str, str]) -> str:
-    hidden = secret_names(release)
+    hidden = set(secret_names(release))
     compose = ("COMPOSE_PROJECT_NAME", "COMPOSE_FILE")
     return formats.render_dotenv(
         [
-            ("Written by the meywd.tamma collection: a change by hand lasts until the next deploy.", {}),
+            (_HEADER, {}),
             ("Which files Compose reads", {key: values[key] for key in compose}),
             ("Settings", {key: item for key, item in values.items() if key not in hidden and key not in compose}),
-            ("Secrets", {key: item for key, item in values.items() if key in hidden}),
+            ("Secrets", {key: item for key, item in values.items() if key in hidden})
+            if hidden.intersection(values)
+            else ("The secrets are in %s" % secret_files.STORE, {}),
         ]
     )

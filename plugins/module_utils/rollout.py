@@ -15,6 +15,7 @@ from ansible_collections.meywd.tamma.plugins.module_utils.compose import Compose
 from ansible_collections.meywd.tamma.plugins.module_utils.edge import Edge
 from ansible_collections.meywd.tamma.plugins.module_utils.engine import HASH_LABEL, NUMBER_LABEL, SERVICE_LABEL, Engine
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
+from ansible_collections.meywd.tamma.plugins.module_utils.probes import Probes
 from ansible_collections.meywd.tamma.plugins.module_utils.redact import Redactor
 from ansible_collections.meywd.tamma.plugins.module_utils.release import Release
 from ansible_collections.meywd.tamma.plugins.module_utils.runner import Result
@@ -47,6 +48,7 @@ class Rollout:
         redactor: Redactor,
     ) -> None:
         self._engine = engine
+        self._probes = Probes(engine)
         self._compose = compose
         self._release = release
         self._project = project
@@ -245,7 +247,10 @@ class Rollout:
 
     def _states(self, name: str, identifiers: List[str]) -> List[gate.State]:
         inspected = [self._engine.container(identifier) for identifier in identifiers]
-        return [gate.state(one, name) for one in inspected if one]
+        states = [gate.state(one, name) for one in inspected if one]
+        for seen in states:
+            self._probes.hasten(seen)
+        return states
 
     def _all_ready(self, service: Service, states: List[gate.State], count: int, began: float) -> bool:
         """Whether *count* containers are ready; raise OperatorError when they will not be in time."""

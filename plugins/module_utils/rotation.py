@@ -22,7 +22,7 @@ from ansible_collections.meywd.tamma.plugins.module_utils.compose import Compose
 from ansible_collections.meywd.tamma.plugins.module_utils.engine import SERVICE_LABEL, Engine
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
 from ansible_collections.meywd.tamma.plugins.module_utils.files import File, read, remove, write
-from ansible_collections.meywd.tamma.plugins.module_utils.planner import STORED_LABEL
+from ansible_collections.meywd.tamma.plugins.module_utils.planner import stored
 
 JOURNAL = ".tamma/rotation.json"
 
@@ -122,7 +122,7 @@ class Credentials:
         if self.works(name, value):
             return
         service = self._service(name)
-        assert service is not None  # noqa: S101 - works() has found it
+        assert service is not None  # works() has found it
         if name == "POSTGRES_PASSWORD":
             # Not the password but what is derived from it, so that it cannot get into the server's log.
             role = '"%s"' % self._env["POSTGRES_USER"].replace('"', '""')
@@ -143,7 +143,7 @@ class Credentials:
 
     def _service(self, name: str) -> Optional[Service]:
         for service in self._project.services.values():
-            if name in service.labels.get(STORED_LABEL, "").split():
+            if name in stored(service):
                 return service
         return None
 
@@ -168,5 +168,5 @@ def verifier(password: str, salt: bytes = b"", iterations: int = 4096) -> str:
     salted = hashlib.pbkdf2_hmac("sha256", prepared, salt, iterations)
     client = hashlib.sha256(hmac.new(salted, b"Client Key", hashlib.sha256).digest()).digest()
     server = hmac.new(salted, b"Server Key", hashlib.sha256).digest()
-    text = [base64.b64encode(part).decode("ascii") for part in (salt, client, server)]
-    return "SCRAM-SHA-256$%d:%s$%s:%s" % (iterations, *text)
+    salt64, client64, server64 = (base64.b64encode(part).decode("ascii") for part in (salt, client, server))
+    return "SCRAM-SHA-256$%d:%s$%s:%s" % (iterations, salt64, client64, server64)

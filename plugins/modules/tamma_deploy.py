@@ -17,6 +17,9 @@ description:
   - It keeps no list of services. What the stack is stands in the Compose files, which C(docker compose config) reads.
   - Files that an earlier run wrote and that are no longer wanted are removed, as are containers of services that are no
     longer part of the stack. Volumes are never removed by a deploy.
+  - A systemd unit, named C(<project>-stack.service), brings the stack back after a boot and stops it in good order
+    before one.
+  - A stack that belongs to the host's other engine is refused, with the steps that move it.
 options:
   pull:
     description:
@@ -146,17 +149,19 @@ progress:
   sample: ["  0.4 s  apply   postgres: ready (1.2 s)"]
 """
 
-from typing import Any, Dict, List
+from typing import Any, Dict, List, Optional
 
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.meywd.tamma.plugins.module_utils import module as shell
 from ansible_collections.meywd.tamma.plugins.module_utils import status
+from ansible_collections.meywd.tamma.plugins.module_utils.boot import Boot
 from ansible_collections.meywd.tamma.plugins.module_utils.compose import find_compose
 from ansible_collections.meywd.tamma.plugins.module_utils.deployment import Deployment, Planned
 from ansible_collections.meywd.tamma.plugins.module_utils.engine import Engine
+from ansible_collections.meywd.tamma.plugins.module_utils.engines import refuse_a_move
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
-from ansible_collections.meywd.tamma.plugins.module_utils.files import fingerprint
+from ansible_collections.meywd.tamma.plugins.module_utils.files import FileChange, fingerprint
 from ansible_collections.meywd.tamma.plugins.module_utils.lock import Lock
 from ansible_collections.meywd.tamma.plugins.module_utils.progress import ProgressFile
 from ansible_collections.meywd.tamma.plugins.module_utils.registry import Login
@@ -215,6 +220,7 @@ def diff(planned: Planned) -> List[Dict[str, str]]:
     """The plan for --diff: files, then images and services."""
     parts = shell.diff_files(planned.file_changes, planned.settings_changes)
     lines = ["pull %s" % image for image in planned.plan.pulls]
+    lines += ["run %s" % planned.init_sql] if planned.prepares_database else []
     lines += ["%s %s: %s" % (change.action, change.service, change.reason) for change in planned.plan.changes]
     if lines:
         parts.append({"prepared": "\n".join(lines) + "\n"})
@@ -233,20 +239,41 @@ def without_engine(wanted: Release) -> Dict[str, Any]:
     }
 
 
+def with_boot(result: Dict[str, Any], change: Optional[FileChange]) -> Dict[str, Any]:
+    """A result of the module with what happens to the unit that starts the stack at a boot."""
+    if change is None:
+        return result
+    return {
+        **result,
+        "changed": True,
+        "files": [*result["files"], {"path": change.path, "action": change.action}],
+        "diff": [*result["diff"], *shell.diff_files([change], {})],
+    }
+
+
 def deploy(module: AnsibleModule, progress: ProgressFile) -> Dict[str, Any]:
     """Plan and, outside check mode, apply."""
     wanted = release(module.params)
-    engine = Engine(module.params["engine_socket"])
+    socket = module.params["engine_socket"]
+    refuse_a_move(wanted.project, wanted.directory, socket)
+    engine, runner = Engine(socket), shell.runner(module.params)
+    boot = Boot(wanted.project, wanted.directory, socket, runner)
     if module.check_mode and (find_compose() is None or not engine.answers()):
-        return without_engine(wanted)
-    work = Deployment(wanted, shell.runner(module.params), engine, shell.compose_program(), progress)
+        return with_boot(without_engine(wanted), boot.change())
+    work = Deployment(wanted, runner, engine, shell.compose_program(), progress)
     if module.check_mode:
-        return describe(work.plan(), [])
+        return with_boot(describe(work.plan(), []), boot.change())
     with Lock("/run/tamma/%s.lock" % wanted.project, "deploy", module.params["lock_timeout"]):
         work.sweep()
         planned = work.apply(work.plan())
         rows = status.rows(engine, wanted.project, planned.project)
-    return {**describe(planned, work.pulled), "services": [row._asdict() for row in rows], "timings": work.timings}
+    change = boot.change()
+    if change:
+        # Without the lock, which the unit takes itself.
+        progress("boot", "%s %s" % (change.action, boot.name))
+        boot.install()
+    result = {**describe(planned, work.pulled), "services": [row._asdict() for row in rows], "timings": work.timings}
+    return with_boot(result, change)
 
 
 def main() -> None:

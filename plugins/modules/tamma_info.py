@@ -25,6 +25,11 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
+engine:
+  description: The engine that the stack runs on, docker or podman; also the name of its program.
+  returned: success
+  type: str
+  sample: docker
 services:
   description: One entry for each container, and for each service without one.
   returned: success
@@ -55,11 +60,13 @@ from ansible_collections.meywd.tamma.plugins.module_utils import module as shell
 from ansible_collections.meywd.tamma.plugins.module_utils import outside, status
 from ansible_collections.meywd.tamma.plugins.module_utils.compose import Compose, endpoints, find_compose
 from ansible_collections.meywd.tamma.plugins.module_utils.engine import Engine
+from ansible_collections.meywd.tamma.plugins.module_utils.engines import refuse_a_move
 from ansible_collections.meywd.tamma.plugins.module_utils.release import ENV_FILE
 
 
 def inform(params: Dict[str, Any]) -> Dict[str, Any]:
     """Collect what the module returns; a host without an engine or stack has no services."""
+    refuse_a_move(params["project"], params["directory"], params["engine_socket"])
     engine = Engine(params["engine_socket"])
     program = find_compose()
     directory = params["directory"]
@@ -74,6 +81,7 @@ def inform(params: Dict[str, Any]) -> Dict[str, Any]:
     ]
     return {
         "changed": False,
+        "engine": engine.kind,
         "services": [row._asdict() for row in rows],
         "endpoints": found,
         "healthy": bool(rows) and all(row.ready for row in rows) and not any(item["problem"] for item in found),

@@ -18,6 +18,17 @@ description:
 author:
   - the Tamma collection contributors (@meywd)
 options:
+  engine:
+    description: The engine that the stack shall use on this host.
+    type: str
+    choices: [docker, podman]
+    default: docker
+  project:
+    description:
+      - The stack's name. A stack of this name that belongs to the other engine is a problem.
+      - Empty looks for none.
+    type: str
+    default: ""
   directory:
     description:
       - Where the stack lives, or will live.
@@ -41,9 +52,10 @@ options:
     type: int
     default: 0
   engine_minimum:
-    description: Oldest Docker Engine that will do.
+    description:
+      - Oldest engine that will do.
+      - Without it V(25.0) of Docker Engine, V(4.9) of Podman.
     type: str
-    default: "25.0"
   compose_minimum:
     description: Oldest Docker Compose that will do.
     type: str
@@ -145,17 +157,21 @@ host:
         - {device: 65024, free_gb: 81.2, mount: /, path: /var/lib/docker, size_gb: 105.1}
     engine:
       description:
-        - The Docker engine. C(origin) is the package it came with, C(foreign) an engine that is not run by
-          docker.service, C(flags) the arguments of the running daemon.
+        - The engine that O(engine) names. C(origin) is the package it came with, C(foreign) an engine that its unit
+          does not run, C(flags) the arguments of the running daemon, C(driver) how Podman stores images, C(lacks)
+          what of RV(missing) only Podman needs.
       type: dict
       sample:
         client: true
         data_root: /var/lib/docker
+        driver: ""
         enabled: true
         flags: [-H, "fd://", --containerd=/run/containerd/containerd.sock]
         foreign: false
         installed: true
+        lacks: []
         live_restore: true
+        name: docker
         origin: docker.io
         running: true
         swarm: false
@@ -172,8 +188,14 @@ host:
         error: ""
         mode: "0644"
         path: /etc/docker/daemon.json
+    dropins:
+      description: Of Podman the collection's own configuration files, by path; empty text where there is none.
+      type: dict
+      sample: {}
 missing:
-  description: The parts that are not installed, of V(engine), V(client) and V(compose).
+  description:
+    - The parts that are not installed, of V(engine), V(client) and V(compose).
+    - For Podman also V(init), V(dns) and V(firewall).
   returned: success
   type: list
   elements: str
@@ -191,8 +213,10 @@ import dataclasses
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.meywd.tamma.plugins.module_utils.engines import SOCKETS, elsewhere
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
 from ansible_collections.meywd.tamma.plugins.module_utils.host import (
+    ENGINE_MINIMUM,
     Requirements,
     advise,
     assess,
@@ -205,28 +229,34 @@ from ansible_collections.meywd.tamma.plugins.module_utils.runner import Runner
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
+            "engine": {"type": "str", "choices": ["docker", "podman"], "default": "docker"},
+            "project": {"type": "str", "default": ""},
             "directory": {"type": "path", "default": "/opt/tamma"},
             "minimum_memory_mb": {"type": "int", "default": 0},
             "minimum_disk_gb": {"type": "float", "default": 0},
             "minimum_cpus": {"type": "int", "default": 0},
-            "engine_minimum": {"type": "str", "default": "25.0"},
+            "engine_minimum": {"type": "str"},
             "compose_minimum": {"type": "str", "default": "2.24"},
         },
         supports_check_mode=True,
     )
+    engine = module.params["engine"]
     wanted = Requirements(
         directory=module.params["directory"],
         memory_mb=module.params["minimum_memory_mb"],
         disk_gb=module.params["minimum_disk_gb"],
         cpus=module.params["minimum_cpus"],
-        engine=module.params["engine_minimum"],
+        engine=module.params["engine_minimum"] or ENGINE_MINIMUM[engine],
         compose=module.params["compose_minimum"],
     )
     try:
-        host = collect(Runner(), wanted.directory)
+        host = collect(Runner(), wanted.directory, engine)
+        problems = assess(host, wanted)
+        if module.params["project"] and host.root:
+            moved = elsewhere(module.params["project"], wanted.directory, SOCKETS[engine])
+            problems += [moved] if moved else []
     except OperatorError as exc:
         module.fail_json(msg=exc.message, **exc.facts)
-    problems = assess(host, wanted)
     if problems:
         message = "This host cannot carry the Tamma stack. " + " ".join(problems)
         module.fail_json(msg=message, problems=problems)

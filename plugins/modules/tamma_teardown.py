@@ -11,7 +11,7 @@ short_description: Take a Tamma stack off a host
 version_added: 0.1.0
 author: the Tamma collection contributors (@meywd)
 description:
-  - Stops and removes the stack's containers and networks, dependents first.
+  - Stops and removes the stack's containers and networks, dependents first, and the unit that starts it at a boot.
   - Volumes stay, and with them the files in O(directory), unless O(remove_volumes) names the stack. C(.env) holds the
     passwords that the volumes were made with.
 options:
@@ -48,7 +48,8 @@ removed:
   description: What was removed, or would be in check mode.
   returned: success
   type: dict
-  sample: {containers: [tamma-tamma-api-1], networks: [tamma_tamma-net], volumes: [], files: []}
+  sample: {containers: [tamma-tamma-api-1], networks: [tamma_tamma-net], volumes: [], files: [],
+           units: [/etc/systemd/system/tamma-stack.service]}
 """
 
 import contextlib
@@ -58,20 +59,27 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.meywd.tamma.plugins.module_utils import module as shell
 from ansible_collections.meywd.tamma.plugins.module_utils import removal
+from ansible_collections.meywd.tamma.plugins.module_utils.boot import Boot
 from ansible_collections.meywd.tamma.plugins.module_utils.engine import Engine
+from ansible_collections.meywd.tamma.plugins.module_utils.engines import refuse_a_move
 from ansible_collections.meywd.tamma.plugins.module_utils.lock import Lock
 
 
 def tear_down(module: AnsibleModule) -> Dict[str, Any]:
     """Plan and, outside check mode, remove."""
     project, directory = module.params["project"], module.params["directory"]
-    engine = Engine(module.params["engine_socket"])
+    refuse_a_move(project, directory, module.params["engine_socket"])
+    engine, runner = Engine(module.params["engine_socket"]), shell.runner(module.params)
+    boot = Boot(project, directory, module.params["engine_socket"], runner)
     with Lock("/run/tamma/%s.lock" % project, "teardown") if not module.check_mode else contextlib.nullcontext():
         plan = removal.plan(engine, project, directory, module.params["remove_volumes"])
-        changed = any(plan)
+        units = [boot.path] if boot.exists() else []
+        changed = any(plan) or bool(units)
         if changed and not module.check_mode:
-            removal.apply(engine, shell.runner(module.params), plan, project, directory)
-    return {"changed": changed, "removed": plan._asdict()}
+            if units:
+                boot.remove()
+            removal.apply(engine, runner, plan, project, directory)
+    return {"changed": changed, "removed": {**plan._asdict(), "units": units}}
 
 
 def main() -> None:

@@ -33,6 +33,12 @@ def _override(loader: _Loader, _suffix: str, node: yaml.Node) -> Any:
 _Loader.add_multi_constructor("!", _override)
 
 
+def parse(text: str) -> dict[str, Any]:
+    """Read a Compose file; what ``!reset`` takes away is None."""
+    document: dict[str, Any] = yaml.load(text, Loader=_Loader) or {}  # noqa: S506 - a SafeLoader with Compose's tags
+    return document
+
+
 def interpolate(text: str, values: Mapping[str, str]) -> str:
     """Replace ``$NAME``, ``${NAME}``, ``${NAME:-default}`` and its relatives as Compose does."""
     out = []
@@ -87,7 +93,7 @@ def services(documents: list[str], values: Mapping[str, str]) -> list[tuple[str,
     needs: dict[str, set[str]] = {}
     left_out: set[str] = set()
     for text in documents:
-        document = yaml.load(text, Loader=_Loader) or {}  # noqa: S506 - a SafeLoader with Compose's tags
+        document = parse(text)
         for name, service in (document.get("services") or {}).items():
             images.setdefault(name, "")
             if (service or {}).get("image"):

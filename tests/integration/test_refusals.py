@@ -59,7 +59,7 @@ def refusal(stack: Stack, **variables: object) -> str:
             "Port 3000 would be published by tamma-api-dotnet and by tamma-dashboard",
         ),
         ({"tamma_stack_deadlines": {"tamma-api": "10m"}}, "The deadline of tamma-api is '10m'"),
-        ({"tamma_stack_rabbitmq_password": "pässword"}, "RABBITMQ_PASSWORD holds characters beyond ASCII"),
+        ({"tamma_stack_rabbitmq_user": "tämma"}, "RABBITMQ_USER holds characters beyond ASCII"),
         ({"tamma_stack_jwt_secret": "two\nlines"}, "TAMMA_JWT_SECRET holds a line break"),
     ],
 )

@@ -22,7 +22,11 @@ from hypothesis import strategies as st
 
 from ansible_collections.meywd.tamma.plugins.module_utils.compose import Compose, find_compose, parse_project
 from ansible_collections.meywd.tamma.plugins.module_utils.files import File, write
-from ansible_collections.meywd.tamma.plugins.module_utils.formats import parse_dotenv, render_dotenv
+from ansible_collections.meywd.tamma.plugins.module_utils.formats import (
+    first_rabbitmq_password,
+    parse_dotenv,
+    render_dotenv,
+)
 from ansible_collections.meywd.tamma.plugins.module_utils.planner import start_order
 from ansible_collections.meywd.tamma.plugins.module_utils.release import Release, environment, wanted_files
 from ansible_collections.meywd.tamma.plugins.module_utils.runner import Runner
@@ -143,7 +147,7 @@ def test_every_service_of_the_stack_gets_the_secret(tmp_path: Path, program: str
     assert password_in_connection_string(understood) == postgres
     url = urlsplit(variables(understood, "tamma-api")["DATABASE_URL"])
     assert (url.username, url.hostname, url.port, url.path) == ("tamma", "postgres", 5432, "/tamma")
-    assert variables(understood, "rabbitmq")["RABBITMQ_DEFAULT_PASS"] == rabbitmq
+    assert variables(understood, "rabbitmq")["RABBITMQ_DEFAULT_PASS"] == first_rabbitmq_password(rabbitmq)
     assert variables(understood, "elsa-server")["RabbitMq__Password"] == rabbitmq
 
 
@@ -209,8 +213,7 @@ class Servers(NamedTuple):
 
 
 FIRST_POSTGRES = "first 'p\"ass\\' $HOME #1;ü"
-# RabbitMQ reads the password of its first start as bytes of Latin 1: ASCII alone is safe there.
-FIRST_RABBITMQ = "first 'p\"ass\\' $HOME #1;"
+FIRST_RABBITMQ = "first 'p\"ass\\' $HOME #1;ü€"
 
 
 @pytest.fixture(scope="session")

@@ -157,8 +157,8 @@ def test_the_registry_of_an_image(image: str, registry: str) -> None:
 IMAGE = "reg.example/tamma-api:9"
 SENTENCES = {
     "no image": "The registry has no image reg.example/tamma-api:9: check tamma_stack_version and the image's name.",
-    "no login": "The registry refused the login for reg.example/tamma-api:9: log in on the host "
-    "(docker login reg.example)",
+    "no login": "The registry refused the login for reg.example/tamma-api:9: name an account of "
+    "reg.example that may read it in tamma_stack_registry_logins",
     "plain http": "The registry reg.example speaks plain HTTP, which the engine refuses",
     "no registry": "The registry reg.example cannot be reached from this host",
     "no architecture": "The image reg.example/tamma-api:9 does not exist for this host's processor architecture.",

@@ -97,7 +97,13 @@ def test_changes_are_told_by_name(tmp_path: Path) -> None:
 
 def test_every_spelling_of_a_secret_counts_as_secret() -> None:
     assert secret_names(release(Path("/nowhere"), GITHUB_TOKEN="x")) == sorted(
-        [*GENERATED, "GITHUB_TOKEN", "POSTGRES_PASSWORD_NPGSQL", "POSTGRES_PASSWORD_URL"]
+        [
+            *GENERATED,
+            "GITHUB_TOKEN",
+            *(f"POSTGRES_{name}" for name in ("PASSWORD_NPGSQL", "PASSWORD_URL")),
+            *(f"{server}_{kind}_PASSWORD" for server in ("POSTGRES", "RABBITMQ") for kind in ("INITIAL", "CONTAINER")),
+            "SECRETS_HASH_KEY",
+        ]
     )
 
 

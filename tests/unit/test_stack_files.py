@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from ansible_collections.meywd.tamma.plugins.module_utils.formats import parse_dotenv
+from ansible_collections.meywd.tamma.plugins.plugin_utils.compose_files import parse
 
 FILES = Path(__file__).resolve().parents[2] / "roles/tamma_stack/files"
 BASE = "docker-compose.yml"
 TEXTS = {path.name: path.read_text(encoding="utf-8") for path in sorted(FILES.glob("compose/*.yml"))}
-DOCUMENTS: dict[str, dict[str, Any]] = {name: yaml.safe_load(text) for name, text in TEXTS.items()}
+DOCUMENTS: dict[str, dict[str, Any]] = {name: parse(text) for name, text in TEXTS.items()}
 EXAMPLE = (FILES / "env.example").read_text(encoding="utf-8")
 SERVICES: dict[str, dict[str, Any]] = DOCUMENTS[BASE]["services"]
 
@@ -68,7 +68,8 @@ def test_the_development_overlay_publishes_on_the_loopback_address() -> None:
 
 @every_file
 def test_overlays_change_services_that_exist(name: str) -> None:
-    assert set(DOCUMENTS[name]["services"]) <= {*SERVICES, *(["edge"] if name == "docker-compose.edge.yml" else [])}
+    with_edge = ("docker-compose.edge.yml", "docker-compose.podman-edge.yml")
+    assert set(DOCUMENTS[name]["services"]) <= {*SERVICES, *(["edge"] if name in with_edge else [])}
 
 
 @every_file

@@ -2,7 +2,7 @@
 
 import sys
 
-from . import api, api_dotnet, elsa_server, engine
+from . import api, api_dotnet, elsa_server, engine, typescript
 from .process import Refusal, log
 
 #: The last words of a published image's entrypoint and command -> what plays that service.
@@ -18,6 +18,8 @@ def main() -> int:
     for word in sys.argv[1:]:
         if word in SERVICES:
             try:
+                if not word.endswith(".dll"):
+                    typescript.preload()
                 return SERVICES[word](sys.argv[1:])
             except Refusal as refusal:
                 log("error", str(refusal))

@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shlex
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,6 +34,22 @@ def secret(name: str) -> str | None:
         except OSError:
             return None
     return os.environ.get(name)
+
+
+def preload() -> None:
+    """Do what Node.js does with `--require` in NODE_OPTIONS, for scripts that set variables and nothing else."""
+    for option in shlex.split(os.environ.get("NODE_OPTIONS", "")):
+        name, _, path = option.partition("=")
+        if name != "--require":
+            raise Refusal(f"node: {name} is not allowed in NODE_OPTIONS", 9)
+        try:
+            script = Path(path).read_text(encoding="utf-8")
+        except OSError as error:
+            raise Refusal(f"Error: {error.strerror}, open '{path}'") from None
+        assigned = re.fullmatch(r"Object\.assign\(process\.env, (\{.*\})\);\s*", script, re.DOTALL)
+        if assigned is None:
+            raise Refusal(f"{path}:1\nSyntaxError: the stand-in knows Object.assign(process.env, {{…}}) alone")
+        os.environ.update(json.loads(assigned.group(1)))
 
 
 def load() -> Settings:

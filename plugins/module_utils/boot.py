@@ -1,0 +1,129 @@
+# Copyright (c) 2026 the Tamma collection contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The systemd unit that brings the stack back after a boot, and stops it in good order before one.
+
+No engine does that alone: Podman starts nothing that is "unless-stopped", Docker starts everything at
+once, and with live-restore Docker leaves the containers to systemd, which sends PostgreSQL a signal
+that it does not end on in time.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Optional
+
+from ansible_collections.meywd.tamma.plugins.module_utils.compose import find_compose
+from ansible_collections.meywd.tamma.plugins.module_utils.engine import PROJECT_LABEL, kind
+from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
+from ansible_collections.meywd.tamma.plugins.module_utils.files import File, FileChange, compare, read, replace
+from ansible_collections.meywd.tamma.plugins.module_utils.runner import Result, Runner
+
+UNITS = "/etc/systemd/system"
+_WANTED_BY = "multi-user.target"
+
+_UNIT = """\
+# Written by the meywd.tamma collection: a change by hand lasts until the next deploy.
+[Unit]
+Description=The stack {project} (Docker Compose on {engine})
+After=network-online.target {needs}
+# Not "Requires": containers outlive a restart of their engine.
+Wants=network-online.target {needs}
+RequiresMountsFor="{directory}"
+
+[Service]
+Type=oneshot
+RemainAfterExit=yes
+WorkingDirectory={directory}
+Environment=DOCKER_HOST=unix://{socket} HOME=/root
+ExecStartPre=/bin/mkdir -p -m 0700 /run/tamma
+# In the order of the dependencies, each when what it needs is healthy, and not beside a deploy.
+ExecStart=/usr/bin/flock /run/tamma/{project}.lock {compose} up --detach --no-build --no-recreate --pull never
+ExecStop={stop}
+TimeoutStartSec=20min
+TimeoutStopSec=5min
+# Something that was unhealthy for a moment.
+Restart=on-failure
+RestartSec=15s
+
+[Install]
+WantedBy={wanted_by}
+"""
+
+
+# Where Debian's package has it; only for the plan of a host that has no Compose yet.
+_COMPOSE = "/usr/libexec/docker/cli-plugins/docker-compose"
+
+
+def unit(project: str, directory: str, socket: str, compose: Optional[str]) -> str:
+    """The unit's text."""
+    engine = kind(socket)
+    compose = compose or _COMPOSE
+    # While the system goes down, systemd starts no podman.service for a question to its socket any more.
+    on_podman = "/usr/bin/podman stop --filter label=%s=%s" % (PROJECT_LABEL, project)
+    return _UNIT.format(
+        project=project,
+        directory=directory.replace("%", "%%"),
+        engine={"docker": "Docker", "podman": "Podman"}[engine],
+        socket=socket,
+        needs={"docker": "docker.service", "podman": "podman.socket"}[engine],
+        compose=compose,
+        stop=on_podman if engine == "podman" else "%s stop" % compose,
+        wanted_by=_WANTED_BY,
+    )
+
+
+class Boot:
+    """The unit of one stack on this host."""
+
+    def __init__(self, project: str, directory: str, socket: str, runner: Runner, units: str = UNITS) -> None:
+        self.name = "%s-stack.service" % project
+        self._units = units
+        self._runner = runner
+        self._file = File(self.name, unit(project, directory, socket, find_compose()))
+        self.path = os.path.join(units, self.name)
+
+    def change(self) -> Optional[FileChange]:
+        """What is to be done: create or update the unit, or only enable or start it; None for nothing."""
+        for change in compare(self._units, [self._file]):
+            return FileChange(self.path, change.action, change.diff)
+        if not os.path.lexists(os.path.join(self._units, _WANTED_BY + ".wants", self.name)):
+            return FileChange(self.path, "enable", "")
+        # A unit that is not active does not stop the stack before a reboot.
+        if self._systemctl("is-active", "--quiet").rc:
+            return FileChange(self.path, "start", "")
+        return None
+
+    def install(self) -> None:
+        """Make the unit so, enabled and active. The stack has to run, and its lock to be free."""
+        if read(self.path) != self._file.content:
+            replace(self.path, self._file.content, self._file.mode)
+        self._must("daemon-reload")
+        self._must("enable", "--quiet")
+        self._must("start")
+
+    def exists(self) -> bool:
+        """Whether the unit is there at all."""
+        return os.path.lexists(self.path)
+
+    def remove(self) -> None:
+        """Stop the stack as before a reboot, and take the unit away."""
+        self._systemctl("disable", "--now", "--quiet")
+        if self.exists():
+            os.unlink(self.path)
+        self._must("daemon-reload")
+        self._systemctl("reset-failed", "--quiet")
+
+    def _systemctl(self, verb: str, *options: str) -> Result:
+        names = [] if verb == "daemon-reload" else [self.name]
+        return self._runner.run(["systemctl", verb, *options, *names], timeout=1300)
+
+    def _must(self, verb: str, *options: str) -> None:
+        done = self._systemctl(verb, *options)
+        if done.rc:
+            raise OperatorError(
+                "The stack runs, but it would not come back after a reboot: 'systemctl %s %s' failed (%s). Look at "
+                "'journalctl -u %s' and run this again."
+                % (verb, self.name, " ".join(done.err.split()).rstrip(".") or "it said nothing", self.name),
+                rc=done.rc,
+            )

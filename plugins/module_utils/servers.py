@@ -1,0 +1,210 @@
+# Copyright (c) 2026 the Tamma collection contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The database and the broker in the words of ``.env``: which server it is, and how services are told of it.
+
+``POSTGRES_HOST`` and ``RABBITMQ_HOST`` name a server outside of the stack; without them it is the
+stack's own container. What the Compose files put into a connection string or a URL is spelled here.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import json
+import re
+from typing import Dict, List, Mapping, Optional
+
+from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
+from ansible_collections.meywd.tamma.plugins.module_utils.formats import quote_npgsql, quote_url
+from ansible_collections.meywd.tamma.plugins.module_utils.logins import (
+    Postgres,
+    PostgresSession,
+    RabbitMQ,
+    check_postgres,
+    check_rabbitmq,
+    examine,
+)
+
+# Below the stack's directory, and where its directory is mounted in a container.
+POSTGRES_CA = "tls/postgres-ca.pem"
+_MOUNTED = "/etc/tamma/"
+
+_PLAIN = re.compile(r"\w*", re.ASCII)
+_HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
+
+# Npgsql's words for libpq's. Before version 8 it refuses Require without the second part.
+_NPGSQL_MODES = {
+    "disable": "SSL Mode=Disable",
+    "require": "SSL Mode=Require;Trust Server Certificate=true",
+    "verify-ca": "SSL Mode=VerifyCA",
+    "verify-full": "SSL Mode=VerifyFull",
+}
+# node-postgres checks certificate and name in every mode but 'disable', unless it is told to do as libpq does.
+_URL_MODES = {
+    "disable": "?sslmode=disable",
+    "require": "?sslmode=require&uselibpqcompat=true",
+    "verify-ca": "?sslmode=verify-ca&uselibpqcompat=true",
+    "verify-full": "?sslmode=verify-full",
+}
+
+# Setting that names an external server → what the container in its place keeps in its volume, and
+# under which name that is remembered meanwhile.
+_KEPT: Dict[str, Dict[str, str]] = {
+    "POSTGRES_HOST": {
+        "POSTGRES_DB": "POSTGRES_CONTAINER_DB",
+        "POSTGRES_USER": "POSTGRES_CONTAINER_USER",
+        "POSTGRES_PASSWORD": "POSTGRES_CONTAINER_PASSWORD",
+    },
+    "RABBITMQ_HOST": {
+        "RABBITMQ_USER": "RABBITMQ_CONTAINER_USER",
+        "RABBITMQ_PASSWORD": "RABBITMQ_CONTAINER_PASSWORD",
+    },
+}
+KEPT_SECRETS = ("POSTGRES_CONTAINER_PASSWORD", "RABBITMQ_CONTAINER_PASSWORD")
+
+
+def spellings(values: Mapping[str, str], has_ca: bool) -> Dict[str, str]:
+    """The settings that follow from where the database is; none for the stack's own container with plain names."""
+    found = {}
+    for name in ("POSTGRES_USER", "POSTGRES_DB"):
+        value = values.get(name, "")
+        if not _PLAIN.fullmatch(value):
+            found[name + "_NPGSQL"] = quote_npgsql(value)
+            found[name + "_URL"] = quote_url(value)
+    if values.get("POSTGRES_HOST"):
+        mode = values.get("POSTGRES_SSLMODE") or "verify-full"
+        with_ca = has_ca and mode.startswith("verify")
+        found["POSTGRES_OPTIONS_NPGSQL"] = _NPGSQL_MODES[mode] + (
+            ";Root Certificate=%s%s" % (_MOUNTED, POSTGRES_CA) if with_ca else ""
+        )
+        found["POSTGRES_OPTIONS_URL"] = _URL_MODES[mode] + (
+            "&sslrootcert=%s%s" % (_MOUNTED, POSTGRES_CA) if with_ca else ""
+        )
+    return found
+
+
+def of_containers(known: Mapping[str, str]) -> Dict[str, str]:
+    """A former ``.env`` with what the containers were made with in the place of an external server's login."""
+    values = dict(known)
+    for host, names in _KEPT.items():
+        for name, kept in names.items():
+            if known.get(host):
+                values.pop(name, None)
+                if kept in known:
+                    values[name] = known[kept]
+    return values
+
+
+def kept(known: Mapping[str, str], settings: Mapping[str, str]) -> Dict[str, str]:
+    """What has to be remembered of *known* (see of_containers), because external servers take the place for now."""
+    return {
+        remembered: known[name]
+        for host, names in _KEPT.items()
+        if settings.get(host)
+        for name, remembered in names.items()
+        if name in known
+    }
+
+
+def external_postgres(values: Mapping[str, str], ca: str) -> List[Postgres]:
+    """The external database of ``.env``, if there is one."""
+    if not values.get("POSTGRES_HOST"):
+        return []
+    return [
+        Postgres(
+            values["POSTGRES_HOST"],
+            int(values.get("POSTGRES_HOST_PORT") or 5432),
+            values.get("POSTGRES_DB") or "tamma",
+            values.get("POSTGRES_USER") or "tamma",
+            values.get("POSTGRES_PASSWORD", ""),
+            values.get("POSTGRES_SSLMODE") or "verify-full",
+            ca,
+        )
+    ]
+
+
+def check(databases: List[Postgres], brokers: List[RabbitMQ]) -> List[str]:
+    """Log in to external servers and say everything that keeps the stack from using them."""
+    problems = []
+    for database in databases:
+        wrong = _wrong("tamma_stack_postgres", database.host, database.password)
+        if database.sslmode == "verify-ca" and not database.ca:
+            wrong.append(
+                "tamma_stack_postgres_sslmode is 'verify-ca' and tamma_stack_postgres_ca is not set: anybody has a "
+                "certificate of some public authority, so give the authority, or set 'verify-full'."
+            )
+        problems += wrong or check_postgres(database)
+    for broker in brokers:
+        problems += _wrong("tamma_stack_rabbitmq", broker.host, broker.password) or check_rabbitmq(broker)
+    return problems
+
+
+def _wrong(prefix: str, host: str, password: str) -> List[str]:
+    problems = []
+    if not _HOST.fullmatch(host):
+        problems.append("%s_host is not one host name or IPv4 address: the port has a variable of its own." % prefix)
+    if not password:
+        problems.append(
+            "%s_password is not set: an external server's password is never made up, so vault it in the inventory."
+            % prefix
+        )
+    return problems
+
+
+# --- the init SQL ---------------------------------------------------------------------------------
+
+INIT_SQL = "postgres/init-db.sql"
+# To which external database which init SQL was applied: a container runs it by itself.
+RECORD = ".tamma/init-sql.json"
+
+
+@dataclasses.dataclass(frozen=True)
+class InitSql:
+    """The init SQL on its way to an external database. pending: it has to be run."""
+
+    server: Postgres
+    sql: str
+    pending: bool = True
+
+    @property
+    def mark(self) -> str:
+        """What is remembered once it was run; another database or other SQL differs."""
+        digest = hashlib.sha256(self.sql.encode("utf-8")).hexdigest()
+        where = {"host": self.server.host, "port": self.server.port, "database": self.server.database}
+        return json.dumps({**where, "sha256": digest}, sort_keys=True) + "\n"
+
+    def __str__(self) -> str:
+        return "%s in the database %s of %s" % (INIT_SQL, self.server.database, self.server)
+
+
+def init_sql(values: Mapping[str, str], files: Mapping[str, str], record: Optional[str]) -> Optional[InitSql]:
+    """Look whether the external database of ``.env`` needs the init SQL; None when there is no such database.
+
+    files: path → content of the release's files. record: what RECORD holds. Raises OperatorError when one cannot
+    log in, or the database cannot be used.
+    """
+    servers = external_postgres(values, files.get(POSTGRES_CA, ""))
+    if not servers:
+        return None
+    found = InitSql(servers[0], files.get(INIT_SQL, ""))
+    with PostgresSession(found.server) as session:
+        database = examine(session, found.server)
+    if database.problems:
+        raise OperatorError("\n".join(database.problems))
+    # Somebody prepared a database in which our role may not: there is nothing left to do.
+    done = database.prepared and (record == found.mark or not database.creator)
+    return dataclasses.replace(found, pending=not done)
+
+
+def run_init_sql(wanted: InitSql) -> None:
+    """Have the database run the init SQL, in one transaction."""
+    try:
+        with PostgresSession(wanted.server) as session:
+            session.query(wanted.sql)
+    except OperatorError as exc:
+        raise OperatorError(
+            "The init SQL was not applied, and the database was not changed. %s Or have somebody who may run %s of the "
+            "stack's directory." % (exc.message, INIT_SQL),
+            **exc.facts,
+        ) from exc

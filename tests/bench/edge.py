@@ -1,0 +1,61 @@
+"""A stack's edge as the outside reaches it: over TLS, by a name that stands in no DNS."""
+
+from __future__ import annotations
+
+import ssl
+from typing import NamedTuple
+
+import httpx
+
+SECONDS = 30
+
+
+class Edge(NamedTuple):
+    """Where the edge is, whom it has its certificate from, and who may log in."""
+
+    domain: str
+    address: str
+    #: The certificate of the authority, as PEM.
+    authority: str
+    login: tuple[str, str] | None = None
+
+    def get(self, path: str, *, login: bool = True, headers: dict[str, str] | None = None) -> httpx.Response:
+        """Ask for one page, without following where it leads."""
+        transport = _Transport(self.address, verify=self._trust())
+        with httpx.Client(transport=transport, auth=self.login if login else None) as client:
+            return client.get(f"https://{self.domain}{path}", headers=headers, timeout=SECONDS)
+
+    def client(self, *, http2: bool = False, keep: bool = True) -> httpx.AsyncClient:
+        """Return a client that is logged in; ``keep=False`` makes a connection for each request."""
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=None if keep else 0)
+        transport = _AsyncTransport(self.address, verify=self._trust(), http2=http2, limits=limits)
+        base = f"https://{self.domain}"
+        return httpx.AsyncClient(transport=transport, auth=self.login, base_url=base, timeout=SECONDS)
+
+    def _trust(self) -> ssl.SSLContext:
+        return ssl.create_default_context(cadata=self.authority)
+
+
+class _Transport(httpx.HTTPTransport):
+    def __init__(self, address: str, *, verify: ssl.SSLContext) -> None:
+        super().__init__(verify=verify, trust_env=False)
+        self._address = address
+
+    def handle_request(self, request: httpx.Request) -> httpx.Response:
+        return super().handle_request(_aimed(request, self._address))
+
+
+class _AsyncTransport(httpx.AsyncHTTPTransport):
+    def __init__(self, address: str, *, verify: ssl.SSLContext, http2: bool, limits: httpx.Limits) -> None:
+        super().__init__(verify=verify, http2=http2, limits=limits, trust_env=False)
+        self._address = address
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        return await super().handle_async_request(_aimed(request, self._address))
+
+
+def _aimed(request: httpx.Request, address: str) -> httpx.Request:
+    """Send a request to an address; its Host header and what TLS asks for stay the name."""
+    request.extensions = {**request.extensions, "sni_hostname": request.url.host}
+    request.url = request.url.copy_with(host=address)
+    return request
