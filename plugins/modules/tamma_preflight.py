@@ -13,6 +13,8 @@ short_description: Examine whether the Tamma stack can live on a host
 version_added: "0.1.0"
 description:
   - Reads in one visit everything that the collection has to know of a host, and judges it.
+  - Logs in to a PostgreSQL and a RabbitMQ outside of the stack from this host, with the standard library alone, and
+    looks whether the stack can use them.
   - Fails with one message that lists every problem, each with what to do about it.
   - Changes nothing and needs no facts.
 author:
@@ -60,6 +62,71 @@ options:
     description: Oldest Docker Compose that will do.
     type: str
     default: "2.24"
+  postgres:
+    description: The database outside of the stack, if there is one.
+    type: dict
+    suboptions:
+      host:
+        description: Its name.
+        type: str
+        required: true
+      port:
+        description: Its port.
+        type: int
+        default: 5432
+      database:
+        description: The database.
+        type: str
+        required: true
+      user:
+        description: The role.
+        type: str
+        required: true
+      password:
+        description: The role's password.
+        type: str
+        required: true
+      sslmode:
+        description: How TLS is used, in libpq's words.
+        type: str
+        choices: [disable, require, verify-ca, verify-full]
+        default: verify-full
+      ca:
+        description: The authority that signed its certificate, as PEM text. Without it those count that the host knows.
+        type: str
+        default: ""
+  rabbitmq:
+    description: The broker outside of the stack, if there is one.
+    type: dict
+    suboptions:
+      host:
+        description: Its name.
+        type: str
+        required: true
+      port:
+        description: Its port.
+        type: int
+        required: true
+      vhost:
+        description: The virtual host.
+        type: str
+        default: /
+      user:
+        description: The user.
+        type: str
+        required: true
+      password:
+        description: The user's password.
+        type: str
+        required: true
+      tls:
+        description: Whether it is spoken to with TLS. Certificate and name are checked then.
+        type: bool
+        default: true
+      ca:
+        description: The authority that signed its certificate, as PEM text. Without it those count that the host knows.
+        type: str
+        default: ""
 attributes:
   check_mode:
     support: full
@@ -84,6 +151,14 @@ EXAMPLES = r"""
     minimum_disk_gb: 20
     minimum_cpus: 4
   register: preflight
+
+- name: The host can carry the stack, and is let in by the database
+  meywd.tamma.tamma_preflight:
+    postgres:
+      host: database.example.org
+      database: tamma
+      user: tamma
+      password: "{{ vault_postgres_password }}"
 
 - name: Show which parts of the engine are missing
   ansible.builtin.debug:
@@ -223,7 +298,16 @@ from ansible_collections.meywd.tamma.plugins.module_utils.host import (
     collect,
     missing,
 )
+from ansible_collections.meywd.tamma.plugins.module_utils.logins import SSL_MODES, Postgres, RabbitMQ
 from ansible_collections.meywd.tamma.plugins.module_utils.runner import Runner
+from ansible_collections.meywd.tamma.plugins.module_utils.servers import check
+
+SERVER = {
+    "host": {"type": "str", "required": True},
+    "user": {"type": "str", "required": True},
+    "password": {"type": "str", "required": True, "no_log": True},
+    "ca": {"type": "str", "default": ""},
+}
 
 
 def main() -> None:
@@ -237,6 +321,24 @@ def main() -> None:
             "minimum_cpus": {"type": "int", "default": 0},
             "engine_minimum": {"type": "str"},
             "compose_minimum": {"type": "str", "default": "2.24"},
+            "postgres": {
+                "type": "dict",
+                "options": {
+                    **SERVER,
+                    "port": {"type": "int", "default": 5432},
+                    "database": {"type": "str", "required": True},
+                    "sslmode": {"type": "str", "choices": list(SSL_MODES), "default": "verify-full"},
+                },
+            },
+            "rabbitmq": {
+                "type": "dict",
+                "options": {
+                    **SERVER,
+                    "port": {"type": "int", "required": True},
+                    "vhost": {"type": "str", "default": "/"},
+                    "tls": {"type": "bool", "default": True},
+                },
+            },
         },
         supports_check_mode=True,
     )
@@ -255,6 +357,10 @@ def main() -> None:
         if module.params["project"] and host.root:
             moved = elsewhere(module.params["project"], wanted.directory, SOCKETS[engine])
             problems += [moved] if moved else []
+        problems += check(
+            [Postgres(**item) for item in [module.params["postgres"]] if item],
+            [RabbitMQ(**item) for item in [module.params["rabbitmq"]] if item],
+        )
     except OperatorError as exc:
         module.fail_json(msg=exc.message, **exc.facts)
     if problems:

@@ -41,6 +41,14 @@ def host_name(number: int) -> str:
     return f"tamma{number}"
 
 
+def network_name(sandbox: str, host: str) -> str:
+    """Return the name by which a host is reached on the bench's network.
+
+    It has a dot: an engine does not pass a name without one on, so containers on a host would not know it.
+    """
+    return f"{host}.{sandbox}.bench"
+
+
 def container_name(sandbox: str, host: str) -> str:
     """Return the name of the container that plays a sandbox's host."""
     return f"tamma-bench-{sandbox}-{host}"
