@@ -23,6 +23,7 @@ from ansible_collections.meywd.tamma.plugins.module_utils import (
     planner,
     ports,
     registry,
+    rotation,
     secret_files,
     servers,
 )
@@ -59,6 +60,7 @@ from ansible_collections.meywd.tamma.plugins.module_utils.release import (
     wanted_files,
 )
 from ansible_collections.meywd.tamma.plugins.module_utils.rollout import Progress, Rollout, container
+from ansible_collections.meywd.tamma.plugins.module_utils.rotation import Credentials, Journal
 from ansible_collections.meywd.tamma.plugins.module_utils.runner import Runner
 
 # On a tmpfs: what stands here for seconds holds secrets.
@@ -99,19 +101,26 @@ def find_init_sql(release: Release, env: Dict[str, str]) -> Optional[servers.Ini
 class Deployment:
     """One release on its way to one host."""
 
-    def __init__(self, release: Release, runner: Runner, engine: Engine, program: str, progress: Progress) -> None:
-        """*program* is the path of Compose; *progress* is told (phase, what happens)."""
-        self._release = release
+    def __init__(
+        self,
+        release: Release,
+        runner: Runner,
+        engine: Engine,
+        program: str,
+        progress: Progress,
+        journal: Optional[Journal] = None,
+    ) -> None:
+        """*program* is the path of Compose; *progress* is told (phase, what happens); *journal*: secrets to rotate."""
         self._runner = runner
         self._engine = engine
         self._program = program
         self._progress = progress
-        self._env = environment(release)
+        self._aim(release, journal)
         self.redactor = Redactor(
             [
                 *(
                     known.get(key, "")
-                    for known in (self._env, known_settings(release))
+                    for known in (self._env, known_settings(release), journal.old if journal else {})
                     for key in secret_names(release)
                 ),
                 *(value for item in release.files if item.secret for value in settings_in(item.content)),
@@ -121,6 +130,13 @@ class Deployment:
         self._mounted: List[File] = []
         self.timings: Dict[str, float] = {}
         self.pulled: List[str] = []
+
+    def _aim(self, release: Release, journal: Optional[Journal]) -> None:
+        """Decide what the host shall come to: the release, and with *journal* other secrets."""
+        self._release = release
+        self._journal = journal
+        self._known = rotation.amended(known_settings(release), journal, release)
+        self._env = environment(release, self._known)
 
     # -- plan -------------------------------------------------------------------------------
 
@@ -136,14 +152,13 @@ class Deployment:
         containers = [container(item) for item in listed]
         images = {service.image: self._image_id(service.image) for service in project.services.values()}
         plan = planner.plan(project, containers, images, release.pull_always)
-        known = known_settings(release)
         problems = planner.check_stored_settings(
             project,
             volumes,
-            servers.of_containers(known),
+            servers.of_containers(self._known),
             self._env,
             [*release.settings, *release.secrets],
-            servers.kept_as(known),
+            servers.kept_as(self._known),
         )
         problems += self._taken_ports(project, plan)
         if problems:
@@ -282,12 +297,58 @@ class Deployment:
         if planned.plan.pulls or planned.plan.refreshes:
             planned = self.plan()
         self._check_edge(planned)
+        if self._journal is None:
+            self._carry_out(planned)
+        else:
+            self._rotate(planned, self._journal)
+        return planned
+
+    def _carry_out(self, planned: Planned) -> None:
         if planned.init_sql:
             self._phase("database", self._run_init_sql, planned)
         self._phase("write", self._write, planned)
         self._phase("apply", self._apply, planned)
         self._phase("verify", self._verify, planned)
-        return planned
+
+    def _rotate(self, planned: Planned, journal: Journal) -> None:
+        """Change secrets, and go back to the former ones if the stack does not come up with the new ones."""
+        try:
+            self._change_secrets(planned, journal)
+        except OperatorError as failure:
+            back = journal.reversed()
+            self._progress("rotate", "it failed: back to the former secrets")
+            try:
+                self._aim(self._release._replace(secrets={**self._release.secrets, **back.new}), back)
+                self._change_secrets(self.plan(), back)
+            except OperatorError as exc:
+                raise OperatorError(
+                    "%s\nGoing back to the former secrets failed as well: %s\nWhat to do: correct this and run it "
+                    "again: the host remembers both values and comes to one." % (failure.message, exc.message),
+                    **failure.facts,
+                ) from exc
+            raise OperatorError(
+                "%s\nThe stack runs with its former secrets again." % failure.message, **failure.facts
+            ) from failure
+
+    def _change_secrets(self, planned: Planned, journal: Journal) -> None:
+        """Carry a plan with other secrets out: first where they are kept, then at everybody who uses them."""
+        rotation.note(self._release.directory, journal)
+        keepers = Credentials(
+            self._engine, self._compose(), planned.project, self._env, deadline=self._release.deadline
+        )
+        kept = [name for name in sorted(journal.new) if keepers.kept(name)]
+        for name in kept:
+            keepers.bring_up(name)
+        if "POSTGRES_PASSWORD" in kept:
+            keepers.lend()
+        for name in kept:
+            self._progress("rotate", "%s: changed where it is kept" % name)
+            keepers.change(name, journal.new[name])
+        self._carry_out(planned)
+        if "POSTGRES_PASSWORD" in kept:
+            keepers.withdraw()
+        rotation.ended(self._release.directory)
+        self._progress("rotate", "%s: new everywhere" % ", ".join(sorted(journal.new)))
 
     def _phase(self, name: str, step: Callable[[Planned], None], planned: Planned) -> None:
         began = time.monotonic()

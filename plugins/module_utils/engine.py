@@ -192,6 +192,12 @@ class Engine:
         self._json("DELETE", "/volumes/%s" % quote(name, safe=""), missing_ok=True)
 
 
+def addresses(inspected: Dict[str, Any]) -> List[str]:
+    """The addresses of a container in all its networks."""
+    networks = (inspected.get("NetworkSettings") or {}).get("Networks") or {}
+    return [item["IPAddress"] for item in networks.values() if item.get("IPAddress")]
+
+
 _UNITS = {"docker": "docker", "podman": "podman.socket"}
 
 

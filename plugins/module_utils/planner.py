@@ -217,10 +217,11 @@ def check_stored_settings(
             continue
         for key in stored(service):
             if before and before.get(key) != after.get(key):
+                remedy = "Rotate it with the playbook rotate_secrets, or set" if key.endswith("_PASSWORD") else "Set"
                 problems.append(
                     "%s differs from the value that %s was first started with and keeps in the volume %s: a deploy "
-                    "would lock the other services out. Set it back to the former value, which stands in the stack's "
-                    ".env on the host as %s." % (key, name, kept_in[0], kept_as.get(key, key))
+                    "would lock the other services out. %s it back to the former value, which the stack's directory on "
+                    "the host has as %s." % (key, name, kept_in[0], remedy, kept_as.get(key, key))
                 )
             elif not before and key in after and key not in given:
                 problems.append(

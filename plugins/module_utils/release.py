@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from typing import Dict, Iterable, List, NamedTuple, Tuple
+from typing import Dict, Iterable, List, Mapping, NamedTuple, Optional, Tuple
 
 from ansible_collections.meywd.tamma.plugins.module_utils import formats, secret_files, servers
 from ansible_collections.meywd.tamma.plugins.module_utils.files import (
@@ -28,7 +28,7 @@ ENV_FILE = ".env"
 _HEADER = "Written by the meywd.tamma collection: a change by hand lasts until the next deploy."
 
 # 256 bits, in characters that need no quoting anywhere.
-_SECRET_BYTES = 32
+SECRET_BYTES = 32
 
 
 class Release(NamedTuple):
@@ -116,9 +116,9 @@ def compare_files(
     return changes, changed_keys(known_settings(release), env if not has_secret_files(release) else _stored(env))
 
 
-def environment(release: Release) -> Dict[str, str]:
-    """Put ``.env`` together: given secrets first, then what the host already has, then new ones."""
-    known = servers.of_containers(known_settings(release))
+def environment(release: Release, known: Optional[Mapping[str, str]] = None) -> Dict[str, str]:
+    """Put ``.env`` together: given secrets first, then what the host already has (*known*), then new ones."""
+    known = servers.of_containers(known_settings(release) if known is None else known)
     values = {
         "COMPOSE_PROJECT_NAME": release.project,
         "COMPOSE_FILE": ":".join(release.compose_files),
@@ -129,7 +129,7 @@ def environment(release: Release) -> Dict[str, str]:
     for name in [*release.secrets, *(name for name in release.generated if name not in release.secrets)]:
         value = release.secrets.get(name) or ""
         if not value and name in release.generated:
-            value = known.get(name) or secrets.token_urlsafe(_SECRET_BYTES)
+            value = known.get(name) or secrets.token_urlsafe(SECRET_BYTES)
         if value:
             values[name] = value
     for name, spell in DERIVED.items():
@@ -137,7 +137,7 @@ def environment(release: Release) -> Dict[str, str]:
             values[name] = spell(values["POSTGRES_PASSWORD"])
     values.update(_first_passwords(known, values))
     if has_secret_files(release):
-        values[secret_files.HASH_KEY] = known.get(secret_files.HASH_KEY) or secrets.token_urlsafe(_SECRET_BYTES)
+        values[secret_files.HASH_KEY] = known.get(secret_files.HASH_KEY) or secrets.token_urlsafe(SECRET_BYTES)
     return values
 
 
@@ -147,7 +147,7 @@ def forget_first_password(env: Dict[str, str], name: str) -> None:
     env.update(_first_passwords({key: env[key] for key in INITIAL if key in env}, env))
 
 
-def _first_passwords(known: Dict[str, str], values: Dict[str, str]) -> Dict[str, str]:
+def _first_passwords(known: Mapping[str, str], values: Mapping[str, str]) -> Dict[str, str]:
     """What the containers were first told, or are to be told in another spelling."""
     found = {name: known[name] for name in INITIAL if known.get(name)}
     password = values.get("RABBITMQ_PASSWORD", "")

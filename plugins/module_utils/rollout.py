@@ -13,7 +13,13 @@ from typing import Any, Callable, Dict, List
 from ansible_collections.meywd.tamma.plugins.module_utils import connections, edge, gate, planner
 from ansible_collections.meywd.tamma.plugins.module_utils.compose import Compose, Project, Service, last_line
 from ansible_collections.meywd.tamma.plugins.module_utils.edge import Edge
-from ansible_collections.meywd.tamma.plugins.module_utils.engine import HASH_LABEL, NUMBER_LABEL, SERVICE_LABEL, Engine
+from ansible_collections.meywd.tamma.plugins.module_utils.engine import (
+    HASH_LABEL,
+    NUMBER_LABEL,
+    SERVICE_LABEL,
+    Engine,
+    addresses,
+)
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
 from ansible_collections.meywd.tamma.plugins.module_utils.probes import Probes
 from ansible_collections.meywd.tamma.plugins.module_utils.redact import Redactor
@@ -300,12 +306,6 @@ _DOING = {
 
 def _by_number(item: planner.Container) -> int:
     return item.number
-
-
-def addresses(inspected: Dict[str, Any]) -> List[str]:
-    """The addresses of a container in all its networks."""
-    networks = (inspected.get("NetworkSettings") or {}).get("Networks") or {}
-    return [item["IPAddress"] for item in networks.values() if item.get("IPAddress")]
 
 
 def container(listed: Dict[str, Any]) -> planner.Container:

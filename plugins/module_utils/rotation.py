@@ -15,31 +15,40 @@ import hashlib
 import hmac
 import json
 import os
-from typing import Dict, List, NamedTuple, Optional
+import secrets
+import time
+from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional
 
-from ansible_collections.meywd.tamma.plugins.module_utils import logins
+from ansible_collections.meywd.tamma.plugins.module_utils import formats, logins
 from ansible_collections.meywd.tamma.plugins.module_utils.compose import Compose, Project, Service, last_line
-from ansible_collections.meywd.tamma.plugins.module_utils.engine import SERVICE_LABEL, Engine
+from ansible_collections.meywd.tamma.plugins.module_utils.engine import SERVICE_LABEL, Engine, addresses
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
 from ansible_collections.meywd.tamma.plugins.module_utils.files import File, read, remove, write
 from ansible_collections.meywd.tamma.plugins.module_utils.planner import stored
+from ansible_collections.meywd.tamma.plugins.module_utils.release import (
+    INITIAL,
+    SECRET_BYTES,
+    Release,
+    has_secret_files,
+)
+from ansible_collections.meywd.tamma.plugins.module_utils.secret_files import TABLE
 
 JOURNAL = ".tamma/rotation.json"
 
-# How far a rotation has come. From the first on the new values are decided.
-BEGUN = "begun"
-CHANGED = "changed"
-APPLIED = "applied"
-
+_OF_POSTGRES = "POSTGRES_PASSWORD"
 _SECONDS = 60
+_POLL_SECONDS = 0.25
 
 
 class Journal(NamedTuple):
-    """A rotation that is under way: name → value before and after, and the last step that is complete."""
+    """A rotation that is under way: name of each secret → its value before and after."""
 
     old: Dict[str, str]
     new: Dict[str, str]
-    step: str
+
+    def reversed(self) -> "Journal":
+        """The way back."""
+        return Journal(self.new, self.old)
 
 
 def pending(directory: str) -> Optional[Journal]:
@@ -57,7 +66,7 @@ def pending(directory: str) -> Optional[Journal]:
 
 
 def note(directory: str, journal: Journal) -> None:
-    """Put a rotation's state on the disk before anything goes on."""
+    """Put a rotation on the disk before anything goes on: from now on the next run completes it."""
     write(directory, [File(JOURNAL, json.dumps(journal._asdict()) + "\n", 0o600, secret=True)])
 
 
@@ -66,20 +75,45 @@ def ended(directory: str) -> None:
     remove(directory, [JOURNAL])
 
 
-def check(names: List[str], known: Dict[str, str], given: Dict[str, str], generated: List[str]) -> List[str]:
+def resumed(journal: Journal, given: Mapping[str, str]) -> Journal:
+    """A rotation that somebody else has begun, towards what the inventory says by now."""
+    return journal._replace(new={name: given.get(name, value) for name, value in journal.new.items()})
+
+
+def begin(names: Iterable[str], known: Mapping[str, str], release: Release) -> Optional[Journal]:
+    """Decide the new values of the secrets *names*; None without any name.
+
+    known: the settings on the host. Raises OperatorError with a sentence for each that cannot be rotated.
+    """
+    names = list(dict.fromkeys(names))
+    problems = check(names, known, release.secrets, release.generated)
+    if problems:
+        raise OperatorError("\n".join(problems))
+    if not names:
+        return None
+    new = {name: release.secrets.get(name) or secrets.token_urlsafe(SECRET_BYTES) for name in names}
+    return Journal({name: known.get(name, "") for name in names}, new)
+
+
+def check(
+    names: Iterable[str], known: Mapping[str, str], given: Mapping[str, str], generated: Iterable[str]
+) -> List[str]:
     """Find what keeps the secrets *names* from being rotated. Returns a sentence for each problem.
 
     known: the values on the host. given: those that the inventory has.
     """
     problems = []
+    every = sorted({place.secret for place in TABLE})
     for name in names:
-        if name not in given and name not in generated:
+        if name not in every:
+            problems.append("There is no secret %s: tamma_stack_rotate takes %s." % (name, ", ".join(every)))
+        elif not known:
+            problems.append("This host has no stack whose %s could be rotated: deploy one with site.yml." % name)
+        elif name not in given and name not in generated:
             problems.append(
                 "There is no new value for %s, which is not one that is made up: set it in the inventory, then name it "
                 "in tamma_stack_rotate." % name
             )
-        elif not known:
-            problems.append("This host has no stack whose %s could be rotated: deploy one with site.yml." % name)
         elif name in given and given[name] == known.get(name):
             problems.append(
                 "The inventory gives %s the value that it has already: change it there first, or take it out of the "
@@ -88,25 +122,65 @@ def check(names: List[str], known: Dict[str, str], given: Dict[str, str], genera
     return problems
 
 
+def amended(known: Mapping[str, str], journal: Optional[Journal], release: Release) -> Dict[str, str]:
+    """The settings on the host as they are once *journal* is carried out.
+
+    A container goes on to be told the password of its first start (see release.INITIAL), so that nothing restarts.
+    """
+    values = dict(known)
+    if journal is None:
+        return values
+    values.update(journal.new)
+    for initial, name in INITIAL.items():
+        external = release.settings.get(name.partition("_")[0] + "_HOST")
+        if name in journal.new and not external and not has_secret_files(release):
+            values.setdefault(initial, _first(name, known.get(name) or journal.old[name]))
+    return values
+
+
+def _first(name: str, password: str) -> str:
+    return formats.first_rabbitmq_password(password) if name == "RABBITMQ_PASSWORD" else password
+
+
 class Credentials:
     """The passwords that the stack's own PostgreSQL and RabbitMQ keep."""
 
-    def __init__(self, engine: Engine, compose: Compose, project: Project, env: Dict[str, str]) -> None:
-        """*env* holds the settings beside the passwords: users and the database's name."""
+    def __init__(
+        self, engine: Engine, compose: Compose, project: Project, env: Mapping[str, str], deadline: float
+    ) -> None:
+        """*env* holds the settings beside the passwords: users, the database's name. deadline: seconds to come up."""
         self._engine = engine
         self._compose = compose
         self._project = project
         self._env = env
+        self._deadline = deadline
 
     def kept(self, name: str) -> bool:
         """Whether a server of the stack keeps this secret; an external one is its administrator's affair."""
-        return name in ("POSTGRES_PASSWORD", "RABBITMQ_PASSWORD") and self._service(name) is not None
+        return name in INITIAL.values() and self._service(name) is not None
+
+    def bring_up(self, name: str) -> None:
+        """Start the server that keeps this secret, if it does not run, and wait until it answers."""
+        service = self._kept_by(name)
+        if not any(item.get("State") == "running" for item in self._containers(service.name)):
+            done = self._compose.up([service.name])
+            if done.rc:
+                raise OperatorError("%s does not start: %s." % (service.name, last_line(done.err)))
+        until = time.monotonic() + self._deadline
+        while True:
+            try:
+                self.works(name, "")
+                return
+            except OperatorError:
+                if time.monotonic() > until:
+                    raise
+            time.sleep(_POLL_SECONDS)
 
     def works(self, name: str, value: str) -> bool:
         """Whether somebody with this password is let in."""
         address = self._address(name)
         try:
-            if name == "POSTGRES_PASSWORD":
+            if name == _OF_POSTGRES:
                 user, database = self._env["POSTGRES_USER"], self._env["POSTGRES_DB"]
                 with logins.PostgresSession(logins.Postgres(address, 5432, database, user, value, "disable")):
                     return True
@@ -121,25 +195,68 @@ class Credentials:
         """Let the server take *value* from now on. Those who are logged in stay so."""
         if self.works(name, value):
             return
-        service = self._service(name)
-        assert service is not None  # works() has found it
-        if name == "POSTGRES_PASSWORD":
+        service = self._kept_by(name)
+        if name == _OF_POSTGRES:
             # Not the password but what is derived from it, so that it cannot get into the server's log.
-            role = '"%s"' % self._env["POSTGRES_USER"].replace('"', '""')
-            self._tell(
-                service,
-                ["psql", "-X", "-q", "-v", "ON_ERROR_STOP=1", "-U", self._env["POSTGRES_USER"], "-d", "postgres"],
-                "ALTER ROLE %s PASSWORD '%s';\n" % (role, verifier(value)),
-            )
+            self._sql("ALTER ROLE %s PASSWORD '%s';" % (_identifier(self._env["POSTGRES_USER"]), verifier(value)))
         else:
             self._tell(service, ["rabbitmqctl", "-q", "change_password", self._env["RABBITMQ_USER"]], value + "\n")
         if not self.works(name, value):
             raise OperatorError("%s was changed in %s, which does not let it in." % (name, service.name))
 
-    def _tell(self, service: Service, argv: List[str], text: str) -> None:
+    def lend(self) -> None:
+        """Let the containers that have the former password of PostgreSQL open new connections until :meth:`withdraw`.
+
+        PostgreSQL knows one password for a role. A service that is not replaced yet keeps its connections, but
+        its pool closes idle ones and opens others. So the addresses of these containers, which are known to
+        have the former password, need none; nobody else is let in with it.
+        """
+        users = sorted({place.service for place in TABLE if place.secret == _OF_POSTGRES})
+        found = sorted(
+            address
+            for name in users
+            if name != self._kept_by(_OF_POSTGRES).name
+            for item in self._containers(name)
+            if item.get("State") == "running"
+            for address in addresses(self._engine.container(item["Id"]) or {})
+        )
+        role = _identifier(self._env["POSTGRES_USER"])
+        lines = ["host all %s %s trust %s" % (role, _network(address), _MARK) for address in found]
+        self._admit(lines)
+
+    def withdraw(self) -> None:
+        """Let nobody into PostgreSQL without the password any more."""
+        self._admit([])
+
+    def _admit(self, lines: List[str]) -> None:
+        """Put *lines* at the head of pg_hba.conf, in the place of those that stand there from :meth:`lend`."""
+        service = self._kept_by(_OF_POSTGRES)
+        path = self._sql("SHOW hba_file;").strip()
+        before = self._tell(service, ["cat", path]).splitlines()
+        after = [*lines, *(line for line in before if not line.endswith(_MARK))]
+        if after == before:
+            return
+        # Renamed into its place: a server that starts now reads the former file or the new one.
+        script = 'cp -p "$1" "$1.tamma" && cat > "$1.tamma" && mv "$1.tamma" "$1"'
+        self._tell(service, ["sh", "-c", script, "sh", path], "\n".join(after) + "\n")
+        self._sql("SELECT pg_reload_conf();")
+
+    def _sql(self, statement: str) -> str:
+        user = self._env["POSTGRES_USER"]
+        argv = ["psql", "-X", "-q", "-At", "-v", "ON_ERROR_STOP=1", "-U", user, "-d", "postgres"]
+        return self._tell(self._kept_by(_OF_POSTGRES), argv, statement + "\n")
+
+    def _tell(self, service: Service, argv: List[str], text: str = "") -> str:
         done = self._compose.run("exec", "-T", service.name, *argv, stdin=text, timeout=_SECONDS)
         if done.rc:
             raise OperatorError("%s does not take its new password: %s." % (service.name, last_line(done.err)))
+        return done.out
+
+    def _kept_by(self, name: str) -> Service:
+        service = self._service(name)
+        if service is None:
+            raise OperatorError("No service of this stack keeps %s." % name)
+        return service
 
     def _service(self, name: str) -> Optional[Service]:
         for service in self._project.services.values():
@@ -147,18 +264,30 @@ class Credentials:
                 return service
         return None
 
+    def _containers(self, service: str) -> List[Dict[str, Any]]:
+        listed = self._engine.containers(self._project.name)
+        return [item for item in listed if (item.get("Labels") or {}).get(SERVICE_LABEL) == service]
+
     def _address(self, name: str) -> str:
-        service = self._service(name)
-        for item in self._engine.containers(self._project.name) if service else []:
-            if service and (item.get("Labels") or {}).get(SERVICE_LABEL) == service.name:
-                inspected = self._engine.container(item["Id"]) or {}
-                for network in ((inspected.get("NetworkSettings") or {}).get("Networks") or {}).values():
-                    if network.get("IPAddress"):
-                        return str(network["IPAddress"])
+        service = self._kept_by(name)
+        for item in self._containers(service.name):
+            for address in addresses(self._engine.container(item["Id"]) or {}):
+                return address
         raise OperatorError(
-            "%s cannot be rotated while %s does not run: bring the stack up with site.yml first."
-            % (name, service.name if service else "its server")
+            "%s cannot be rotated while %s does not run: bring the stack up with site.yml first." % (name, service.name)
         )
+
+
+# Ends each line that Credentials.lend adds.
+_MARK = "# tamma: until the rotation ends"
+
+
+def _identifier(name: str) -> str:
+    return '"%s"' % name.replace('"', '""')
+
+
+def _network(address: str) -> str:
+    return address + ("/128" if ":" in address else "/32")
 
 
 def verifier(password: str, salt: bytes = b"", iterations: int = 4096) -> str:

@@ -22,6 +22,15 @@ description:
     before one.
   - A stack that belongs to the host's other engine is refused, with the steps that move it.
 options:
+  rotate:
+    description:
+      - Names of secrets, such as V(POSTGRES_PASSWORD), that get another value; O(secrets) gives it, or it is made up.
+      - PostgreSQL and RabbitMQ are told of theirs while they run, then every service that uses the secret is replaced.
+        When one of these does not come up, the former values are put back everywhere.
+      - A rotation that was killed is completed by the next run, whatever it asks for.
+    type: list
+    elements: str
+    default: []
   pull:
     description:
       - V(missing) pulls the images that the host does not have, V(always) asks the registry again for every image.
@@ -84,7 +93,7 @@ attributes:
     description: Shows files line by line, settings and secrets by name only.
   idempotent:
     support: full
-    description: A stack that is as wanted, and healthy, is reported as unchanged.
+    description: A stack that is as wanted, and healthy, is reported as unchanged; O(rotate) always rotates.
 """
 
 EXAMPLES = r"""
@@ -161,7 +170,7 @@ from typing import Any, Dict, List, Optional
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.meywd.tamma.plugins.module_utils import module as shell
-from ansible_collections.meywd.tamma.plugins.module_utils import status
+from ansible_collections.meywd.tamma.plugins.module_utils import rotation, status
 from ansible_collections.meywd.tamma.plugins.module_utils.boot import Boot
 from ansible_collections.meywd.tamma.plugins.module_utils.compose import find_compose
 from ansible_collections.meywd.tamma.plugins.module_utils.deployment import Deployment, Planned, find_init_sql
@@ -176,6 +185,7 @@ from ansible_collections.meywd.tamma.plugins.module_utils.release import (
     Release,
     compare_files,
     environment,
+    known_settings,
 )
 from ansible_collections.meywd.tamma.plugins.module_utils.servers import InitSql
 
@@ -276,10 +286,22 @@ def deploy(module: AnsibleModule, progress: ProgressFile) -> Dict[str, Any]:
     boot = Boot(wanted.project, wanted.directory, socket, runner)
     if module.check_mode and (find_compose() is None or not engine.answers()):
         return with_boot(without_engine(wanted), boot.change())
-    work = Deployment(wanted, runner, engine, shell.compose_program(), progress)
+    names = module.params["rotate"]
+
+    def aimed_at(journal: Optional[rotation.Journal]) -> Deployment:
+        return Deployment(wanted, runner, engine, shell.compose_program(), progress, journal)
+
     if module.check_mode:
-        return with_boot(describe(work.plan(), []), boot.change())
+        journal = rotation.pending(wanted.directory) or rotation.begin(names, known_settings(wanted), wanted)
+        return with_boot(describe(aimed_at(journal).plan(), []), boot.change())
     with Lock("/run/tamma/%s.lock" % wanted.project, "deploy", module.params["lock_timeout"]):
+        cut_off = rotation.pending(wanted.directory)
+        if cut_off:
+            progress("rotate", "a former run was cut off: completing %s" % ", ".join(sorted(cut_off.new)))
+            first = aimed_at(rotation.resumed(cut_off, wanted.secrets))
+            first.apply(first.plan())
+            names = [name for name in names if name not in cut_off.new]
+        work = aimed_at(rotation.begin(names, known_settings(wanted), wanted))
         work.sweep()
         planned = work.apply(work.plan())
         rows = status.rows(engine, wanted.project, planned.project)
@@ -289,7 +311,7 @@ def deploy(module: AnsibleModule, progress: ProgressFile) -> Dict[str, Any]:
         progress("boot", "%s %s" % (change.action, boot.name))
         boot.install()
     result = {**describe(planned, work.pulled), "services": [row._asdict() for row in rows], "timings": work.timings}
-    return with_boot(result, change)
+    return with_boot({**result, "changed": result["changed"] or cut_off is not None}, change)
 
 
 def main() -> None:
@@ -309,6 +331,7 @@ def main() -> None:
                     "password": {"type": "str", "required": True, "no_log": True},
                 },
             },
+            "rotate": {"type": "list", "elements": "str", "default": [], "no_log": False},
             "drain": {"type": "int", "default": 10},
             "deadline": {"type": "int", "default": 300},
             "deadlines": {"type": "dict", "default": {}},

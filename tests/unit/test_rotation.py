@@ -16,57 +16,116 @@ from hypothesis import given, settings
 
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
 from ansible_collections.meywd.tamma.plugins.module_utils.logins import Scram
+from ansible_collections.meywd.tamma.plugins.module_utils.release import Release, environment
 from ansible_collections.meywd.tamma.plugins.module_utils.rotation import (
-    BEGUN,
-    CHANGED,
     JOURNAL,
     Journal,
-    check,
+    amended,
+    begin,
     ended,
     note,
     pending,
+    resumed,
     verifier,
 )
 from tests.unit.test_formats import printable
 
-JUST_BEGUN = Journal({"POSTGRES_PASSWORD": "before"}, {"POSTGRES_PASSWORD": "after"}, BEGUN)
+UNDER_WAY = Journal({"POSTGRES_PASSWORD": "before"}, {"POSTGRES_PASSWORD": "after"})
+KEPT = {"POSTGRES_PASSWORD": "before", "RABBITMQ_PASSWORD": "b€fore"}
+
+
+def release(directory: Path, secrets: dict[str, str], **changed: object) -> Release:
+    wanted = Release(
+        project="tamma",
+        directory=str(directory),
+        files=[],
+        compose_files=["docker-compose.yml"],
+        settings={},
+        secrets=secrets,
+        generated=["POSTGRES_PASSWORD", "RABBITMQ_PASSWORD", "TAMMA_JWT_SECRET"],
+        pull_always=False,
+        deadline=300,
+        deadlines={},
+    )
+    return wanted._replace(**changed)  # type: ignore[arg-type]
 
 
 def test_a_journal_is_private_and_read_back(tmp_path: Path) -> None:
     assert pending(str(tmp_path)) is None
-    note(str(tmp_path), JUST_BEGUN)
+    note(str(tmp_path), UNDER_WAY)
     assert os.stat(tmp_path / JOURNAL).st_mode & 0o777 == 0o600
-    assert pending(str(tmp_path)) == JUST_BEGUN
-    note(str(tmp_path), JUST_BEGUN._replace(step=CHANGED))
-    assert pending(str(tmp_path)) == JUST_BEGUN._replace(step=CHANGED)
+    assert pending(str(tmp_path)) == UNDER_WAY
+    note(str(tmp_path), UNDER_WAY.reversed())
+    assert pending(str(tmp_path)) == Journal(UNDER_WAY.new, UNDER_WAY.old)
     ended(str(tmp_path))
     assert pending(str(tmp_path)) is None
 
 
 @pytest.mark.parametrize("text", ["", "{}", "not JSON", '{"old": {}}'])
 def test_a_journal_that_says_nothing_is_not_guessed_at(tmp_path: Path, text: str) -> None:
-    note(str(tmp_path), JUST_BEGUN)
+    note(str(tmp_path), UNDER_WAY)
     (tmp_path / JOURNAL).write_text(text)
     with pytest.raises(OperatorError, match="remove it, and rotate the same secrets again"):
         pending(str(tmp_path))
 
 
 @pytest.mark.parametrize(
-    ("name", "known", "inventory", "problem"),
+    ("name", "known", "given", "problem"),
     [
-        ("POSTGRES_PASSWORD", {"POSTGRES_PASSWORD": "before"}, {}, ""),
-        ("POSTGRES_PASSWORD", {"POSTGRES_PASSWORD": "before"}, {"POSTGRES_PASSWORD": "after"}, ""),
-        ("GITHUB_TOKEN", {"GITHUB_TOKEN": "before"}, {"GITHUB_TOKEN": "after"}, ""),
         ("GITHUB_TOKEN", {"GITHUB_TOKEN": "before"}, {"GITHUB_TOKEN": "before"}, "the value that it has already"),
         ("GITHUB_TOKEN", {"GITHUB_TOKEN": "before"}, {}, "no new value for GITHUB_TOKEN"),
         ("POSTGRES_PASSWORD", {}, {}, "no stack whose POSTGRES_PASSWORD"),
+        (
+            "POSTGRES_USER",
+            {"POSTGRES_USER": "tamma"},
+            {},
+            "There is no secret POSTGRES_USER: .* takes ANTHROPIC_API_KEY",
+        ),
     ],
 )
-def test_what_can_be_rotated(name: str, known: dict[str, str], inventory: dict[str, str], problem: str) -> None:
-    problems = check([name], known, inventory, ["POSTGRES_PASSWORD"])
-    assert len(problems) == bool(problem)
-    assert problem in "".join(problems)
-    assert "before" not in "".join(problems)
+def test_what_cannot_be_rotated(
+    tmp_path: Path, name: str, known: dict[str, str], given: dict[str, str], problem: str
+) -> None:
+    with pytest.raises(OperatorError, match=problem) as caught:
+        begin([name], known, release(tmp_path, given))
+    assert "before" not in caught.value.message
+
+
+def test_new_values_are_given_or_made_up(tmp_path: Path) -> None:
+    names = ["GITHUB_TOKEN", "POSTGRES_PASSWORD", "POSTGRES_PASSWORD"]
+    journal = begin(names, {**KEPT, "GITHUB_TOKEN": "before"}, release(tmp_path, {"GITHUB_TOKEN": "after"}))
+    assert journal
+    assert journal.old == {"GITHUB_TOKEN": "before", "POSTGRES_PASSWORD": "before"}
+    assert journal.new["GITHUB_TOKEN"] == "after"
+    assert len(journal.new["POSTGRES_PASSWORD"]) >= 43
+    assert begin([], KEPT, release(tmp_path, {})) is None
+
+
+def test_a_rotation_goes_on_towards_what_the_inventory_says_by_now() -> None:
+    assert resumed(UNDER_WAY, {"GITHUB_TOKEN": "x"}) == UNDER_WAY
+    assert resumed(UNDER_WAY, {"POSTGRES_PASSWORD": "later"}).new == {"POSTGRES_PASSWORD": "later"}
+
+
+def test_a_container_goes_on_to_be_told_its_first_password(tmp_path: Path) -> None:
+    wanted = release(tmp_path, {})
+    once = amended(KEPT, Journal(KEPT, {"POSTGRES_PASSWORD": "2", "RABBITMQ_PASSWORD": "2"}), wanted)
+    assert environment(wanted, once)["POSTGRES_PASSWORD"] == "2"
+    assert once["POSTGRES_INITIAL_PASSWORD"] == "before"
+    # As RabbitMQ reads it: a character for each byte.
+    assert once["RABBITMQ_INITIAL_PASSWORD"].encode("latin-1").decode() == "b€fore"
+    twice = amended(once, Journal({"POSTGRES_PASSWORD": "2"}, {"POSTGRES_PASSWORD": "3"}), wanted)
+    assert (twice["POSTGRES_PASSWORD"], twice["POSTGRES_INITIAL_PASSWORD"]) == ("3", "before")
+    assert amended(once, None, wanted) == once
+
+
+def test_files_that_only_the_first_start_reads_need_no_first_password(tmp_path: Path) -> None:
+    with_files = release(tmp_path, {}, compose_files=["docker-compose.yml", "docker-compose.secrets.yml"])
+    assert "POSTGRES_INITIAL_PASSWORD" not in amended(KEPT, UNDER_WAY, with_files)
+
+
+def test_an_external_server_has_no_first_start(tmp_path: Path) -> None:
+    external = release(tmp_path, {"POSTGRES_PASSWORD": "after"}, settings={"POSTGRES_HOST": "db.example.org"})
+    assert "POSTGRES_INITIAL_PASSWORD" not in amended(KEPT, UNDER_WAY, external)
 
 
 @settings(deadline=None, max_examples=20)
