@@ -327,7 +327,12 @@ class PostgresSession:
         server = self._server
         what_to_do = {
             "28P01": "check tamma_stack_postgres_user and tamma_stack_postgres_password",
-            "28000": "let pg_hba.conf admit this host, user and database, and check tamma_stack_postgres_user",
+            "28000": "%slet pg_hba.conf admit this host, user and database, and check tamma_stack_postgres_user"
+            % (
+                "set tamma_stack_postgres_sslmode if the server insists on TLS, or "
+                if server.sslmode == "disable"
+                else ""
+            ),
             "3D000": "create it (CREATE DATABASE), or correct tamma_stack_postgres_database",
             "42501": "grant what is missing to the role %s" % server.user,
             "53300": "raise max_connections on the server",
@@ -570,11 +575,12 @@ def examine(session: PostgresSession, server: Postgres) -> Database:
     major, version, encoding, foreign = int(row[0] or 0), row[1] or "", row[3] or "", row[9]
     standby, create, has_extension, offers_extension, schemas, public = (row[n] == "t" for n in (2, 4, 5, 6, 7, 8))
     prepared = has_extension and schemas
+    role = _identifier(server.user)
     lacking = []
     if not create and not prepared:
-        lacking.append('GRANT CREATE ON DATABASE "%s" TO "%s"' % (server.database, server.user))
+        lacking.append("GRANT CREATE ON DATABASE %s TO %s" % (_identifier(server.database), role))
     if not public:
-        lacking.append('GRANT CREATE ON SCHEMA public TO "%s"' % server.user)
+        lacking.append("GRANT CREATE ON SCHEMA public TO %s" % role)
     problems = []
     if major < OLDEST:
         problems.append(
@@ -601,10 +607,14 @@ def examine(session: PostgresSession, server: Postgres) -> Database:
     if foreign:
         problems.append(
             "The table %s in the database %s of %s belongs to another role, and updates of the services change it: "
-            'have a superuser run ALTER TABLE %s OWNER TO "%s", and so for every table in the schemas elsa and tamma.'
-            % (foreign, server.database, server, foreign, server.user)
+            "have a superuser run ALTER TABLE %s OWNER TO %s, and so for every table in the schemas elsa and tamma."
+            % (foreign, server.database, server, foreign, role)
         )
     return Database(version, problems, prepared, create)
+
+
+def _identifier(name: str) -> str:
+    return '"%s"' % name.replace('"', '""')
 
 
 def check_postgres(server: Postgres) -> List[str]:

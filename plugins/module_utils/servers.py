@@ -11,9 +11,11 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import ipaddress
 import json
 import re
-from typing import Dict, List, Mapping, Optional
+import socket
+from typing import Dict, Iterable, List, Mapping, Optional
 
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
 from ansible_collections.meywd.tamma.plugins.module_utils.formats import (
@@ -154,7 +156,30 @@ def _wrong(prefix: str, host: str, password: str) -> List[str]:
             "%s_password is not set: an external server's password is never made up, so vault it in the inventory."
             % prefix
         )
-    return problems
+    return problems or _on_loopback(prefix, host)
+
+
+def _on_loopback(prefix: str, host: str) -> List[str]:
+    try:
+        found = {str(item[4][0]) for item in socket.getaddrinfo(host, None)}
+    except (OSError, UnicodeError):
+        return []  # the login will say it
+    if not all(ipaddress.ip_address(address).is_loopback for address in found):
+        return []
+    return [
+        "%s_host leads to the loopback address, which inside a container is the container itself: let the server "
+        "listen on an address of this host that its containers reach, and give that one." % prefix
+    ]
+
+
+def advise(names: Iterable[str], etc_hosts: str) -> List[str]:
+    """Say which servers this host finds in its own */etc/hosts*, where Docker's containers do not look."""
+    listed = {name for line in etc_hosts.splitlines() for name in line.partition("#")[0].split()[1:]}
+    return [
+        "This host knows %s from /etc/hosts, which Docker's containers do not read: have the name in the DNS, or name "
+        "it under extra_hosts in tamma_stack_overrides." % name
+        for name in sorted(listed.intersection(names))
+    ]
 
 
 def _beyond_clients(database: Postgres) -> List[str]:

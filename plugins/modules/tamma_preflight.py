@@ -285,11 +285,14 @@ problems:
 """
 
 import dataclasses
+from typing import Any, Dict, List, Tuple
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.meywd.tamma.plugins.module_utils import servers
 from ansible_collections.meywd.tamma.plugins.module_utils.engines import SOCKETS, elsewhere
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
+from ansible_collections.meywd.tamma.plugins.module_utils.files import read
 from ansible_collections.meywd.tamma.plugins.module_utils.host import (
     ENGINE_MINIMUM,
     Requirements,
@@ -300,7 +303,6 @@ from ansible_collections.meywd.tamma.plugins.module_utils.host import (
 )
 from ansible_collections.meywd.tamma.plugins.module_utils.logins import SSL_MODES, Postgres, RabbitMQ
 from ansible_collections.meywd.tamma.plugins.module_utils.runner import Runner
-from ansible_collections.meywd.tamma.plugins.module_utils.servers import check
 
 SERVER = {
     "host": {"type": "str", "required": True},
@@ -308,6 +310,14 @@ SERVER = {
     "password": {"type": "str", "required": True, "no_log": True},
     "ca": {"type": "str", "default": ""},
 }
+
+
+def judge_servers(params: Dict[str, Any]) -> Tuple[List[str], List[str]]:
+    """What keeps the stack from using the servers outside of it: problems, and advice."""
+    databases = [Postgres(**item) for item in [params["postgres"]] if item]
+    brokers = [RabbitMQ(**item) for item in [params["rabbitmq"]] if item]
+    names = [item.host for item in [*databases, *brokers]] if params["engine"] == "docker" else []
+    return servers.check(databases, brokers), servers.advise(names, read("/etc/hosts") or "")
 
 
 def main() -> None:
@@ -357,16 +367,14 @@ def main() -> None:
         if module.params["project"] and host.root:
             moved = elsewhere(module.params["project"], wanted.directory, SOCKETS[engine])
             problems += [moved] if moved else []
-        problems += check(
-            [Postgres(**item) for item in [module.params["postgres"]] if item],
-            [RabbitMQ(**item) for item in [module.params["rabbitmq"]] if item],
-        )
+        found, hints = judge_servers(module.params)
+        problems += found
     except OperatorError as exc:
         module.fail_json(msg=exc.message, **exc.facts)
     if problems:
         message = "This host cannot carry the Tamma stack. " + " ".join(problems)
         module.fail_json(msg=message, problems=problems)
-    for advice in advise(host, wanted):
+    for advice in [*advise(host, wanted), *hints]:
         module.warn(advice)
     module.exit_json(changed=False, host=dataclasses.asdict(host), missing=missing(host))
 

@@ -19,8 +19,8 @@ from .names import (
     PUBLISHED_PORTS,
     SANDBOX_LABEL,
     container_name,
+    domain_name,
     host_name,
-    network_name,
 )
 
 SECONDS_TO_BOOT = 180
@@ -133,7 +133,7 @@ def _create(sandbox: str, name: str, publish: bool) -> None:
         "run", "-d", "--name", container, "--hostname", name, *labels,
         "--privileged", "--cgroupns=private", "-e", "container=docker",
         "--tmpfs", "/run", "--tmpfs", "/run/lock", *volumes,
-        "--network", NETWORK, "--network-alias", network_name(sandbox, name), *ports, images.tag("host"),
+        "--network", NETWORK, "--network-alias", domain_name(sandbox, name), *ports, images.tag("host"),
     )  # fmt: skip
 
 

@@ -41,11 +41,8 @@ def host_name(number: int) -> str:
     return f"tamma{number}"
 
 
-def network_name(sandbox: str, host: str) -> str:
-    """Return the name by which a host is reached on the bench's network.
-
-    It has a dot: an engine does not pass a name without one on, so containers on a host would not know it.
-    """
+def domain_name(sandbox: str, host: str) -> str:
+    """Return the name under which the sandbox's hosts find one of them in their DNS."""
     return f"{host}.{sandbox}.bench"
 
 
