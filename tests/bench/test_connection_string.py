@@ -5,28 +5,12 @@ Otherwise tests that pass would prove nothing.
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
-import sys
-from types import ModuleType
-
 import pytest
 
-from tests.bench.names import IMAGE_SOURCES
+from tests.tools import standin
 
-
-def _load(name: str) -> ModuleType:
-    folder = IMAGE_SOURCES / "tamma" / "standin"
-    spec = importlib.util.spec_from_file_location(
-        "standin", folder / "__init__.py", submodule_search_locations=[str(folder)]
-    )
-    assert spec
-    sys.modules["standin"] = importlib.util.module_from_spec(spec)
-    return importlib.import_module(f"standin.{name}")
-
-
-connection_string = _load("connection_string")
-node_postgres = _load("database_url").node_postgres
+connection_string = standin.load("connection_string")
+node_postgres = standin.load("database_url").node_postgres
 
 SYSTEM = "/etc/ssl/certs/ca-certificates.crt"
 
