@@ -117,10 +117,8 @@ def _read(item: File, variable: str) -> str:
 
 
 def test_a_variable_that_an_overlay_took_away_stands_in_no_file() -> None:
-    (item,) = (
-        item for item in secret_files.render({"tamma-engine": {}}) if item.path == "secrets/tamma-engine/environment.cjs"
-    )
-    assert read_node_environment(item.content) == {}
+    files = {item.path: item for item in secret_files.render({"tamma-engine": {}})}
+    assert read_node_environment(files["secrets/tamma-engine/environment.cjs"].content) == {}
 
 
 # -- owners ---------------------------------------------------------------------------------
