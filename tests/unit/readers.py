@@ -60,3 +60,17 @@ def read_node_environment(script: str) -> dict[str, str]:
         raise ValueError("not one assignment")
     values: dict[str, str] = json.loads(script[len(before) : -len(after)])
     return values
+
+
+def read_secret_file(name: str, variable: str, content: str) -> str:
+    """What *variable* would say, from the secret file that stands for it."""
+    if name.endswith(".json"):
+        value = json.loads(content)
+        for level in variable.split("__"):
+            value = value[level]
+        return str(value)
+    if name.endswith(".cjs"):
+        return read_node_environment(content)[variable]
+    if name.endswith(".config"):
+        return read_erlang_bytes(content).decode("latin-1")
+    return content

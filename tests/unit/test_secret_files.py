@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +16,7 @@ from ansible_collections.meywd.tamma.plugins.module_utils.errors import Operator
 from ansible_collections.meywd.tamma.plugins.module_utils.files import File
 from ansible_collections.meywd.tamma.plugins.module_utils.secret_files import TABLE
 from ansible_collections.meywd.tamma.plugins.plugin_utils.compose_files import parse
-from tests.unit.readers import read_erlang_bytes, read_node_environment
+from tests.unit.readers import read_node_environment, read_secret_file
 
 FILES = Path(__file__).resolve().parents[2] / "roles/tamma_stack/files/compose"
 OVERLAY: dict[str, Any] = parse((FILES / secret_files.OVERLAY).read_text(encoding="utf-8"))
@@ -100,20 +99,10 @@ def test_each_variable_stands_in_its_file(service: str) -> None:
     files = rendered(service)
     for place in TABLE:
         if place.service == service:
-            assert _read(files[place.path], place.variable) == environment(service)[place.variable]
-
-
-def _read(item: File, variable: str) -> str:
-    if item.path.endswith(".json"):
-        value = json.loads(item.content)
-        for level in variable.split("__"):
-            value = value[level]
-        return str(value)
-    if item.path.endswith(".cjs"):
-        return read_node_environment(item.content)[variable]
-    if item.path.endswith("/rabbitmq.config"):
-        return read_erlang_bytes(item.content).decode("utf-8")
-    return item.content
+            assert (
+                read_secret_file(place.file, place.variable, files[place.path].content)
+                == environment(service)[place.variable]
+            )
 
 
 def test_a_variable_that_an_overlay_took_away_stands_in_no_file() -> None:
