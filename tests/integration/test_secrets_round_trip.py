@@ -31,6 +31,7 @@ from ansible_collections.meywd.tamma.plugins.module_utils.formats import (
 from ansible_collections.meywd.tamma.plugins.module_utils.planner import start_order
 from ansible_collections.meywd.tamma.plugins.module_utils.release import environment, wanted_files
 from ansible_collections.meywd.tamma.plugins.module_utils.runner import Runner
+from ansible_collections.meywd.tamma.plugins.module_utils.secret_files import OVERLAY
 from ansible_collections.meywd.tamma.plugins.plugin_utils.compose_files import services
 from tests.bench import engine, images
 from tests.bench.command import docker, run
@@ -91,9 +92,9 @@ def test_compose_reads_back_any_printable_secret(tmp_path: Path, program: str, v
 
 
 def read_through_the_stack(program: str, directory: Path, postgres: str, rabbitmq: str) -> dict[str, Any]:
-    """Deploy two passwords into a directory, as the operator does, and let Compose read the stack's real files."""
+    """Deploy two passwords, as the operator does for a bare host, and let Compose read the stack's real files."""
     wanted = release(directory, {"POSTGRES_PASSWORD": postgres, "RABBITMQ_PASSWORD": rabbitmq}, *OVERLAYS)
-    write(str(directory), wanted_files(wanted, environment(wanted)))
+    write(str(directory), wanted_files(wanted, environment(wanted, known={})))
     return config(program, directory)
 
 
@@ -150,12 +151,14 @@ def test_the_controller_expands_variables_as_compose_does(tmp_path: Path, progra
 def test_the_controller_reads_the_stack_as_compose_does(
     tmp_path: Path, program: str, given_settings: dict[str, str]
 ) -> None:
+    # In the order of a deploy, where it matters: the base first, and right behind it what takes variables away.
+    names = sorted(TEXTS, key=lambda name: (name != "docker-compose.yml", name != OVERLAY, name))
     for name, text in TEXTS.items():
         (tmp_path / name).write_text(text, encoding="utf-8")
-    used = {**given_settings, "COMPOSE_FILE": ":".join(sorted(TEXTS))}
+    used = {**given_settings, "COMPOSE_FILE": ":".join(names)}
     (tmp_path / ".env").write_text(render_dotenv([("Settings", used)]), encoding="utf-8")
     project = parse_project(config(program, tmp_path), {})
-    ours = services([TEXTS[name] for name in sorted(TEXTS)], given_settings)
+    ours = services([TEXTS[name] for name in names], given_settings)
     assert ours == [(name, project.services[name].image) for name in start_order(project)]
 
 
