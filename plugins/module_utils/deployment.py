@@ -50,6 +50,7 @@ from ansible_collections.meywd.tamma.plugins.module_utils.release import (
     ENV_FILE,
     INITIAL,
     Release,
+    check_placeholders,
     compare_files,
     environment,
     every_setting,
@@ -154,6 +155,7 @@ class Deployment:
             self._env,
             [*release.settings, *release.secrets],
         )
+        problems += check_placeholders(release, self._env)
         problems += self._taken_ports(project, plan)
         if problems:
             raise OperatorError("\n".join(problems))
@@ -316,7 +318,8 @@ class Deployment:
             back = journal.reversed()
             self._progress("rotate", "it failed: back to the former secrets")
             try:
-                self._aim(self._release._replace(secrets={**self._release.secrets, **back.new}), back)
+                former = {**self._release.secrets, **back.new}
+                self._aim(self._release._replace(secrets=former, refuses_placeholders=False), back)
                 self._change_secrets(self.plan(), back)
             except OperatorError as exc:
                 raise OperatorError(
