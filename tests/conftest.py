@@ -26,6 +26,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="run this Molecule scenario (default: those that tests/ci_scenarios.txt lists)",
     )
 
+    parser.addoption(
+        "--every-fault",
+        action="store_true",
+        help="run the whole fault matrix as well (default: the part that tests/ci_faults.txt lists)",
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave the fault matrix, which takes an hour, to those who ask for it."""
+    if not config.getoption("--every-fault"):
+        matrix = [item for item in items if item.get_closest_marker("fault_matrix")]
+        items[:] = [item for item in items if item not in matrix]
+        config.hook.pytest_deselected(items=matrix)
+
 
 @pytest.fixture(scope="session")
 def artifact(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -2,6 +2,10 @@
 
 The rate does not wait for answers, and a request's time counts from the moment it was due: an edge that
 stands still shows as many slow requests, not as a few.
+
+A server that ends an HTTP/2 connection in good order (GOAWAY) answers what it has taken and lets the client send
+the rest elsewhere. Python's h2 reads nothing after a GOAWAY (github.com/encode/httpcore/pull/1054), so such a
+request is sent once more, and over HTTP/2 there are only those that may be.
 """
 
 from __future__ import annotations
@@ -135,8 +139,8 @@ class Load:
                 await asyncio.sleep(due - time.monotonic())
                 if self._stopping.is_set():
                     break
-                kind = kinds[number // len(self._mix) % len(kinds)]
                 ask = self._mix[number % len(self._mix)]
+                kind = kinds[number // len(self._mix) % (len(kinds) if ask.body is None else 2)]
                 task = asyncio.create_task(self._ask(clients[kind], kind, ask, due))
                 asked.add(task)
                 task.add_done_callback(asked.discard)
@@ -147,7 +151,12 @@ class Load:
 
     async def _ask(self, client: httpx.AsyncClient, kind: str, ask: Ask, due: float) -> None:
         try:
-            answer = await client.request(ask.method, ask.path, json=ask.body)
+            try:
+                answer = await client.request(ask.method, ask.path, json=ask.body)
+            except httpx.RemoteProtocolError as error:
+                if "ConnectionTerminated error_code:0," not in str(error):
+                    raise
+                answer = await client.request(ask.method, ask.path, json=ask.body)
         except httpx.HTTPError as error:
             self._fail(str(ask), kind, f"{type(error).__name__}: {error}".rstrip(": "))
             return

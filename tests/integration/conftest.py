@@ -22,7 +22,7 @@ import yaml
 from tests.tools.roles import ROOT
 from tests.tools.run import run
 
-SANDBOX = "integration"
+SANDBOX = os.environ.get("TAMMA_SANDBOX", "integration")
 HOST = "tamma1"
 
 CANARIES = {
