@@ -19,6 +19,15 @@ _KEY = "tamma_stack_edge_certificate_key"
 _SOON = datetime.timedelta(days=14)
 
 
+def is_certificate(text: str) -> bool:
+    """Whether a text is a certificate in PEM form."""
+    try:
+        x509.load_pem_x509_certificate(text.encode())
+    except ValueError:
+        return False
+    return True
+
+
 def judge(certificate: str, key: str, names: Iterable[str], now: datetime.datetime) -> tuple[list[str], list[str]]:
     """Return what is wrong, and what will be soon: a sentence for each, in both lists."""
     try:

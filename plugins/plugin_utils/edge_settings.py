@@ -14,14 +14,17 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ansible_collections.meywd.tamma.plugins.plugin_utils import certificates
+
 _LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
 _NAME = re.compile(rf"(?=.{{1,253}}\Z){_LABEL}(?:\.{_LABEL})*")
 _EMAIL = re.compile(rf"[A-Za-z0-9.!&'*+/=?^_~-]+@{_LABEL}(?:\.{_LABEL})*")
 # Of a service, maybe: those may have names that the DNS does not take.
 _HOST = r"(?:[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])?|\[[0-9A-Fa-f:.]+\])"
-_URL = re.compile(rf"https://{_HOST}(?::[0-9]+)?(?:/[A-Za-z0-9._~!&'*+,;=:@%/?-]*)?")
+_PORT = r"(?::(?:6553[0-5]|655[0-2][0-9]|65[0-4][0-9]{2}|6[0-4][0-9]{3}|[1-5][0-9]{4}|[1-9][0-9]{0,3}))"
+_URL = re.compile(rf"https://{_HOST}{_PORT}?(?:/[A-Za-z0-9._~!&'*+,;=:@%/?-]*)?")
 # Caddy takes no path for where it sends requests to.
-_ADDRESS = re.compile(rf"(?:https?://)?{_HOST}(?::[0-9]+)?")
+_ADDRESS = re.compile(rf"(?:https?://)?{_HOST}{_PORT}?")
 _PATH = re.compile(r"(?:/(?!\.{1,2}(?:/|\Z))[A-Za-z0-9._~!$&'()+,;=:@%-]+)*/?\*?")
 _USER = re.compile(r"[\w.@+-]+")
 # What Caddy replaces wherever it begins a line.
@@ -37,6 +40,7 @@ def problems(variables: Mapping[str, Any]) -> list[str]:
         *_domains({name: _text(value) for name, value in variables.items() if name.endswith("_domain")}),
         *_email(_text(variables.get("tamma_stack_edge_email"))),
         *_authority(_text(variables.get("tamma_stack_edge_acme_ca"))),
+        *_authority_root(_text(variables.get("tamma_stack_edge_acme_root"))),
         *_forward_auth(_text(variables.get("tamma_stack_edge_forward_auth"))),
         *_users(variables.get("tamma_stack_edge_users") or {}),
         *_two_logins(variables.get("tamma_stack_edge_users"), variables.get("tamma_stack_edge_forward_auth")),
@@ -96,6 +100,11 @@ def _authority(url: str) -> Iterable[str]:
             f"tamma_stack_edge_acme_ca is '{url}', which is no https:// address: give the directory URL of the "
             "authority, such as https://acme.example.org/directory."
         )
+
+
+def _authority_root(text: str) -> Iterable[str]:
+    if text and not certificates.is_certificate(text):
+        yield "tamma_stack_edge_acme_root is no certificate in PEM form: give the text of the authority's root."
 
 
 def _forward_auth(address: str) -> Iterable[str]:

@@ -97,7 +97,18 @@ def test_login_service(address: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "address", ["http://a/path", "http://a:4180/", "http://user:hidden@a:4180", "a b", "a {\n}", "ftp://a", "a:port"]
+    "address",
+    [
+        "http://a/path",
+        "http://a:4180/",
+        "http://user:hidden@a:4180",
+        "a b",
+        "a {\n}",
+        "ftp://a",
+        "a:port",
+        "a:65536",
+        "a:0",
+    ],
 )
 def test_no_login_service(address: str) -> None:
     (problem,) = problems({**GOOD, "tamma_stack_edge_users": {}, "tamma_stack_edge_forward_auth": address})
