@@ -345,7 +345,7 @@ host:
 missing:
   description:
     - The parts that are not installed, of V(engine), V(client) and V(compose).
-    - For Podman also V(init), V(dns) and V(firewall).
+    - For Podman also V(init), V(network), V(dns) and V(firewall).
   returned: success
   type: list
   elements: str
