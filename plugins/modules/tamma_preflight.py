@@ -414,7 +414,8 @@ def judge_servers(params: Dict[str, Any]) -> Tuple[List[str], List[str]]:
     """What keeps the stack from using the servers outside of it: problems, and advice."""
     databases = [Postgres(**item) for item in [params["postgres"]] if item]
     brokers = [RabbitMQ(**item) for item in [params["rabbitmq"]] if item]
-    names = [item.host for item in [*databases, *brokers]] if params["engine"] == "docker" else []
+    hosts = [*(item.host for item in databases), *(item.host for item in brokers)]
+    names = hosts if params["engine"] == "docker" else []
     return servers.check(databases, brokers), servers.advise(names, read("/etc/hosts") or "")
 
 
