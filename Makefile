@@ -22,7 +22,7 @@ PLAYBOOK := ansible-playbook -i inventories/sandbox
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help setup demo demo-down sandbox-up sandbox-down lint unit sanity artifact molecule \
-        integration test bench docs changelog lock build clean
+        integration test faults bench docs changelog lock build clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -74,10 +74,14 @@ test: $(READY) ## All of the above: what CI runs
 	@$(BENCH) images
 	@$(PYTEST)
 
+faults: $(READY) ## Let operators die at every place where they change something (an hour)
+	@$(BENCH) images
+	@$(PYTEST) tests/integration -m fault_matrix --every-fault --capture=no
+
 bench: $(READY) ## Measure: bare host to healthy, unchanged runs, and the usual way beside it
 	@python3 -m benchmarks
 
-docs: $(READY) ## Regenerate the tables of variables
+docs: $(READY) ## Regenerate the tables of variables and of secrets
 	@python3 -m tests.tools.variables
 
 changelog: $(READY) ## Turn the changelog's fragments into the release that galaxy.yml names

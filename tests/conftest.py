@@ -6,16 +6,9 @@ from pathlib import Path
 
 import pytest
 
-import ansible_collections
+import tests.tools.checkout  # noqa: F401 - before anything of the collection is imported
+from tests.tools.roles import ROOT
 from tests.tools.run import run
-
-ROOT = Path(__file__).resolve().parent.parent
-
-# The link in .collections makes the checkout importable under the name it has when installed. The
-# `ansible` package owns the top-level name, so the checkout joins its path.
-_CHECKOUT = str(ROOT / ".collections" / "ansible_collections")
-if _CHECKOUT not in ansible_collections.__path__:
-    ansible_collections.__path__.append(_CHECKOUT)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -25,6 +18,20 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="NAME",
         help="run this Molecule scenario (default: those that tests/ci_scenarios.txt lists)",
     )
+
+    parser.addoption(
+        "--every-fault",
+        action="store_true",
+        help="run the whole fault matrix as well (default: the part that tests/ci_faults.txt lists)",
+    )
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave the fault matrix, which takes an hour, to those who ask for it."""
+    if not config.getoption("--every-fault"):
+        matrix = [item for item in items if item.get_closest_marker("fault_matrix")]
+        items[:] = [item for item in items if item not in matrix]
+        config.hook.pytest_deselected(items=matrix)
 
 
 @pytest.fixture(scope="session")

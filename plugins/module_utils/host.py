@@ -46,8 +46,17 @@ PYTHON_MINIMUM = "3.9"
 # "podman compose" (4.7), and every network of it is netavark's.
 ENGINE_MINIMUM = {"docker": "25.0", "podman": "4.9"}
 
+# GB that must be free: for the engine's packages, for the stack's files, and for what agents will clone. Images and
+# volumes get what tamma_stack_minimum_disk_gb says.
+_ROOM_FOR_PROGRAMS = 0.5
+_ROOM_FOR_FILES = 0.1
+_ROOM_FOR_WORK = 1.0
+
 # Firmware, kernel and file system keep a part for themselves: a machine sold with 8 GB shows less.
 TOLERANCE = 0.9
+
+# Before all that keeps the stack off a host.
+REFUSAL = "This host cannot carry the Tamma stack."
 
 FOREIGN_ENGINE = (
     "The Docker engine of this host is not run by docker.service (a snap, Podman's emulation, rootless or"
@@ -72,6 +81,8 @@ _PODMAN_PARTS = {
     "network": ("netavark",),
     "dns": ("aardvark-dns",),
 }
+# Where the packages of the engine go.
+_PROGRAMS = "/usr"
 # What the distribution's netavark writes its rules with, where that is not iptables.
 _FIREWALL = {"debian": "nft"}
 PROGRAM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -79,13 +90,14 @@ PROGRAM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 @dataclasses.dataclass(frozen=True)
 class Disk:
-    """The file system that holds some path."""
+    """The file system that holds some path; *holds* is what lies there: files, engine, programs or work."""
 
     path: str
     mount: str
     device: int
     size_gb: float
     free_gb: float
+    holds: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -303,20 +315,37 @@ def _resource_problems(host: Host, wanted: Requirements) -> List[str]:
             "This host has %d MB of memory, the stack needs %d: give it more, or lower"
             " tamma_stack_minimum_memory_mb if you know that it is enough." % (host.memory_mb, wanted.memory_mb)
         )
-    # Images and data come with the first deploy; later there has to be room for the next images only.
-    free_wanted = wanted.disk_gb * (0.1 if host.deployed else 0.25)
-    for number, disk in enumerate(host.disks):
-        if disk.device in [other.device for other in host.disks[:number]]:
-            continue
-        where = "The file system of %s (mounted on %s)" % (disk.path, disk.mount)
-        remedy = "or lower tamma_stack_minimum_disk_gb if you know that it is enough."
-        if disk.size_gb < wanted.disk_gb * TOLERANCE:
-            sizes = "has %.1f GB, the stack needs %g: enlarge it," % (disk.size_gb, wanted.disk_gb)
-            problems.append("%s %s %s" % (where, sizes, remedy))
+    return problems + (_disk_problems(host, wanted) if wanted.disk_gb else [])
+
+
+def _disk_problems(host: Host, wanted: Requirements) -> List[str]:
+    """Judge each file system by everything that it is to hold."""
+    problems = []
+    for device in dict.fromkeys(disk.device for disk in host.disks):
+        disks = [disk for disk in host.disks if disk.device == device]
+        # It is not added up: what the engine needs is so much more than the rest.
+        disk = max(disks, key=lambda item: _room(host, wanted, item.holds))
+        free_wanted = _room(host, wanted, disk.holds)
+        of_engine = disk.holds == "engine"
+        if of_engine and disk.size_gb < wanted.disk_gb * TOLERANCE:
+            lack = "%.1f GB, the stack needs %g: enlarge it" % (disk.size_gb, wanted.disk_gb)
         elif disk.free_gb < free_wanted:
-            sizes = "has %.1f GB free, the stack needs %g: make room," % (disk.free_gb, free_wanted)
-            problems.append("%s %s %s" % (where, sizes, remedy))
+            lack = "%.1f GB free, the stack needs %g: make room" % (disk.free_gb, free_wanted)
+        else:
+            continue
+        remedy = ", or lower tamma_stack_minimum_disk_gb if you know that it is enough." if of_engine else "."
+        problems.append("The file system of %s (mounted on %s) has %s%s" % (disk.path, disk.mount, lack, remedy))
     return problems
+
+
+def _room(host: Host, wanted: Requirements, holds: str) -> float:
+    """GB that must be free for what lies on a file system."""
+    if holds == "engine":
+        # Images and data come with the first deploy; later there has to be room for the next images only.
+        return wanted.disk_gb * (0.1 if host.deployed else 0.25)
+    if holds == "programs":
+        return _ROOM_FOR_PROGRAMS if missing(host) else 0.0
+    return _ROOM_FOR_WORK if holds == "work" and not host.deployed else _ROOM_FOR_FILES
 
 
 def _engine_problems(host: Host, wanted: Requirements) -> List[str]:
@@ -359,8 +388,12 @@ _PART_NAMES = {
 # --- collecting: reads, never writes --------------------------------------------------------------
 
 
-def collect(runner: Runner, directory: str, engine_name: str = "docker") -> Host:
-    """Read a host. *directory* is where the stack lives, or will live; *engine_name* docker or podman."""
+def collect(runner: Runner, directory: str, engine_name: str = "docker", workdir: str = "") -> Host:
+    """Read a host.
+
+    *directory* is where the stack lives, or will live; *engine_name* docker or podman; *workdir* the directory of this
+    host in which the stack's engine works, if it does.
+    """
     release = parse_os_release(_read("/etc/os-release"))
     systemd = os.path.isdir("/run/systemd/system")
     config = DaemonConfig()
@@ -382,7 +415,16 @@ def collect(runner: Runner, directory: str, engine_name: str = "docker") -> Host
         systemd=systemd,
         root=os.geteuid() == 0,
         deployed=os.access(directory, os.R_OK) and bool(os.listdir(directory)),
-        disks=[_disk(path) for path in (directory, engine.data_root)],
+        disks=[
+            _disk(path, holds)
+            for path, holds in (
+                (directory, "files"),
+                (engine.data_root, "engine"),
+                (_PROGRAMS, "programs"),
+                (workdir, "work"),
+            )
+            if path
+        ],
         engine=engine,
         compose=_collect_compose(runner),
         daemon_config=config,
@@ -510,7 +552,7 @@ def _read_daemon_config(path: str) -> DaemonConfig:
     return DaemonConfig(path, "%04o" % stat.S_IMODE(os.stat(path).st_mode), content, error)
 
 
-def _disk(path: str) -> Disk:
+def _disk(path: str, holds: str) -> Disk:
     """The file system that holds a path, or will hold it once the path exists."""
     there = os.path.realpath(path)
     while not os.path.exists(there):
@@ -525,6 +567,7 @@ def _disk(path: str) -> Disk:
         device=os.stat(there).st_dev,
         size_gb=round(room.f_blocks * room.f_frsize / 1e9, 1),
         free_gb=round(room.f_bavail * room.f_frsize / 1e9, 1),
+        holds=holds,
     )
 
 

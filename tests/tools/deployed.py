@@ -8,7 +8,9 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import subprocess
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 from testinfra.host import Host
@@ -63,14 +65,22 @@ def containers(host: Host) -> list[dict[str, Any]]:
 
 
 def inspect(host: Host, service: str) -> dict[str, Any]:
-    """What the engine says of a container of a service, in the form that both engines share."""
-    identifier = compose(host, "ps", "--all", "--quiet", service).split()[0]
-    described: dict[str, Any] = json.loads(
-        host.check_output(
-            "curl --silent --fail --unix-socket %s http://engine/containers/%s/json", SOCKETS[engine(host)], identifier
-        )
-    )
+    return inspect_all(host, service)[0]
+
+
+def inspect_all(host: Host, service: str = "") -> list[dict[str, Any]]:
+    """What the engine says of a service's containers, or of all of them, in the form that both engines share."""
+    identifiers = compose(host, "ps", "--quiet", *([service] if service else [])).split()
+    ask = f"curl --silent --fail --unix-socket {SOCKETS[engine(host)]} http://engine/containers/$id/json"
+    answers = host.check_output(f"for id in {' '.join(identifiers)}; do {ask} && echo; done")
+    described: list[dict[str, Any]] = [json.loads(line) for line in answers.splitlines() if line]
     return described
+
+
+def has_log_limits(described: dict[str, Any]) -> bool:
+    """Whether a container's log cannot fill the disk. Podman writes into the journal, which has limits of its own."""
+    log = described["HostConfig"]["LogConfig"]
+    return log["Type"] == "journald" or log["Config"] == {"max-size": "10m", "max-file": "5"}
 
 
 def get(host: Host, url: str, *options: str) -> str:
@@ -80,5 +90,25 @@ def get(host: Host, url: str, *options: str) -> str:
 
 
 def env(host: Host) -> dict[str, str]:
-    lines = host.file(f"{DIRECTORY}/.env").content_string.splitlines()
+    """The settings of the stack, and its secrets wherever they are kept."""
+    files = [host.file(f"{DIRECTORY}/{name}") for name in (".env", "secrets/secrets.env")]
+    lines = [line for file in files if file.exists for line in file.content_string.splitlines()]
     return dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
+
+
+def site(variables: dict[str, Any]) -> subprocess.CompletedProcess[str]:
+    """Run site.yml on the scenario's hosts, as its converge does, with *variables* on top."""
+    root = Path(os.environ["MOLECULE_PROJECT_DIRECTORY"])
+    inventories = (root / "inventories" / "sandbox", Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"]) / "inventory")
+    return subprocess.run(
+        [
+            *("ansible-playbook", *(f"--inventory={path}" for path in inventories)),
+            *("--extra-vars", json.dumps(variables), "site.yml"),
+        ],
+        cwd=root,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )

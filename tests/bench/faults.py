@@ -1,0 +1,74 @@
+"""Operators that die by SIGKILL at a place of choice (see killer/sitecustomize.py)."""
+
+from __future__ import annotations
+
+import io
+import json
+import tarfile
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+from .command import docker
+
+KILLER = Path(__file__).parent / "killer"
+TARGET = "/root/killer"
+#: What a playbook takes as ansible_python_interpreter.
+PYTHON = f"{TARGET}/python"
+
+
+class Fault(NamedTuple):
+    """Where an operator dies: "before" or "after" an effect."""
+
+    when: str
+    effect: str
+
+    def __str__(self) -> str:
+        return f"{self.when} {self.effect}"
+
+
+def listed(file: Path, operation: str) -> list[Fault]:
+    """Return the faults of an operation from a file with lines such as "rotate: after replace .env #1"."""
+    lines = [line.partition(": ") for line in file.read_text(encoding="utf-8").splitlines()]
+    words = [text.partition(" ") for name, _, text in lines if name == operation]
+    return [Fault(when, effect) for when, _, effect in words]
+
+
+def matrix(operation: str, effects: Iterable[str], survive: Callable[[Fault], None]) -> None:
+    """Let an operator die before and after each effect; print what came of it, and fail if anything did not survive."""
+    lost = []
+    tried = [Fault(when, effect) for effect in effects for when in ("before", "after")]
+    for fault in tried:
+        try:
+            survive(fault)
+        except AssertionError as error:
+            lost.append(f"{operation}: {fault}: {error}")
+        print(f"{operation}: {fault}: {'NOT SURVIVED' if lost and str(fault) in lost[-1] else 'survived'}", flush=True)
+    print(f"{operation}: {len(tried)} cases, {len(tried) - len(lost)} survived")
+    assert not lost, "\n\n".join(lost)
+
+
+def arm(container: str, fault: Fault | None) -> None:
+    """Put the killer on a host; without a fault it only writes down what happens."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for path in sorted(KILLER.iterdir()):
+            if path.is_file():
+                archive.add(path, f"killer/{path.name}", filter=_of_root)
+        if fault:
+            text = json.dumps(fault._asdict()).encode()
+            entry = tarfile.TarInfo("killer/plan.json")
+            entry.size = len(text)
+            archive.addfile(entry, io.BytesIO(text))
+    docker("exec", container, "rm", "-rf", TARGET)
+    docker("exec", "-i", container, "tar", "-xC", "/root", data=buffer.getvalue())
+
+
+def effects(container: str) -> list[str]:
+    """Return what the operator has done since the killer was put there."""
+    return docker("exec", container, "cat", f"{TARGET}/effects.log").splitlines()
+
+
+def _of_root(entry: tarfile.TarInfo) -> tarfile.TarInfo:
+    entry.uid = entry.gid = 0
+    return entry
