@@ -79,8 +79,8 @@ def inspect_all(host: Host, service: str = "") -> list[dict[str, Any]]:
 
 def has_log_limits(described: dict[str, Any]) -> bool:
     """Whether a container's log cannot fill the disk. Podman writes into the journal, which has limits of its own."""
-    log = described["HostConfig"]["LogConfig"]
-    return log["Type"] == "journald" or log["Config"] == {"max-size": "10m", "max-file": "5"}
+    log: dict[str, Any] = described["HostConfig"]["LogConfig"]
+    return bool(log["Type"] == "journald" or log["Config"] == {"max-size": "10m", "max-file": "5"})
 
 
 def get(host: Host, url: str, *options: str) -> str:
