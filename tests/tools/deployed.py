@@ -8,6 +8,8 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import subprocess
+from pathlib import Path
 from typing import Any
 
 from testinfra.host import Host
@@ -53,3 +55,21 @@ def get(host: Host, url: str, *options: str) -> str:
 def env(host: Host) -> dict[str, str]:
     lines = host.file(f"{DIRECTORY}/.env").content_string.splitlines()
     return dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
+
+
+def site(variables: dict[str, Any]) -> subprocess.CompletedProcess[str]:
+    """Run site.yml on the scenario's hosts, as its converge does, with *variables* on top."""
+    root = Path(os.environ["MOLECULE_PROJECT_DIRECTORY"])
+    inventories = (root / "inventories" / "sandbox", Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"]) / "inventory")
+    return subprocess.run(
+        [
+            *("ansible-playbook", *(f"--inventory={path}" for path in inventories)),
+            *("--extra-vars", json.dumps(variables), "site.yml"),
+        ],
+        cwd=root,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
