@@ -31,8 +31,7 @@ from ansible_collections.meywd.tamma.plugins.module_utils.formats import (
 from ansible_collections.meywd.tamma.plugins.module_utils.planner import start_order
 from ansible_collections.meywd.tamma.plugins.module_utils.release import environment, wanted_files
 from ansible_collections.meywd.tamma.plugins.module_utils.runner import Runner
-from ansible_collections.meywd.tamma.plugins.module_utils.secret_files import OVERLAY
-from ansible_collections.meywd.tamma.plugins.plugin_utils.compose_files import services
+from ansible_collections.meywd.tamma.plugins.plugin_utils.compose_files import Service, mebibytes, services
 from tests.bench import engine, images
 from tests.bench.command import docker, run
 from tests.bench.names import LABEL
@@ -142,24 +141,49 @@ def test_the_controller_expands_variables_as_compose_does(tmp_path: Path, progra
 
 
 @pytest.mark.parametrize(
+    "overlays", [["dev", "dashboard"], ["secrets", "production", "dashboard", "edge"], ["lite", "podman"]]
+)
+@pytest.mark.parametrize(
     "given_settings",
     [
         {},
-        {"TAMMA_REGISTRY": "registry.bench:5000", "TAMMA_VERSION": "0.2.0", "API_IMAGE": "own/api@sha256:" + "0" * 64},
+        {
+            "TAMMA_REGISTRY": "registry.bench:5000",
+            "TAMMA_VERSION": "0.2.0",
+            "API_IMAGE": "own/api@sha256:" + "0" * 64,
+            "ELSA_REPLICAS": "3",
+            "EDGE_BIND_ADDRESS": "::1",
+            "DASHBOARD_PORT": "8080",
+        },
     ],
 )
 def test_the_controller_reads_the_stack_as_compose_does(
-    tmp_path: Path, program: str, given_settings: dict[str, str]
+    tmp_path: Path, program: str, given_settings: dict[str, str], overlays: list[str]
 ) -> None:
-    # In the order of a deploy, where it matters: the base first, and right behind it what takes variables away.
-    names = sorted(TEXTS, key=lambda name: (name != "docker-compose.yml", name != OVERLAY, name))
-    for name, text in TEXTS.items():
-        (tmp_path / name).write_text(text, encoding="utf-8")
+    names = ["docker-compose.yml", *(f"docker-compose.{overlay}.yml" for overlay in overlays)]
+    for name in names:
+        (tmp_path / name).write_text(TEXTS[name], encoding="utf-8")
     used = {**given_settings, "COMPOSE_FILE": ":".join(names)}
     (tmp_path / ".env").write_text(render_dotenv([("Settings", used)]), encoding="utf-8")
-    project = parse_project(config(program, tmp_path), {})
+    shown = config(program, tmp_path)
+    project = parse_project(shown, {})
+
+    def as_compose_has_it(name: str) -> Service:
+        item = project.services[name]
+        resources = shown["services"][name].get("deploy", {}).get("resources", {})
+        limits, reservations = resources.get("limits", {}), resources.get("reservations", {})
+        return Service(
+            name,
+            item.image,
+            item.replicas,
+            float(limits.get("cpus", 0)),
+            mebibytes(str(limits.get("memory", ""))),
+            mebibytes(str(reservations.get("memory", ""))),
+            tuple((port.address, port.published) for port in item.ports if port.protocol == "tcp"),
+        )
+
     ours = services([TEXTS[name] for name in names], given_settings)
-    assert ours == [(name, project.services[name].image) for name in start_order(project)]
+    assert ours == [as_compose_has_it(name) for name in start_order(project)]
 
 
 # -- real logins ----------------------------------------------------------------------------
