@@ -29,8 +29,8 @@ from ansible_collections.meywd.tamma.plugins.module_utils.runner import Result
 _POLL_SECONDS = 0.25
 _STARTS_AT_ONCE = 4
 _LOG_LINES = 15
-# A request that came before the edge forgot a container may still be on its way there, while its password is checked for
-# instance. Caddy does not send it elsewhere then: it gives up whatever belongs to a former configuration.
+# A request that came before the edge forgot a container may still be on its way there, while its password is checked
+# for instance. Caddy does not send it elsewhere then: it gives up whatever belongs to a former configuration.
 _ON_THEIR_WAY_SECONDS = 2.0
 # How long a service may be on its way before the operator is told what it waits for.
 _QUIET_SECONDS = 5.0
