@@ -21,20 +21,19 @@ from ansible_collections.meywd.tamma.plugins.module_utils import (
     edge,
     outside,
     planner,
-    ports,
+    published,
     registry,
     rotation,
     secret_files,
     servers,
 )
 from ansible_collections.meywd.tamma.plugins.module_utils.compose import (
-    EVERY_ADDRESS,
     Compose,
     Project,
     endpoints,
     explain_pull_failures,
 )
-from ansible_collections.meywd.tamma.plugins.module_utils.engine import PROJECT_LABEL, Engine
+from ansible_collections.meywd.tamma.plugins.module_utils.engine import Engine
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
 from ansible_collections.meywd.tamma.plugins.module_utils.files import (
     File,
@@ -50,6 +49,7 @@ from ansible_collections.meywd.tamma.plugins.module_utils.release import (
     ENV_FILE,
     INITIAL,
     Release,
+    check_placeholders,
     compare_files,
     environment,
     every_setting,
@@ -160,6 +160,7 @@ class Deployment:
             [*release.settings, *release.secrets],
             servers.kept_as(self._known),
         )
+        problems += check_placeholders(release, self._env)
         problems += self._taken_ports(project, plan)
         if problems:
             raise OperatorError("\n".join(problems))
@@ -251,34 +252,14 @@ class Deployment:
         ]
         if not wanted:
             return []
-        problems = planner.doubled_ports(project)
-        published = [
-            (str(binding.get("IP", "")), binding["PublicPort"], item)
-            for item in self._engine.containers()
-            for binding in item.get("Ports") or []
-            # Podman lists what a stopped container would publish as well.
-            if item.get("State") not in ("created", "exited")
-            and binding.get("PublicPort")
-            and binding.get("Type") == "tcp"
+        return [
+            *planner.doubled_ports(project),
+            *published.taken(
+                [(service.name, port.address, port.published) for service, port in wanted],
+                self._engine.containers(),
+                project.name,
+            ),
         ]
-        for service, port in wanted:
-            holders = [
-                item for address, number, item in published if number == port.published and meet(address, port.address)
-            ]
-            if any((item.get("Labels") or {}).get(PROJECT_LABEL) == project.name for item in holders):
-                continue
-            holder = ports.holder(port.published, port.address)
-            if holders:
-                who = "the container %s" % (holders[0].get("Names") or ["?"])[0].lstrip("/")
-            elif holder:
-                who = str(holder)
-            else:
-                continue
-            problems.append(
-                "Port %d, which %s would publish, is taken by %s: stop that, or choose another port in "
-                "tamma_stack_environment." % (port.published, service.name, who)
-            )
-        return problems
 
     # -- apply ------------------------------------------------------------------------------
 
@@ -318,7 +299,8 @@ class Deployment:
             back = journal.reversed()
             self._progress("rotate", "it failed: back to the former secrets")
             try:
-                self._aim(self._release._replace(secrets={**self._release.secrets, **back.new}), back)
+                former = {**self._release.secrets, **back.new}
+                self._aim(self._release._replace(secrets=former, refuses_placeholders=False), back)
                 self._change_secrets(self.plan(), back)
             except OperatorError as exc:
                 raise OperatorError(
@@ -450,8 +432,3 @@ class Deployment:
                 )
         if addresses:
             self._progress("verify", "%d published addresses answer" % len(addresses))
-
-
-def meet(one: str, other: str) -> bool:
-    """Whether two addresses that a port is bound to get in each other's way; empty means every address."""
-    return one == other or one in EVERY_ADDRESS or other in EVERY_ADDRESS

@@ -57,6 +57,11 @@ options:
         description: Its password or token.
         type: str
         required: true
+  refuse_placeholders:
+    description:
+      - Whether secrets that anybody could guess keep the stack off the host, be they given or on the host already.
+    type: bool
+    default: false
   drain:
     description:
       - Seconds that a container behind the edge has for its open requests and streams once it gets no new ones.
@@ -183,6 +188,7 @@ from ansible_collections.meywd.tamma.plugins.module_utils.progress import Progre
 from ansible_collections.meywd.tamma.plugins.module_utils.registry import Login
 from ansible_collections.meywd.tamma.plugins.module_utils.release import (
     Release,
+    check_placeholders,
     compare_files,
     environment,
     known_settings,
@@ -218,6 +224,7 @@ def release(params: Dict[str, Any]) -> Release:
         deadlines={key: seconds(key, value) for key, value in params["deadlines"].items()},
         drain=params["drain"],
         registry_logins=tuple(Login(**item) for item in params["registry_logins"]),
+        refuses_placeholders=params["refuse_placeholders"],
     )
 
 
@@ -254,6 +261,9 @@ def diff(planned: Planned) -> List[Dict[str, str]]:
 def without_engine(wanted: Release) -> Dict[str, Any]:
     """The plan for a host that has no engine yet: files and database; the action plugin adds the services."""
     env = environment(wanted)
+    problems = check_placeholders(wanted, env)
+    if problems:
+        raise OperatorError("\n".join(problems))
     files, settings = compare_files(wanted, env)
     return {
         "changed": True,
@@ -332,6 +342,7 @@ def main() -> None:
                 },
             },
             "rotate": {"type": "list", "elements": "str", "default": [], "no_log": False},
+            "refuse_placeholders": {"type": "bool", "default": False},
             "drain": {"type": "int", "default": 10},
             "deadline": {"type": "int", "default": 300},
             "deadlines": {"type": "dict", "default": {}},

@@ -40,7 +40,12 @@ def inventory(sandbox: str) -> dict[str, Any]:
         },
         "_meta": {
             "hostvars": {
-                host.name: {"ansible_port": host.ssh_port, "sandbox_address": host.address} for host in running
+                host.name: {
+                    "ansible_port": host.ssh_port,
+                    "sandbox_address": host.address,
+                    "sandbox_domain": host.domain,
+                }
+                for host in running
             }
         },
     }

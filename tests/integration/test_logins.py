@@ -29,7 +29,7 @@ from ansible_collections.meywd.tamma.plugins.module_utils.servers import POSTGRE
 from tests.bench import engine, images
 from tests.bench.command import docker
 from tests.bench.names import LABEL
-from tests.integration.test_secrets_round_trip import NASTY
+from tests.integration.rendering import NASTY
 from tests.tools import authority
 
 INIT_SQL = Path(__file__).resolve().parents[2] / "roles/tamma_stack/files/postgres/init-db.sql"
