@@ -10,6 +10,10 @@ import pytest
 from tests.bench.names import REGISTRY_ADDRESS
 from tests.integration.conftest import PrivateRegistry, Stack
 
+# What somebody may take for a hash or a key.
+EASY = "Change-Me-In-Production-2026!"
+PLAIN = "a-plain-password-of-somebody"
+
 
 def refusal(stack: Stack, **variables: object) -> str:
     """The output of a run that must fail."""
@@ -60,6 +64,64 @@ def refusal(stack: Stack, **variables: object) -> str:
 )
 def test_refused_with_a_sentence(untouched: Stack, variables: dict[str, object], sentence: str) -> None:
     assert sentence in refusal(untouched, **variables)
+
+
+@pytest.mark.parametrize(
+    ("variables", "sentence"),
+    [
+        (
+            {"tamma_stack_postgres_password": "tamma_dev_only"},
+            "tamma_stack_postgres_password is a placeholder or easily",
+        ),
+        ({"tamma_stack_elsa_api_key": "Change_Me!"}, "tamma_stack_elsa_api_key is a placeholder or easily guessed"),
+        ({"tamma_stack_edge_users": {}}, "Production without a login is refused"),
+        ({"tamma_stack_edge": False}, "Production publishes the edge alone"),
+        (
+            {"tamma_stack_edge_forward_auth": "http://login:4180"},
+            "are both set, and a request is asked for one login only",
+        ),
+        ({"tamma_stack_edge_users": {"alice": PLAIN}}, "has something else than a bcrypt hash for alice"),
+        ({"tamma_stack_domain": "tamma.example.org {"}, "which is no domain name"),
+        ({"tamma_stack_edge_open_paths": ["/api/*", "/*"]}, "has '/*', which opens everything"),
+        (
+            {
+                "tamma_stack_edge_tls": "files",
+                "tamma_stack_edge_certificate": "no certificate",
+                "tamma_stack_edge_certificate_key": PLAIN,
+            },
+            "tamma_stack_edge_certificate is no certificate in PEM form",
+        ),
+    ],
+)
+def test_refused_in_production(untouched: Stack, variables: dict[str, object], sentence: str) -> None:
+    answer = refusal(untouched, tamma_stack_profile="production", **variables)
+    assert sentence in answer
+    assert PLAIN not in answer
+
+
+@pytest.fixture
+def with_a_placeholder(stack: Stack) -> Iterator[Stack]:
+    """The host with a secret from an example, which it was given while the profile was another."""
+    assert stack.play("site", variables={"tamma_stack_jwt_secret": EASY}).status == 0
+    yield stack
+    assert stack.play("site").status == 0
+
+
+def test_a_secret_on_the_host_that_production_refuses(with_a_placeholder: Stack) -> None:
+    before = with_a_placeholder.containers()
+    kept = {"tamma_stack_jwt_secret": ""}
+    assert with_a_placeholder.play("site", variables=kept).unchanged
+    sentence = "What this host has for TAMMA_JWT_SECRET is a placeholder or easily guessed"
+    for options in ((), ("--check",)):
+        outcome = with_a_placeholder.play("site", *options, variables={"tamma_stack_profile": "production", **kept})
+        assert outcome.status != 0
+        assert sentence in " ".join(outcome.output.split())
+        assert EASY not in outcome.output
+    assert with_a_placeholder.containers() == before
+    rotated = with_a_placeholder.play("rotate_secrets", variables={**kept, "tamma_stack_rotate": ["TAMMA_JWT_SECRET"]})
+    assert rotated.status == 0, rotated.output
+    accepted = with_a_placeholder.play("site", "--check", variables={"tamma_stack_profile": "production", **kept})
+    assert accepted.status == 0, accepted.output
 
 
 @pytest.mark.parametrize("name", ["tamma_stack_github_token", "tamma_stack_anthropic_api_key"])
