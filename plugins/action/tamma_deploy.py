@@ -66,6 +66,7 @@ def _plan_lines(result: dict[str, Any]) -> list[str]:
     """The plan in a module's result, a line for each step."""
     lines = ["%s %s" % (change["action"], change["path"]) for change in result.get("files", [])]
     lines += ["pull %s" % image for image in result.get("pulls", [])]
+    lines += result.get("database", [])
     lines += ["%s %s: %s" % (step["action"], step["service"], step["reason"]) for step in result.get("plan", [])]
     return lines
 

@@ -75,14 +75,16 @@ PODMAN_ROOT = "/var/lib/containers/storage"
 DROPINS = ("/etc/containers/containers.conf.d/50-tamma.conf", "/etc/containers/registries.conf.d/50-tamma.conf")
 # Where Podman looks for its helpers, besides the search path.
 _HELPERS = "/usr/local/libexec/podman:/usr/local/lib/podman:/usr/libexec/podman:/usr/lib/podman"
-# Part → the programs of which one must be there: for init: true, names in the stack's network, its rules.
+# Part → the programs of which one must be there: for init: true, the stack's network, names in it.
 _PODMAN_PARTS = {
     "init": ("catatonit", "tini", "docker-init"),
+    "network": ("netavark",),
     "dns": ("aardvark-dns",),
-    "firewall": ("nft", "iptables"),
 }
 # Where the packages of the engine go.
 _PROGRAMS = "/usr"
+# What the distribution's netavark writes its rules with, where that is not iptables.
+_FIREWALL = {"debian": "nft"}
 PROGRAM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -255,7 +257,7 @@ def config_path(flags: List[str]) -> str:
 
 
 def missing(host: Host) -> List[str]:
-    """Which parts have to be installed: engine, client, compose; for Podman also init, dns, firewall."""
+    """Which parts have to be installed: engine, client, compose; for Podman also init, network, dns, firewall."""
     parts = {
         "engine": host.engine.installed,
         "client": host.engine.client,
@@ -377,8 +379,9 @@ _PART_NAMES = {
     "client": "the docker client",
     "compose": "the Compose plugin",
     "init": "catatonit",
+    "network": "netavark",
     "dns": "aardvark-dns",
-    "firewall": "nftables",
+    "firewall": "nftables or iptables",
 }
 
 
@@ -395,7 +398,7 @@ def collect(runner: Runner, directory: str, engine_name: str = "docker", workdir
     systemd = os.path.isdir("/run/systemd/system")
     config = DaemonConfig()
     if engine_name == "podman":
-        engine = _collect_podman(runner, systemd, family_of(release))
+        engine = _collect_podman(runner, systemd, release)
     else:
         engine, config = _collect_docker(runner, systemd, family_of(release))
     return Host(
@@ -429,11 +432,12 @@ def collect(runner: Runner, directory: str, engine_name: str = "docker", workdir
     )
 
 
-def _collect_podman(runner: Runner, systemd: bool, family: str) -> Engine:
+def _collect_podman(runner: Runner, systemd: bool, release: Dict[str, str]) -> Engine:
     unit = _unit(runner, "podman.socket") if systemd else {}
     loaded = unit.get("LoadState", "not-found") != "not-found"
     program = shutil.which("podman", path=PROGRAM_PATH)
-    lacks = [part for part, names in _PODMAN_PARTS.items() if not any(map(_helper, names))]
+    parts = {**_PODMAN_PARTS, "firewall": (_FIREWALL.get(release.get("ID", ""), "iptables"),)}
+    lacks = [part for part, names in parts.items() if not any(map(_helper, names))]
     if not (program and loaded):
         # The client is podman itself.
         return Engine(name="podman", foreign=bool(program), client=True, lacks=lacks, data_root=PODMAN_ROOT)
@@ -446,7 +450,7 @@ def _collect_podman(runner: Runner, systemd: bool, family: str) -> Engine:
         enabled=unit.get("UnitFileState") == "enabled",
         client=True,
         version=str(info.get("ServerVersion", "")) or _program_version(runner, program),
-        origin=_package_of(runner, program, family),
+        origin=_package_of(runner, program, family_of(release)),
         data_root=str(info.get("DockerRootDir") or PODMAN_ROOT),
         lacks=lacks,
         driver=str(info.get("Driver", "")),

@@ -14,6 +14,7 @@ description:
   - Compares the wanted files, settings and images with what runs, and does what differs.
     All images are pulled before anything stops, services start in the order of their dependencies, each behind the
     health gate, and published addresses are asked from outside at the end.
+  - A database outside of the stack runs the stack's init SQL once, as far as its role may, before any file is written.
   - It keeps no list of services. What the stack is stands in the Compose files, which C(docker compose config) reads.
   - Files that an earlier run wrote and that are no longer wanted are removed, as are containers of services that are no
     longer part of the stack. Volumes are never removed by a deploy.
@@ -131,6 +132,12 @@ pulls:
   type: list
   elements: str
   sample: ["ghcr.io/meywd/tamma-api:0.2.0"]
+database:
+  description: What a database outside of the stack is asked to do, after RV(pulls).
+  returned: success
+  type: list
+  elements: str
+  sample: ["run postgres/init-db.sql in the database tamma of PostgreSQL at database.example.org:5432"]
 files:
   description: Files that differ, and how.
   returned: success
@@ -171,7 +178,7 @@ from ansible_collections.meywd.tamma.plugins.module_utils import module as shell
 from ansible_collections.meywd.tamma.plugins.module_utils import rotation, status
 from ansible_collections.meywd.tamma.plugins.module_utils.boot import Boot
 from ansible_collections.meywd.tamma.plugins.module_utils.compose import find_compose
-from ansible_collections.meywd.tamma.plugins.module_utils.deployment import Deployment, Planned
+from ansible_collections.meywd.tamma.plugins.module_utils.deployment import Deployment, Planned, find_init_sql
 from ansible_collections.meywd.tamma.plugins.module_utils.engine import Engine
 from ansible_collections.meywd.tamma.plugins.module_utils.engines import refuse_a_move
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
@@ -186,6 +193,7 @@ from ansible_collections.meywd.tamma.plugins.module_utils.release import (
     environment,
     known_settings,
 )
+from ansible_collections.meywd.tamma.plugins.module_utils.servers import InitSql
 
 
 def seconds(service: str, value: Any) -> float:
@@ -227,17 +235,23 @@ def describe(planned: Planned, pulled: List[str]) -> Dict[str, Any]:
         "changed": planned.changed or bool(pulled),
         "plan": changes,
         "pulls": pulled or planned.plan.pulls,
+        "database": database_steps(planned.init_sql),
         "files": [{"path": change.path, "action": change.action} for change in planned.file_changes],
         "settings": planned.settings_changes,
         "diff": diff(planned),
     }
 
 
+def database_steps(init_sql: Optional[InitSql]) -> List[str]:
+    """What an external database has to do, a line for each step."""
+    return ["run %s" % init_sql] if init_sql else []
+
+
 def diff(planned: Planned) -> List[Dict[str, str]]:
     """The plan for --diff: files, then images and services."""
     parts = shell.diff_files(planned.file_changes, planned.settings_changes)
     lines = ["pull %s" % image for image in planned.plan.pulls]
-    lines += ["run %s" % planned.init_sql] if planned.prepares_database else []
+    lines += database_steps(planned.init_sql)
     lines += ["%s %s: %s" % (change.action, change.service, change.reason) for change in planned.plan.changes]
     if lines:
         parts.append({"prepared": "\n".join(lines) + "\n"})
@@ -245,7 +259,7 @@ def diff(planned: Planned) -> List[Dict[str, str]]:
 
 
 def without_engine(wanted: Release) -> Dict[str, Any]:
-    """The plan for a host that has no engine yet: the files; the action plugin adds the services."""
+    """The plan for a host that has no engine yet: files and database; the action plugin adds the services."""
     env = environment(wanted)
     problems = check_placeholders(wanted, env)
     if problems:
@@ -254,6 +268,7 @@ def without_engine(wanted: Release) -> Dict[str, Any]:
     return {
         "changed": True,
         "engine": False,
+        "database": database_steps(find_init_sql(wanted, env)),
         "files": [{"path": change.path, "action": change.action} for change in files],
         "settings": settings,
         "diff": shell.diff_files(files, settings),

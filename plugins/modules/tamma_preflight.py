@@ -13,6 +13,8 @@ short_description: Examine whether the Tamma stack can live on a host
 version_added: "0.1.0"
 description:
   - Reads in one visit everything that the collection has to know of a host, and judges it.
+  - Logs in to a PostgreSQL and a RabbitMQ outside of the stack from this host, with the standard library alone, and
+    looks whether the stack can use them.
   - Fails with one message that lists every problem, each with what to do about it.
   - Changes nothing and needs no facts.
 author:
@@ -135,6 +137,71 @@ options:
     description: Oldest Docker Compose that will do.
     type: str
     default: "2.24"
+  postgres:
+    description: The database outside of the stack, if there is one.
+    type: dict
+    suboptions:
+      host:
+        description: Its name.
+        type: str
+        required: true
+      port:
+        description: Its port.
+        type: int
+        default: 5432
+      database:
+        description: The database.
+        type: str
+        required: true
+      user:
+        description: The role.
+        type: str
+        required: true
+      password:
+        description: The role's password.
+        type: str
+        required: true
+      sslmode:
+        description: How TLS is used, in libpq's words.
+        type: str
+        choices: [disable, require, verify-ca, verify-full]
+        default: verify-full
+      ca:
+        description: The authority that signed its certificate, as PEM text. Without it those count that the host knows.
+        type: str
+        default: ""
+  rabbitmq:
+    description: The broker outside of the stack, if there is one.
+    type: dict
+    suboptions:
+      host:
+        description: Its name.
+        type: str
+        required: true
+      port:
+        description: Its port.
+        type: int
+        required: true
+      vhost:
+        description: The virtual host.
+        type: str
+        default: /
+      user:
+        description: The user.
+        type: str
+        required: true
+      password:
+        description: The user's password.
+        type: str
+        required: true
+      tls:
+        description: Whether it is spoken to with TLS. Certificate and name are checked then.
+        type: bool
+        default: true
+      ca:
+        description: The authority that signed its certificate, as PEM text. Without it those count that the host knows.
+        type: str
+        default: ""
 attributes:
   check_mode:
     support: full
@@ -159,6 +226,14 @@ EXAMPLES = r"""
     minimum_disk_gb: 20
     minimum_cpus: 4
   register: preflight
+
+- name: The host can carry the stack, and is let in by the database
+  meywd.tamma.tamma_preflight:
+    postgres:
+      host: database.example.org
+      database: tamma
+      user: tamma
+      password: "{{ vault_postgres_password }}"
 
 - name: Show which parts of the engine are missing
   ansible.builtin.debug:
@@ -270,7 +345,7 @@ host:
 missing:
   description:
     - The parts that are not installed, of V(engine), V(client) and V(compose).
-    - For Podman also V(init), V(dns) and V(firewall).
+    - For Podman also V(init), V(network), V(dns) and V(firewall).
   returned: success
   type: list
   elements: str
@@ -295,10 +370,11 @@ from typing import Any, Dict, List, Tuple
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.meywd.tamma.plugins.module_utils import clock, demands, dns, published
+from ansible_collections.meywd.tamma.plugins.module_utils import clock, demands, dns, published, servers
 from ansible_collections.meywd.tamma.plugins.module_utils.engine import Engine
 from ansible_collections.meywd.tamma.plugins.module_utils.engines import SOCKETS, elsewhere
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
+from ansible_collections.meywd.tamma.plugins.module_utils.files import read
 from ansible_collections.meywd.tamma.plugins.module_utils.host import (
     ENGINE_MINIMUM,
     REFUSAL,
@@ -309,7 +385,15 @@ from ansible_collections.meywd.tamma.plugins.module_utils.host import (
     collect,
     missing,
 )
+from ansible_collections.meywd.tamma.plugins.module_utils.logins import SSL_MODES, Postgres, RabbitMQ
 from ansible_collections.meywd.tamma.plugins.module_utils.runner import Runner
+
+SERVER = {
+    "host": {"type": "str", "required": True},
+    "user": {"type": "str", "required": True},
+    "password": {"type": "str", "required": True, "no_log": True},
+    "ca": {"type": "str", "default": ""},
+}
 
 SERVICE: Dict[str, Dict[str, Any]] = {
     "service": {"type": "str", "required": True},
@@ -324,6 +408,15 @@ SERVICE: Dict[str, Dict[str, Any]] = {
         "options": {"address": {"type": "str", "default": ""}, "port": {"type": "int", "required": True}},
     },
 }
+
+
+def judge_servers(params: Dict[str, Any]) -> Tuple[List[str], List[str]]:
+    """What keeps the stack from using the servers outside of it: problems, and advice."""
+    databases = [Postgres(**item) for item in [params["postgres"]] if item]
+    brokers = [RabbitMQ(**item) for item in [params["rabbitmq"]] if item]
+    hosts = [*(item.host for item in databases), *(item.host for item in brokers)]
+    names = hosts if params["engine"] == "docker" else []
+    return servers.check(databases, brokers), servers.advise(names, read("/etc/hosts") or "")
 
 
 def judge_demands(params: Dict[str, Any], host: Host) -> Tuple[List[str], List[str]]:
@@ -369,6 +462,24 @@ def main() -> None:
             "clock_tolerance": {"type": "int", "default": 0},
             "engine_minimum": {"type": "str"},
             "compose_minimum": {"type": "str", "default": "2.24"},
+            "postgres": {
+                "type": "dict",
+                "options": {
+                    **SERVER,
+                    "port": {"type": "int", "default": 5432},
+                    "database": {"type": "str", "required": True},
+                    "sslmode": {"type": "str", "choices": list(SSL_MODES), "default": "verify-full"},
+                },
+            },
+            "rabbitmq": {
+                "type": "dict",
+                "options": {
+                    **SERVER,
+                    "port": {"type": "int", "required": True},
+                    "vhost": {"type": "str", "default": "/"},
+                    "tls": {"type": "bool", "default": True},
+                },
+            },
         },
         supports_check_mode=True,
     )
@@ -385,7 +496,8 @@ def main() -> None:
         host = collect(Runner(), wanted.directory, engine, module.params["workdir"] or "")
         problems = assess(host, wanted)
         advice = advise(host, wanted)
-        for found, hints in (judge_demands(module.params, host), judge_names(module.params)):
+        judged = (judge_demands(module.params, host), judge_names(module.params), judge_servers(module.params))
+        for found, hints in judged:
             problems += found
             advice += hints
         if module.params["project"] and host.root:
