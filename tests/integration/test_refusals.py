@@ -9,14 +9,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.bench.names import NETWORK
-from tests.integration.conftest import Stack
-from tests.tools.run import run
+from tests.bench.names import REGISTRY_ADDRESS
+from tests.integration.conftest import PrivateRegistry, Stack
 
-# What somebody may take for a hash or a key.
+# What somebody may take for a secret, and for a hash or a key.
 EASY = "Change-Me-In-Production-2026!"
 PLAIN = "a-plain-password-of-somebody"
-REGISTRY_WITH_LOGIN = "tamma-bench-private-registry"
 
 
 def refusal(stack: Stack, **variables: object) -> str:
@@ -153,31 +151,19 @@ def test_taken_port(untouched: Stack) -> None:
         untouched.shell("kill $(cat /root/server)")
 
 
-@pytest.fixture
-def registry_with_login() -> Iterator[str]:
-    """A real registry that asks for a login."""
-    # A password file that does not exist is made, with one user whom nobody knows.
-    settings = ["AUTH=htpasswd", "AUTH_HTPASSWD_REALM=bench", "AUTH_HTPASSWD_PATH=/tmp/htpasswd"]
-    image = run(["docker", "inspect", "--format", "{{.Config.Image}}", "tamma-bench-registry"]).strip()
-    run(
-        [
-            *("docker", "run", "--detach", "--rm", "--name", REGISTRY_WITH_LOGIN, "--network", NETWORK),
-            *("--network-alias", "private.bench"),
-            *(word for setting in settings for word in ("--env", f"REGISTRY_{setting}")),
-            image,
-        ]
-    )
-    yield "private.bench:5000"
-    run(["docker", "stop", REGISTRY_WITH_LOGIN])
-
-
-def test_refused_login(untouched: Stack, registry_with_login: str) -> None:
-    answer = refusal(
-        untouched,
-        tamma_stack_registry=registry_with_login,
-        tamma_runtime_insecure_registries=["registry.bench:5000", registry_with_login],
-    )
-    assert f"The registry refused the login for {registry_with_login}/tamma-api-dotnet" in answer
+def test_refused_login(untouched: Stack, private_registry: PrivateRegistry) -> None:
+    """Without a login, and with a wrong one."""
+    registry = private_registry.address
+    asked = {
+        "tamma_stack_registry": registry,
+        "tamma_runtime_insecure_registries": [REGISTRY_ADDRESS, registry],
+    }
+    wrong = [{"registry": registry, "username": private_registry.username, "password": "not-the-password"}]
+    sentence = f"The registry refused the login for {registry}/tamma-api-dotnet"
+    assert sentence in refusal(untouched, **asked)
+    answer = refusal(untouched, **asked, tamma_stack_registry_logins=wrong)
+    assert sentence in answer
+    assert "not-the-password" not in answer
 
 
 def test_unsupported_distribution(untouched: Stack) -> None:
