@@ -12,7 +12,7 @@ import pytest
 from tests.bench.names import REGISTRY_ADDRESS
 from tests.integration.conftest import PrivateRegistry, Stack
 
-# What somebody may take for a hash or a key.
+# What somebody may take for a secret, and for a hash or a key.
 EASY = "Change-Me-In-Production-2026!"
 PLAIN = "a-plain-password-of-somebody"
 
