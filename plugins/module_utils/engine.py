@@ -178,13 +178,17 @@ class Engine:
         """Start a container; one that runs already stays as it is."""
         self._json("POST", "/containers/%s/start" % identifier)
 
+    def stop_container(self, identifier: str) -> None:
+        """Stop a container, with the time that it was given for that."""
+        self._json("POST", "/containers/%s/stop" % identifier, missing_ok=True)
+
     def unpause_container(self, identifier: str) -> None:
         """Let a paused container go on."""
         self._json("POST", "/containers/%s/unpause" % identifier)
 
     def remove_container(self, identifier: str) -> None:
         """Stop a container, with the time that it was given for that, and remove it; named volumes stay."""
-        self._json("POST", "/containers/%s/stop" % identifier, missing_ok=True)
+        self.stop_container(identifier)
         self._json("DELETE", "/containers/%s" % identifier, {"v": "1"}, missing_ok=True)
 
     def remove_volume(self, name: str) -> None:

@@ -1,0 +1,421 @@
+# Copyright (c) 2026 the Tamma collection contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Restores that destroy nothing: into a new database beside the live one, compared, and swapped in by a rename.
+
+Until the swap the stack serves from what it has, and a failure leaves no trace. From the first rename on
+the way leads forward: a journal on the host tells the next run to complete it. What was there before
+stays, under another name, until somebody removes it.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence
+
+from ansible_collections.meywd.tamma.plugins.module_utils import backup as backups
+from ansible_collections.meywd.tamma.plugins.module_utils import database, services
+from ansible_collections.meywd.tamma.plugins.module_utils.backup import (
+    DATABASE,
+    DEFINITIONS,
+    ROLES,
+    STATE,
+    VOLUME,
+    Backup,
+)
+from ansible_collections.meywd.tamma.plugins.module_utils.compose import last_line
+from ansible_collections.meywd.tamma.plugins.module_utils.database import Client, Database
+from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
+from ansible_collections.meywd.tamma.plugins.module_utils.files import File, read, remove, write
+from ansible_collections.meywd.tamma.plugins.module_utils.restic import Restic
+from ansible_collections.meywd.tamma.plugins.module_utils.stack import Stack
+
+Progress = Callable[[str, str], None]
+
+JOURNAL = ".tamma/restore.json"
+
+# What can be restored: the database, the broker's definitions, the volumes, and the files of the release.
+PARTS = ("database", "broker", "volumes", "files")
+
+# Inside the database's volume and inside the others.
+_ARCHIVE = "tamma-restore"
+_COMING = ".tamma-restoring"
+_ARRIVING = ".tamma-arriving"
+_BEFORE = ".tamma-before-"
+
+_JOBS = 2
+
+
+class Journal(NamedTuple):
+    """A restore that is under way. before: the name that the live database gets; swapping: the way leads forward."""
+
+    id: str
+    repository: str
+    parts: List[str]
+    scratch: str
+    before: str
+    stamp: str
+    swapping: bool
+
+
+class Planned(NamedTuple):
+    """What a restore would do. before: under which name the present database stays, if it is replaced."""
+
+    backup: Backup
+    manifest: Dict[str, Any]
+    parts: List[str]
+    before: str
+
+
+def pending(directory: str) -> Optional[Journal]:
+    """The restore that has begun on this host and has not ended."""
+    text = read(os.path.join(directory, JOURNAL))
+    if text is None:
+        return None
+    try:
+        return Journal(**json.loads(text))
+    except (ValueError, TypeError) as exc:
+        raise OperatorError(
+            "%s does not tell how far the last restore came (%s): look which databases there are, and remove it."
+            % (os.path.join(directory, JOURNAL), exc)
+        ) from exc
+
+
+class Restoring:
+    """A restore on its way, of one stack."""
+
+    def __init__(self, stack: Stack, progress: Progress, deadline: float = 300) -> None:
+        """*deadline*: seconds that a service has to become ready."""
+        self._stack = stack
+        self._progress = progress
+        self._deadline = deadline
+        self._database = Database(stack)
+        self.away = 0.0
+
+    # -- plan -------------------------------------------------------------------------------
+
+    def plan(self, store: Restic, which: str, parts: Sequence[str], source: str = "") -> Planned:
+        """Choose a backup and refuse what cannot work; changes nothing. source: the stack that made it, if another."""
+        chosen = backups.choose(store, source or self._stack.name, which)
+        found = backups.manifest(store, chosen)
+        unknown = sorted(set(parts) - set(PARTS))
+        if unknown:
+            raise OperatorError("There is no part %s: a restore takes %s." % (unknown[0], ", ".join(PARTS)))
+        self._refuse(found, source)
+        stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
+        before = self._database.name + database.BEFORE + stamp.lower() if "database" in parts else ""
+        return Planned(chosen, found, [part for part in PARTS if part in parts], before)
+
+    def _refuse(self, manifest: Dict[str, Any], source: str) -> None:
+        if manifest["stack"] != (source or self._stack.name):
+            raise OperatorError(
+                "The backup %s is one of the stack %s, not of %s: name that stack (tamma_restore_source) if you want "
+                "its data here." % (manifest["id"], manifest["stack"], self._stack.name)
+            )
+        with self._database.session("postgres") as session:
+            here = database.version(session)
+        if database.major(manifest["postgres"]["version"]) > database.major(here):
+            raise OperatorError(
+                "The backup %s was made by PostgreSQL %s, and the server here is %s, which cannot read it: deploy the same "
+                "major version or a later one first." % (manifest["id"], manifest["postgres"]["version"], here)
+            )
+
+    def _check_space(self, planned: Planned) -> None:
+        """Make sure that there is room for the archive and a second database beside the live one."""
+        directory = self._data_directory()
+        needed = int(1.1 * (planned.manifest.get("size", 0) + planned.manifest["parts"][DATABASE]["bytes"])) + (
+            64 << 20
+        )
+        room = os.statvfs(directory)
+        free = room.f_bavail * room.f_frsize
+        if free < needed:
+            raise OperatorError(
+                "A restore needs %s on the file system of %s, and %s are free: the live database stays until the new one "
+                "is complete. Make room there first; nothing was changed."
+                % (backups.human(needed), directory, backups.human(free))
+            )
+
+    # -- apply ------------------------------------------------------------------------------
+
+    def apply(self, store: Restic, planned: Planned) -> None:
+        """Carry the plan out. Raises OperatorError when that fails; then everything is as it was."""
+        names = [part for part in planned.manifest["parts"] if part.startswith(VOLUME)]
+        journal = Journal(
+            planned.backup.id,
+            store.repository.name,
+            planned.parts,
+            self._database.name + database.RESTORING,
+            planned.before,
+            planned.before.rpartition("_")[2] or time.strftime("%Y%m%dt%H%M%Sz", time.gmtime()),
+            False,
+        )
+        if "database" in planned.parts:
+            self._check_space(planned)
+        self._note(journal)
+        try:
+            if "files" in planned.parts:
+                self._put_files_beside(store, planned)
+            if "volumes" in planned.parts:
+                self._fetch_volumes(store, planned, names)
+            if "database" in planned.parts:
+                self._fill(store, planned, journal)
+        except OperatorError:
+            self.undo(journal)
+            raise
+        except KeyboardInterrupt:
+            self.undo(journal)
+            raise
+        definitions = self._definitions(store, planned) if "broker" in planned.parts else None
+        if "database" not in planned.parts and "volumes" not in planned.parts:
+            if definitions:
+                self._import(definitions)
+            self._end()
+            return
+        self._swap(journal._replace(swapping=True), definitions)
+
+    def resume(self) -> bool:
+        """Bring a restore that was cut off to its end, or take back what it has left; say whether there was one."""
+        journal = pending(self._stack.directory)
+        if journal is None:
+            return False
+        if journal.swapping:
+            self._progress("swap", "a former restore was cut off: completing it")
+            self._swap(journal, None)
+        else:
+            self._progress("swap", "a former restore was cut off before it changed anything: removing what it left")
+            self.undo(journal)
+        return True
+
+    def undo(self, journal: Journal) -> None:
+        """Remove everything that was prepared beside the live data."""
+        self._database.end_dead_sessions()
+        self._database.drop(journal.scratch)
+        shutil.rmtree(os.path.join(self._data_directory(), _ARCHIVE), ignore_errors=True)
+        for directory in self._volumes().values():
+            shutil.rmtree(os.path.join(directory, _COMING), ignore_errors=True)
+        self._end()
+
+    def _note(self, journal: Journal) -> None:
+        write(self._stack.directory, [File(JOURNAL, json.dumps(journal._asdict()) + "\n", 0o600)])
+
+    def _end(self) -> None:
+        remove(self._stack.directory, [JOURNAL])
+
+    def _data_directory(self) -> str:
+        """Where the host sees the volume of PostgreSQL."""
+        return self._mount("/var/lib/postgresql/data")
+
+    def _mount(self, target: str) -> str:
+        service = self._stack.postgres
+        for item in self._stack.running(service.name) if service else []:
+            for mount in (self._stack.engine.container(item["Id"]) or {}).get("Mounts") or []:
+                if mount.get("Destination") == target:
+                    return str(mount["Source"])
+        raise OperatorError(
+            "An external PostgreSQL cannot be restored into from here: restore with its own tools, from 'restic dump'."
+        )
+
+    def _volumes(self) -> Dict[str, str]:
+        return backups.volumes(self._stack)
+
+    # -- the database -----------------------------------------------------------------------
+
+    def _fill(self, store: Restic, planned: Planned, journal: Journal) -> None:
+        """Restore into a new database, and compare it with the manifest."""
+        self._database.end_dead_sessions()
+        self._database.drop(journal.scratch)
+        self._database.create(journal.scratch)
+        target = os.path.join(self._data_directory(), _ARCHIVE)
+        shutil.rmtree(target, ignore_errors=True)
+        os.mkdir(target, 0o700)
+        part = planned.manifest["parts"][DATABASE]
+        self._progress("fetch", "%s from %s" % (backups.human(part["bytes"]), store))
+        store.restore(part["snapshot"], target)
+        self._make_roles(store, planned)
+        self._progress("fill", "the new database %s" % journal.scratch)
+        with self._database.client() as client:
+            done = self._stack.runner.run(
+                client.restore(journal.scratch, "/var/lib/postgresql/data/%s/database.dump" % _ARCHIVE, _JOBS)
+            )
+        shutil.rmtree(target)
+        if done.rc:
+            raise database.failure(done, "The backup cannot be restored, and nothing was changed")
+        self._compare(journal.scratch, planned.manifest)
+
+    def _compare(self, name: str, manifest: Dict[str, Any]) -> None:
+        self._progress("check", "comparing %s with the manifest" % name)
+        with self._database.session(name) as session:
+            session.query("ANALYZE")
+            differences = database.contents(session).differences(manifest)
+        if differences:
+            raise OperatorError(
+                "The restored database is not what the backup says: %s. Nothing was changed; use another backup."
+                % "; ".join(differences)
+            )
+
+    def _make_roles(self, store: Restic, planned: Planned) -> None:
+        """Make the roles that the server lacks. Those that exist keep their present passwords and rights."""
+        text = store.text(planned.manifest["parts"][STATE]["snapshot"], "/" + ROLES)
+        present = {name for (name,) in self._database.query("SELECT rolname FROM pg_roles")}
+        for statement in database.missing_roles(text, present):
+            self._database.query(statement)
+
+    # -- the swap ---------------------------------------------------------------------------
+
+    def _swap(self, journal: Journal, definitions: Optional[str]) -> None:
+        """Stop who writes, put the new data in the place of the old, and start again."""
+        writers = services.Group(self._stack, self._stack.writers, self._deadline, self._progress)
+        began = writers.stop()
+        self._note(journal)
+        self._swap_database(journal)
+        for directory in self._volumes().values():
+            swap_directory(directory, _BEFORE + journal.stamp)
+        if definitions:
+            self._import(definitions)
+        try:
+            writers.start()
+        except OperatorError as failure:
+            self._swap_back(journal, writers, failure)
+        self.away = time.monotonic() - began
+        self._end()
+        if journal.before and self._database.exists(journal.before):
+            self._progress("swap", "the database from before is kept as %s" % journal.before)
+
+    def _swap_database(self, journal: Journal) -> None:
+        if "database" not in journal.parts or not self._database.exists(journal.scratch):
+            return
+        self._database.end_dead_sessions()
+        if self._database.exists(self._database.name):
+            self._database.rename(self._database.name, journal.before)
+        self._database.rename(journal.scratch, self._database.name)
+
+    def _swap_back(self, journal: Journal, writers: services.Group, failure: OperatorError) -> None:
+        """The services do not come up with the restored data: put the former database back."""
+        if "database" not in journal.parts or not self._database.exists(journal.before):
+            raise failure
+        self._progress("swap", "the services do not come up with it: back to the former database")
+        writers.stop()
+        self._database.rename(self._database.name, journal.scratch)
+        self._database.rename(journal.before, self._database.name)
+        self._note(journal._replace(swapping=False))
+        writers.start()
+        self._end()
+        raise OperatorError(
+            "%s\nThe former database is back in its place and the stack serves with it; the restored one is kept as %s."
+            % (failure.message, journal.scratch),
+            **failure.facts,
+        ) from failure
+
+    # -- the rest ---------------------------------------------------------------------------
+
+    def _fetch_volumes(self, store: Restic, planned: Planned, names: List[str]) -> None:
+        here = self._volumes()
+        for part in names:
+            directory = here.get(part[len(VOLUME) :])
+            if directory is None:
+                self._progress("fetch", "%s: this stack has no such volume, it is left out" % part)
+                continue
+            coming = os.path.join(directory, _COMING)
+            shutil.rmtree(coming, ignore_errors=True)
+            os.mkdir(coming, 0o700)
+            self._progress("fetch", "%s from %s" % (part, store))
+            store.restore(planned.manifest["parts"][part]["snapshot"], coming)
+
+    def _put_files_beside(self, store: Restic, planned: Planned) -> None:
+        """The files of the release never replace those of the running one: they are there to be looked at."""
+        target = os.path.join(self._stack.directory, ".tamma", "restored-" + planned.backup.id)
+        shutil.rmtree(target, ignore_errors=True)
+        os.makedirs(target, 0o700)
+        store.restore(planned.manifest["parts"][STATE]["snapshot"], target, ["/release"])
+        self._progress("fetch", "the files of the release are in %s" % target)
+
+    def _definitions(self, store: Restic, planned: Planned) -> Optional[str]:
+        """The broker's definitions without its users that exist here, whose passwords are today's."""
+        if self._stack.rabbitmq is None:
+            return None
+        try:
+            text = store.text(planned.manifest["parts"][STATE]["snapshot"], "/" + DEFINITIONS)
+        except OperatorError:
+            self._progress("fetch", "the backup has no definitions of a broker")
+            return None
+        found = json.loads(text)
+        own = self._stack.settings.get("RABBITMQ_USER") or "tamma"
+        found["users"] = [user for user in found.get("users") or [] if user.get("name") != own]
+        return json.dumps(found)
+
+    def _import(self, definitions: str) -> None:
+        service = self._stack.rabbitmq
+        if service is None:
+            return
+        self._progress("swap", "the definitions of the broker")
+        done = self._stack.compose.run(
+            "exec", "-T", service.name, "rabbitmqctl", "-q", "import_definitions", stdin=definitions, timeout=300
+        )
+        if done.rc:
+            raise OperatorError(
+                "RabbitMQ does not take the definitions of the backup: %s." % last_line(done.err or done.out),
+                rc=done.rc,
+            )
+
+
+def swap_directory(directory: str, before: str) -> None:
+    """Put what was fetched into a volume in the place of its content, which is kept in *before*.
+
+    May be cut off anywhere and called again: first everything old moves out, then everything new moves in.
+    """
+    coming, arriving, old = (os.path.join(directory, name) for name in (_COMING, _ARRIVING, before))
+    if os.path.isdir(coming):
+        os.makedirs(old, 0o700, exist_ok=True)
+        for name in sorted(os.listdir(directory)):
+            if not name.startswith(".tamma-"):
+                os.rename(os.path.join(directory, name), os.path.join(old, name))
+        os.rename(coming, arriving)
+    if os.path.isdir(arriving):
+        for name in sorted(os.listdir(arriving)):
+            os.rename(os.path.join(arriving, name), os.path.join(directory, name))
+        os.rmdir(arriving)
+
+
+class Drill:
+    """Restores a backup where nobody is disturbed, compares it, and removes it."""
+
+    def __init__(self, stack: Stack, progress: Progress) -> None:
+        self._stack = stack
+        self._progress = progress
+        self._database = Database(stack)
+
+    def run(self, store: Restic, which: str = "latest") -> Backup:
+        """Raise OperatorError unless the backup can be restored and is what its manifest says."""
+        chosen = backups.choose(store, self._stack.name, which)
+        found = backups.manifest(store, chosen)
+        name = self._database.name + database.DRILL
+        self._database.end_dead_sessions()
+        self._database.drop(name)
+        self._database.create(name)
+        try:
+            self._progress("drill", "restoring %s beside the live database" % chosen.id)
+            with self._database.client() as client:
+                self._restore(store, client, found, name)
+            with self._database.session(name) as session:
+                differences = database.contents(session).differences(found)
+        finally:
+            self._database.drop(name)
+        if differences:
+            raise OperatorError(
+                "The backup %s in %s does not restore to what was backed up: %s. Take a new one now, and look at "
+                "'tammactl check'." % (chosen.id, store, "; ".join(differences))
+            )
+        self._progress("drill", "%s is what its manifest says" % chosen.id)
+        return chosen
+
+    def _restore(self, store: Restic, client: Client, manifest: Dict[str, Any], name: str) -> None:
+        printed, restored = store.pipe(
+            manifest["parts"][DATABASE]["snapshot"], "/database.dump", client.restore_stream(name)
+        )
+        if printed.rc and "broken pipe" not in printed.err:
+            raise store.failure(printed)
+        if restored.rc:
+            raise database.failure(restored, "The backup %s in %s cannot be restored" % (manifest["id"], store))
