@@ -14,6 +14,10 @@ from typing import IO, Optional
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
 
 
+class Busy(OperatorError):
+    """Somebody else holds the lock."""
+
+
 class Lock:
     """A lock on a stack, held by an open file: the kernel frees it however the process ends."""
 
@@ -36,7 +40,7 @@ class Lock:
                 if time.monotonic() >= deadline:
                     message = _held_by_another(self._file)
                     self._file.close()
-                    raise OperatorError(message) from None
+                    raise Busy(message) from None
                 time.sleep(0.2)
         self._file.truncate(0)
         json.dump({"operation": self._operation, "pid": os.getpid(), "since": int(time.time())}, self._file)

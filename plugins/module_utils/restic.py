@@ -235,40 +235,50 @@ def _tags(tags: Sequence[str]) -> Dict[str, str]:
 
 _MISSING = re.compile(r"repository does not exist|unable to open config file|Is there a repository at", re.I)
 
-# The first that fits counts.
+# What restic says → what to do about it. The first that fits counts.
 _FAILURES = (
     (
-        r"wrong password|no key found",
+        re.compile("wrong password|no key found", re.I),
         "{repository} is not opened by its password: correct the password of {name} in tamma_backup_repositories.",
     ),
     (
-        r"no space left on device|disk quota exceeded|InsufficientStorage|507",
+        re.compile("no space left on device|disk quota exceeded|InsufficientStorage", re.I),
         "The disk of {repository} is full: make room there, or keep fewer backups (tamma_backup_keep).",
     ),
     (
-        r"unable to create lock|already locked|repository is already locked",
-        "{repository} is in use by another process: wait until it has ended; 'restic unlock' removes the lock of one that "
-        "is dead.",
+        re.compile("unable to create lock|already locked", re.I),
+        "{repository} is in use by another process: wait until that has ended.",
     ),
     (
-        r"ciphertext verification failed|hash mismatch|data is corrupt|invalid data|does not match id|unexpected EOF"
-        r"|repository contains errors|pack .* not found|not found in (the )?(index|repository)|load\(<(data|index)"
-        r"|error loading index|invalid header|wrong length|blob .* not found|id .* returned|is damaged",
-        "{repository} is damaged: {said}. Its other backups may be whole ('tammactl check' says which data is); take a new "
-        "backup into another repository first.",
+        re.compile(
+            r"ciphertext verification failed|hash mismatch|data is corrupt|invalid data|does not match id"
+            r"|unexpected EOF|repository contains errors|not found in (the )?(index|repository)|load\(?<(data|index)"
+            r"|invalid header"
+            r"|wrong length|id .* returned|is damaged|no matching ID|error loading index|pack .* not found",
+            re.I,
+        ),
+        (
+            "{repository} is damaged: {said}. Its other backups may be whole; take a new backup into another "
+            "repository first, then see 'tammactl check'."
+        ),
     ),
     (
-        r"connection refused|no such host|i/o timeout|network is unreachable|no route to host|connection reset|EOF"
-        r"|ssh: |subprocess ssh|x509|TLS|timeout|503|502|server response unexpected",
+        re.compile(
+            r"connection refused|no such host|i/o timeout|network is unreachable|no route to host|connection reset"
+            r"|ssh: |subprocess ssh|x509|TLS handshake|timeout|50[234]|server response unexpected",
+            re.I,
+        ),
         "{repository} cannot be reached: {said}. Check its location, the network and the server there.",
     ),
     (
-        r"permission denied|403 Forbidden|401 Unauthorized|access denied|AccessDenied|InvalidAccessKeyId",
-        "{repository} refuses access: {said}. Check the credentials and permissions of {name} in "
-        "tamma_backup_repositories.",
+        re.compile("permission denied|403|401|access ?denied|InvalidAccessKeyId|SignatureDoesNotMatch", re.I),
+        (
+            "{repository} refuses access: {said}. Check the credentials and permissions of {name} in "
+            "tamma_backup_repositories."
+        ),
     ),
     (
-        _MISSING.pattern,
+        _MISSING,
         "There is no repository at the location of {name}: check it in tamma_backup_repositories; a backup makes one.",
     ),
 )
@@ -278,7 +288,7 @@ def explain(restic: Restic, done: Result) -> str:
     """Turn what restic complained about into one sentence."""
     said = complaint(done.err)
     for pattern, sentence in _FAILURES:
-        if re.search(pattern, done.err, re.I):
+        if pattern.search(done.err):
             text = sentence.format(repository=str(restic), name=restic.repository.name, said=said)
             return _capital(text)
     return "restic failed on %s: %s." % (restic, said)

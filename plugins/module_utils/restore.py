@@ -112,15 +112,15 @@ class Restoring:
     def _refuse(self, manifest: Dict[str, Any], source: str) -> None:
         if manifest["stack"] != (source or self._stack.name):
             raise OperatorError(
-                "The backup %s is one of the stack %s, not of %s: name that stack (tamma_restore_source) if you want "
-                "its data here." % (manifest["id"], manifest["stack"], self._stack.name)
+                "The backup %s is one of the stack %s, not of %s: name that stack (tamma_backup_restore_source) if you "
+                "want its data here." % (manifest["id"], manifest["stack"], self._stack.name)
             )
         with self._database.session("postgres") as session:
             here = database.version(session)
         if database.major(manifest["postgres"]["version"]) > database.major(here):
             raise OperatorError(
-                "The backup %s was made by PostgreSQL %s, and the server here is %s, which cannot read it: deploy the same "
-                "major version or a later one first." % (manifest["id"], manifest["postgres"]["version"], here)
+                "The backup %s was made by PostgreSQL %s, and the server here is %s, which cannot read it: deploy the "
+                "same major version or a later one first." % (manifest["id"], manifest["postgres"]["version"], here)
             )
 
     def _check_space(self, planned: Planned) -> None:
@@ -133,8 +133,8 @@ class Restoring:
         free = room.f_bavail * room.f_frsize
         if free < needed:
             raise OperatorError(
-                "A restore needs %s on the file system of %s, and %s are free: the live database stays until the new one "
-                "is complete. Make room there first; nothing was changed."
+                "A restore needs %s on the file system of %s, and %s are free: the live database stays until the new "
+                "one is complete. Make room there first; nothing was changed."
                 % (backups.human(needed), directory, backups.human(free))
             )
 

@@ -56,6 +56,10 @@ class _Watch:
             process.kill()
 
 
+def _temporary() -> IO[str]:
+    return tempfile.TemporaryFile(mode="w+", encoding="utf-8", errors="replace")
+
+
 def _text(file: IO[str]) -> str:
     file.seek(0)
     return file.read()[-_KEPT_CHARACTERS:]
@@ -94,7 +98,7 @@ class Runner:
         cannot be started, raises OperatorError. All of them have ended when this returns or raises.
         """
         processes: List["subprocess.Popen[str]"] = []
-        errors = [tempfile.TemporaryFile(mode="w+", encoding="utf-8", errors="replace") for _command in commands]
+        errors = [_temporary() for _command in commands]
         lines: List[str] = []
         watch = _Watch(patience, processes)
         try:

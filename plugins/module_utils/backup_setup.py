@@ -1,0 +1,221 @@
+# Copyright (c) 2026 the Tamma collection contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What backups need on a host: their settings, the passwords of the repositories, timers, and tammactl."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+from typing import Dict, List, NamedTuple
+
+from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
+from ansible_collections.meywd.tamma.plugins.module_utils.files import (
+    File,
+    FileChange,
+    compare,
+    remove,
+    replace_bytes,
+    write,
+)
+from ansible_collections.meywd.tamma.plugins.module_utils.operations import CONFIGURATION, Configuration
+from ansible_collections.meywd.tamma.plugins.module_utils.runner import Runner
+
+UNITS = "etc/systemd/system"
+TAMMACTL = "usr/local/bin/tammactl"
+COMPLETION = "usr/local/share/bash-completion/completions/tammactl"
+
+# What runs by itself, and what of tammactl does it.
+TIMERS = {"backup": "backup --reason scheduled", "drill": "drill", "check": "check", "prune": "prune"}
+
+_SERVICE = """\
+# Written by the meywd.tamma collection.
+[Unit]
+Description={what} of the stack {project}
+After=network-online.target {project}-stack.service
+Wants=network-online.target
+
+[Service]
+Type=oneshot
+# A person or a controller may be at work on the stack: it is waited for.
+ExecStart=/{tammactl} --stack {project} --wait 7200 {arguments}
+Nice=10
+IOSchedulingClass=idle
+"""
+
+_TIMER = """\
+# Written by the meywd.tamma collection.
+[Unit]
+Description={what} of the stack {project}
+
+[Timer]
+OnCalendar={calendar}
+# Made up for after a boot when the host was off.
+Persistent=true
+RandomizedDelaySec={delay}
+
+[Install]
+WantedBy=timers.target
+"""
+
+
+class Wanted(NamedTuple):
+    """What shall be on the host. passwords: repository → password. schedule: timer → OnCalendar, empty for none."""
+
+    configuration: Configuration
+    passwords: Dict[str, str]
+    schedule: Dict[str, str]
+    random_delay: int
+    tammactl: bytes
+    completion: str
+
+
+def directory(project: str) -> str:
+    """Where the settings of a stack are, without the leading slash."""
+    return "%s/%s" % (CONFIGURATION.lstrip("/"), project)
+
+
+def password_file(project: str, repository: str) -> str:
+    """The path of a repository's password."""
+    return "/%s/repository-%s.password" % (directory(project), repository)
+
+
+def timer(project: str, name: str) -> str:
+    """The name of a timer's unit."""
+    return "%s-%s.timer" % (project, name)
+
+
+def files(wanted: Wanted) -> List[File]:
+    """Every text file, by its path below /."""
+    project = wanted.configuration.project
+    settings = {
+        **wanted.configuration._asdict(),
+        "repositories": [
+            {**item._asdict(), "environment": dict(item.environment)} for item in wanted.configuration.repositories
+        ],
+    }
+    found = [
+        File(directory(project) + "/backup.json", json.dumps(settings, indent=1, sort_keys=True) + "\n", 0o600, True),
+        File(COMPLETION, wanted.completion),
+    ]
+    found += [
+        File(password_file(project, name).lstrip("/"), password + "\n", 0o600, True)
+        for name, password in sorted(wanted.passwords.items())
+    ]
+    for name, arguments in TIMERS.items():
+        if wanted.configuration.repositories and wanted.schedule.get(name):
+            values = {
+                "what": name.capitalize(),
+                "project": project,
+                "tammactl": TAMMACTL,
+                "arguments": arguments,
+                "calendar": wanted.schedule[name],
+                "delay": wanted.random_delay,
+            }
+            found.append(File("%s/%s-%s.service" % (UNITS, project, name), _SERVICE.format(**values)))
+            found.append(File("%s/%s" % (UNITS, timer(project, name)), _TIMER.format(**values)))
+    return found
+
+
+class Setup:
+    """Compares what is wanted with the host, and makes it so."""
+
+    def __init__(self, wanted: Wanted, runner: Runner, root: str = "/", present: bool = True) -> None:
+        """present: false takes everything away that an earlier run wrote."""
+        self._wanted = wanted
+        self._present = present
+        self._runner = runner
+        self._root = root
+        self._project = wanted.configuration.project
+        self._record = directory(self._project) + "/files.json"
+
+    def _formerly(self) -> List[str]:
+        try:
+            with open(os.path.join(self._root, self._record), encoding="utf-8") as handle:
+                return [str(name) for name in json.load(handle)]
+        except (OSError, ValueError):
+            return []
+
+    def changes(self) -> List[FileChange]:
+        """What would change: files, and timers that are not enabled."""
+        if not self._present:
+            return self._removals()
+        found = compare(self._root, self._every_file(), self._formerly())
+        if self._tammactl_differs():
+            found.append(FileChange(TAMMACTL, "update" if os.path.exists(self._path(TAMMACTL)) else "create", ""))
+        changed = {change.path for change in found}
+        for name in self._timers():
+            unit = "%s/%s" % (UNITS, name)
+            link = self._path("%s/timers.target.wants/%s" % (UNITS, name))
+            if unit not in changed and not os.path.lexists(link):
+                found.append(FileChange(unit, "enable", ""))
+        return found
+
+    def _removals(self) -> List[FileChange]:
+        """tammactl stays as long as another stack of this host has settings."""
+        formerly = [*self._formerly(), self._record]
+        try:
+            others = set(os.listdir(self._path(CONFIGURATION.lstrip("/")))) - {self._project}
+        except OSError:
+            others = set()
+        shared = {COMPLETION, TAMMACTL}
+        names = [name for name in formerly if name not in shared] + ([] if others else sorted(shared))
+        return [FileChange(name, "remove", "") for name in names if os.path.lexists(self._path(name))]
+
+    def _every_file(self) -> List[File]:
+        every = files(self._wanted)
+        names = sorted(item.path for item in every)
+        return [*every, File(self._record, json.dumps(names) + "\n", 0o600)]
+
+    def _timers(self) -> List[str]:
+        return [
+            os.path.basename(item.path)
+            for item in files(self._wanted)
+            if item.path.startswith(UNITS) and item.path.endswith(".timer")
+        ]
+
+    def _tammactl_differs(self) -> bool:
+        try:
+            with open(self._path(TAMMACTL), "rb") as handle:
+                return handle.read() != self._wanted.tammactl
+        except OSError:
+            return True
+
+    def _path(self, name: str) -> str:
+        return os.path.join(self._root, name)
+
+    def apply(self, changes: List[FileChange]) -> None:
+        """Make it so. Timers that are no longer wanted are stopped and removed."""
+        changed = {change.path: change.action for change in changes}
+        for path, action in changed.items():
+            if action == "remove" and path.endswith(".timer"):
+                self._systemctl("disable", "--now", os.path.basename(path))
+        remove(self._root, [path for path, action in changed.items() if action == "remove"])
+        if not self._present:
+            self._systemctl("daemon-reload")
+            return
+        write(self._root, [item for item in self._every_file() if item.path in changed])
+        if TAMMACTL in changed:
+            os.makedirs(os.path.dirname(self._path(TAMMACTL)), 0o755, exist_ok=True)
+            replace_bytes(self._path(TAMMACTL), self._wanted.tammactl, 0o755)
+        if any(path.startswith(UNITS) for path in changed):
+            self._systemctl("daemon-reload")
+            timers = self._timers()
+            if timers:
+                self._systemctl("enable", "--quiet", *timers)
+                # Also those that run: they shall know their new time.
+                self._systemctl("restart", *timers)
+
+    def _systemctl(self, *words: str) -> None:
+        done = self._runner.run(["systemctl", *words], timeout=60)
+        if done.rc:
+            raise OperatorError(
+                "'systemctl %s' failed: %s. Check tamma_backup_schedule ('systemd-analyze calendar' explains a time)."
+                % (" ".join(words), " ".join(done.err.split()).rstrip(".") or "it said nothing")
+            )
+
+
+def decoded(text: str) -> bytes:
+    """The zipapp as it came with the module's options."""
+    return base64.b64decode(text)
