@@ -43,6 +43,11 @@ STATE = "state"
 VOLUME = "volume:"
 MANIFEST = "manifest"
 
+# Of a part that was empty.
+NOTHING = ""
+# How files begin that a restore leaves in a volume.
+OWN_FILES = ".tamma-"
+
 _DUMP = "database.dump"
 _MANIFEST_FILE = "manifest.json"
 ROLES = "roles.sql"
@@ -100,7 +105,7 @@ def manifest(restic: Restic, backup: Backup) -> Dict[str, Any]:
     text = restic.text(backup.snapshot, "/" + _MANIFEST_FILE)
     try:
         found: Dict[str, Any] = json.loads(text)
-        wanted = {name: part["snapshot"] for name, part in found["parts"].items()}
+        wanted = {name: part["snapshot"] for name, part in found["parts"].items() if part["snapshot"] != NOTHING}
     except (ValueError, KeyError, TypeError, AttributeError) as exc:
         raise OperatorError("The manifest of the backup %s cannot be read (%s)." % (backup.id, exc)) from exc
     if int(found.get("format", 0)) > FORMAT:
@@ -374,13 +379,20 @@ class _One:
 
     def _store_directory(self, part: str, directory: str) -> None:
         began = time.monotonic()
-        self._keep(part, self._store.store(self._tags(part), self._when(), directory=directory), began)
+        if not [name for name in os.listdir(directory) if not name.startswith(OWN_FILES)]:
+            # restic makes no snapshot of nothing.
+            self._parts[part] = {"snapshot": NOTHING, "bytes": 0}
+            return
+        stored = self._store.store(self._tags(part), self._when(), directory=directory, leave_out=[OWN_FILES + "*"])
+        self._keep(part, stored, began)
 
     def _read_back(self, client: Client) -> None:
         """Read every part as a restore would, from the repository, to its last byte."""
         began = time.monotonic()
         self._progress("verify", "reading it back from %s" % self._store)
         for part, found in self._parts.items():
+            if found["snapshot"] == NOTHING:
+                continue
             if part == DATABASE:
                 reader, path, consumer = "the archive of the database", "/" + _DUMP, client.read_through()
             else:
@@ -408,7 +420,7 @@ class _One:
     def _give_up(self) -> None:
         """Let the parts go; if that cannot be done either, they are no backup all the same."""
         try:
-            self._store.forget([part["snapshot"] for part in self._parts.values()])
+            self._store.forget([part["snapshot"] for part in self._parts.values() if part["snapshot"] != NOTHING])
         except OperatorError:
             self._progress("store", "%s: parts without a manifest stay until the next prune" % self._store)
 

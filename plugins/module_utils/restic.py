@@ -125,6 +125,7 @@ class Restic:
         producer: Optional[List[str]] = None,
         name: str = "",
         directory: str = "",
+        leave_out: Sequence[str] = (),
         moved: Optional[Moved] = None,
     ) -> Dict[str, Any]:
         """Store what *producer* prints under *name*, or the content of *directory*; return restic's summary.
@@ -132,9 +133,10 @@ class Restic:
         time: of the snapshot, "YYYY-MM-DD HH:MM:SS" in UTC. moved: told the number of bytes so far. A producer that
         fails leaves no snapshot.
         """
+        leave_out = [word for pattern in leave_out for word in ("--exclude", pattern)]
         options = ["--time", time, "--host", "tamma"]
         options += [word for pair in sorted(tags.items()) for word in ("--tag", "%s=%s" % pair)]
-        what = ["--stdin", "--stdin-filename", name] if producer else ["."]
+        what = ["--stdin", "--stdin-filename", name] if producer else [".", *leave_out]
         summary: Dict[str, Any] = {}
         last = [-1]
 
