@@ -138,7 +138,7 @@ def remove(directory: str, names: Iterable[str]) -> None:
     directory = os.path.abspath(directory)
     paths = [os.path.abspath(os.path.join(directory, name)) for name in names]
     for path in paths:
-        if not path.startswith(directory + os.sep):
+        if not path.startswith(os.path.join(directory, "")):
             raise OperatorError("%s is not below %s and is left alone." % (path, directory))
     for path in paths:
         try:

@@ -322,7 +322,9 @@ class Restoring:
             shutil.rmtree(coming, ignore_errors=True)
             os.mkdir(coming, 0o700)
             self._progress("fetch", "%s from %s" % (part, store))
-            store.restore(planned.manifest["parts"][part]["snapshot"], coming)
+            snapshot = planned.manifest["parts"][part]["snapshot"]
+            if snapshot != backups.NOTHING:
+                store.restore(snapshot, coming)
 
     def _put_files_beside(self, store: Restic, planned: Planned) -> None:
         """The files of the release never replace those of the running one: they are there to be looked at."""
