@@ -81,7 +81,7 @@ faults: $(READY) ## Let operators die at every place where they change something
 bench: $(READY) ## Measure: bare host to healthy, unchanged runs, and the usual way beside it
 	@python3 -m benchmarks
 
-docs: $(READY) ## Regenerate the tables of variables
+docs: $(READY) ## Regenerate the tables of variables and of secrets
 	@python3 -m tests.tools.variables
 
 changelog: $(READY) ## Turn the changelog's fragments into the release that galaxy.yml names

@@ -6,16 +6,9 @@ from pathlib import Path
 
 import pytest
 
-import ansible_collections
+import tests.tools.checkout  # noqa: F401 - before anything of the collection is imported
+from tests.tools.roles import ROOT
 from tests.tools.run import run
-
-ROOT = Path(__file__).resolve().parent.parent
-
-# The link in .collections makes the checkout importable under the name it has when installed. The
-# `ansible` package owns the top-level name, so the checkout joins its path.
-_CHECKOUT = str(ROOT / ".collections" / "ansible_collections")
-if _CHECKOUT not in ansible_collections.__path__:
-    ansible_collections.__path__.append(_CHECKOUT)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -112,7 +112,7 @@ def test_specs_and_defaults_agree() -> None:
     assert not problems, "\n".join(problems)
 
 
-def test_tables_of_variables_are_up_to_date() -> None:
+def test_generated_tables_are_up_to_date() -> None:
     assert not variables.outdated()
 
 

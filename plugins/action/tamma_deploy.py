@@ -15,7 +15,8 @@ from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
-from ansible_collections.meywd.tamma.plugins.plugin_utils.compose_files import services
+from ansible_collections.meywd.tamma.plugins.module_utils.module import setting
+from ansible_collections.meywd.tamma.plugins.plugin_utils.compose_files import Service, services
 
 display = Display()
 
@@ -65,6 +66,7 @@ def _plan_lines(result: dict[str, Any]) -> list[str]:
     """The plan in a module's result, a line for each step."""
     lines = ["%s %s" % (change["action"], change["path"]) for change in result.get("files", [])]
     lines += ["pull %s" % image for image in result.get("pulls", [])]
+    lines += result.get("database", [])
     lines += ["%s %s: %s" % (step["action"], step["service"], step["reason"]) for step in result.get("plan", [])]
     return lines
 
@@ -118,18 +120,22 @@ class ActionModule(ActionBase):
 
     def _plan_here(self, arguments: dict[str, Any], result: dict[str, Any]) -> None:
         """Make the plan for a host that has no engine yet, from the same files."""
+        found = self._services(arguments)
+        result["plan"] = [
+            {"service": item.name, "action": "create", "reason": "new, from %s" % item.image} for item in found
+        ]
+        result["pulls"] = sorted({item.image for item in found})
+        steps = _plan_lines({**result, "files": []})
+        result.setdefault("diff", []).append({"prepared": "\n".join(steps) + "\n"})
+
+    def _services(self, arguments: dict[str, Any]) -> list[Service]:
+        """Read the services of a release on the controller; its files have their contents."""
         every = [*arguments["files"], *(arguments.get("secret_files") or [])]
         texts = {item["path"]: str(item["content"]) for item in every}
-        values = {key: str(value) for key, value in (arguments.get("settings") or {}).items() if value is not None}
+        values = {key: setting(value) for key, value in (arguments.get("settings") or {}).items()}
         try:
-            found = services([texts[name] for name in arguments["compose_files"]], values)
+            return services([texts[name] for name in arguments["compose_files"]], values)
         except (AttributeError, TypeError) as exc:
             raise AnsibleActionFail(
                 "tamma_stack_overrides is not an overlay in Compose's form: services is a dictionary of dictionaries."
             ) from exc
-        result["plan"] = [
-            {"service": name, "action": "create", "reason": "new, from %s" % image} for name, image in found
-        ]
-        result["pulls"] = sorted({image for _name, image in found})
-        steps = _plan_lines({**result, "files": []})
-        result.setdefault("diff", []).append({"prepared": "\n".join(steps) + "\n"})

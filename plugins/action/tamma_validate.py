@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import datetime
 import difflib
 from collections.abc import Iterable
 from pathlib import Path
@@ -12,8 +13,9 @@ from typing import Any
 
 from ansible.plugins.action import ActionBase
 
+from ansible_collections.meywd.tamma.plugins.module_utils import placeholders
 from ansible_collections.meywd.tamma.plugins.module_utils.formats import parse_dotenv, quote_dotenv
-from ansible_collections.meywd.tamma.plugins.plugin_utils import variables
+from ansible_collections.meywd.tamma.plugins.plugin_utils import certificates, edge_settings, variables
 
 _COLLECTION = Path(__file__).resolve().parents[2]
 
@@ -30,12 +32,16 @@ class ActionModule(ActionBase):
         _validation, arguments = self.validate_argument_spec(
             argument_spec={
                 "required": {"type": "dict", "default": {}},
+                "forbidden": {"type": "dict", "default": {}},
                 "minimum_lengths": {"type": "dict", "default": {}},
                 "reserved": {"type": "list", "elements": "str", "default": []},
                 "ascii": {"type": "list", "elements": "str", "default": []},
                 "secrets": {"type": "dict", "default": {}, "no_log": True},
                 "settings": {"type": "dict", "default": {}},
                 "settings_example": {"type": "str"},
+                "edge": {"type": "dict", "default": {}, "no_log": True},
+                "production": {"type": "bool", "default": False},
+                "secret_variables": {"type": "list", "elements": "str", "default": [], "no_log": False},
             }
         )
         problems = [*_unknown_variables(task_vars)]
@@ -48,12 +54,19 @@ class ActionModule(ActionBase):
             for name in sorted(set(arguments["settings"]) & {*arguments["secrets"], *arguments["reserved"]})
         ]
         values = {
-            name: self._value(name, task_vars) for name in [*arguments["required"], *arguments["minimum_lengths"]]
+            name: self._value(name, task_vars)
+            for option in ("required", "forbidden", "minimum_lengths", "secret_variables")
+            for name in arguments[option]
         }
         problems += [
             "%s is not set: give it %s." % (name, hint)
             for name, hint in arguments["required"].items()
             if not values[name].strip()
+        ]
+        problems += [
+            "%s is set, but %s: leave it out." % (name, reason)
+            for name, reason in arguments["forbidden"].items()
+            if values[name]
         ]
         problems += [
             "%s is %d characters long and needs at least %d." % (name, len(values[name]), int(least))
@@ -62,8 +75,17 @@ class ActionModule(ActionBase):
         ]
         every = {**arguments["settings"], **arguments["secrets"]}
         problems += [*_not_ascii(arguments["ascii"], every), *_unprintable(every)]
+        problems += edge_settings.problems(arguments["edge"])
+        about_certificate, warnings = _certificate(arguments["edge"])
+        problems += about_certificate
+        if arguments["production"]:
+            login = arguments["settings"].get("TAMMA_ENABLE_AUTH")
+            problems += edge_settings.production_problems(arguments["edge"], login)
+            problems += map(placeholders.refusal, placeholders.found(arguments["secret_variables"], values))
         if problems:
             result.update(failed=True, msg="\n".join(problems))
+        elif warnings:
+            result["warnings"] = warnings
         return result
 
     def _value(self, name: str, task_vars: dict[str, Any]) -> str:
@@ -90,6 +112,15 @@ def _unknown_settings(settings: dict[str, Any], example: str) -> Iterable[str]:
                 name,
                 "did you mean %s" % near[0] if near else ".env.example lists those that exist",
             )
+
+
+def _certificate(edge: dict[str, Any]) -> tuple[list[str], list[str]]:
+    """Judge the certificate that the edge is given, if it is: what is wrong, and what will be soon."""
+    certificate, key = (str(edge.get("tamma_stack_edge_certificate%s" % end) or "") for end in ("", "_key"))
+    if edge.get("tamma_stack_edge_tls") != "files" or not (certificate and key):
+        return [], []
+    names = [str(value) for name, value in edge.items() if name.endswith("_domain") and value]
+    return certificates.judge(certificate, key, names, datetime.datetime.now(datetime.timezone.utc))
 
 
 def _not_ascii(names: Iterable[str], values: dict[str, Any]) -> Iterable[str]:

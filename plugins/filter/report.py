@@ -28,8 +28,13 @@ def outcomes(hosts: Iterable[str], hostvars: Mapping[str, Any], variable: str) -
             continue
         result = hostvars[host][variable]
         steps = ["%s %s" % (change["action"], change["service"]) for change in result.get("plan") or []]
-        done = {"pulled": result.get("pulls"), "files": [file["path"] for file in result.get("files") or []]}
-        words = ["%s: %s" % (what, ", ".join(names)) for what, names in {**done, "services": steps}.items() if names]
+        done = {
+            "pulled": result.get("pulls"),
+            "database": result.get("database"),
+            "files": [file["path"] for file in result.get("files") or []],
+            "services": steps,
+        }
+        words = ["%s: %s" % (what, ", ".join(names)) for what, names in done.items() if names]
         lines += ["%s  %s" % (host, word) for word in words or ["nothing had to be changed"]]
     return lines
 

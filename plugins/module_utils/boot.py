@@ -38,8 +38,8 @@ WorkingDirectory={directory}
 Environment=DOCKER_HOST=unix://{socket} HOME=/root
 ExecStartPre=/bin/mkdir -p -m 0700 /run/tamma
 # In the order of the dependencies, each when what it needs is healthy, and not beside a deploy.
-ExecStart=/usr/bin/flock /run/tamma/{project}.lock {compose} up --detach --no-build --no-recreate --pull never
-ExecStop={stop}
+{start}
+{stop}
 TimeoutStartSec=20min
 TimeoutStopSec=5min
 # Something that was unhealthy for a moment.
@@ -51,6 +51,33 @@ WantedBy={wanted_by}
 """
 
 
+_UP = "/usr/bin/flock /run/tamma/{project}.lock {compose} up --detach --no-build --no-recreate --pull never"
+
+# By engine: how the stack starts and stops.
+_COMMANDS = {
+    "docker": ("ExecStart={up}", "ExecStop={compose} stop"),
+    "podman": (
+        """\
+# What starts is probed every second; by itself Podman would do that at the long intervals.
+ExecStart=/bin/sh -c '\\
+    probe() {{ \\
+        starting=$$(/usr/bin/podman ps --quiet --filter label={label}={project} --filter health=starting); \\
+        for id in $$starting; do /usr/bin/podman --events-backend none healthcheck run $$id; done; \\
+        test -n "$$starting"; \\
+    }} >/dev/null 2>&1; \\
+    while sleep 1; do probe; done & \\
+    {up} || exit; \\
+    kill $$!; while probe; do sleep 1; done'""",
+        """\
+# While the system goes down, systemd starts no podman.service for a question to its socket any more, and has
+# ended what knows the containers' names, whose absence is an error after each stop: hence once more.
+ExecStop=/bin/sh -c '\\
+    /usr/bin/podman system service --time 0 unix://{own} & \\
+    tries=0; until test -S {own} || test $$tries = 100; do tries=$$((tries + 1)); sleep 0.1; done; \\
+    for try in 1 2 3 4 5 6 7 8; do DOCKER_HOST=unix://{own} {compose} stop && break; done; kill $$!'""",
+    ),
+}
+
 # Where Debian's package has it; only for the plan of a host that has no Compose yet.
 _COMPOSE = "/usr/libexec/docker/cli-plugins/docker-compose"
 
@@ -58,17 +85,17 @@ _COMPOSE = "/usr/libexec/docker/cli-plugins/docker-compose"
 def unit(project: str, directory: str, socket: str, compose: Optional[str]) -> str:
     """The unit's text."""
     engine = kind(socket)
-    compose = compose or _COMPOSE
-    # While the system goes down, systemd starts no podman.service for a question to its socket any more.
-    on_podman = "/usr/bin/podman stop --filter label=%s=%s" % (PROJECT_LABEL, project)
+    words = {"project": project, "compose": compose or _COMPOSE, "label": PROJECT_LABEL}
+    words.update(up=_UP.format(**words), own="/run/tamma/%s-stop.sock" % project)
+    start, stop = _COMMANDS[engine]
     return _UNIT.format(
         project=project,
         directory=directory.replace("%", "%%"),
         engine={"docker": "Docker", "podman": "Podman"}[engine],
         socket=socket,
         needs={"docker": "docker.service", "podman": "podman.socket"}[engine],
-        compose=compose,
-        stop=on_podman if engine == "podman" else "%s stop" % compose,
+        start=start.format(**words),
+        stop=stop.format(**words),
         wanted_by=_WANTED_BY,
     )
 

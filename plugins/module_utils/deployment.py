@@ -21,20 +21,19 @@ from ansible_collections.meywd.tamma.plugins.module_utils import (
     edge,
     outside,
     planner,
-    ports,
+    published,
     registry,
     rotation,
     secret_files,
     servers,
 )
 from ansible_collections.meywd.tamma.plugins.module_utils.compose import (
-    EVERY_ADDRESS,
     Compose,
     Project,
     endpoints,
     explain_pull_failures,
 )
-from ansible_collections.meywd.tamma.plugins.module_utils.engine import PROJECT_LABEL, Engine
+from ansible_collections.meywd.tamma.plugins.module_utils.engine import Engine
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
 from ansible_collections.meywd.tamma.plugins.module_utils.files import (
     File,
@@ -50,6 +49,7 @@ from ansible_collections.meywd.tamma.plugins.module_utils.release import (
     ENV_FILE,
     INITIAL,
     Release,
+    check_placeholders,
     compare_files,
     environment,
     every_setting,
@@ -80,17 +80,22 @@ class Planned(NamedTuple):
     settings_changes: Dict[str, List[str]]
     project: Project
     plan: planner.Plan
+    # What an external database has to run first.
     init_sql: Optional[servers.InitSql] = None
 
     @property
     def changed(self) -> bool:
         """Whether anything has to be done."""
-        return bool(self.file_changes or self.plan.changes or self.plan.pulls or self.prepares_database)
+        return bool(self.file_changes or self.plan.changes or self.plan.pulls or self.init_sql)
 
-    @property
-    def prepares_database(self) -> bool:
-        """Whether an external database has to run the init SQL."""
-        return self.init_sql is not None and self.init_sql.pending
+
+def find_init_sql(release: Release, env: Dict[str, str]) -> Optional[servers.InitSql]:
+    """Ask the external database of the settings *env*, if there is one, whether it has to run the init SQL."""
+    return servers.init_sql(
+        env,
+        {item.path: item.content for item in release.files},
+        read(os.path.join(release.directory, servers.RECORD)),
+    )
 
 
 class Deployment:
@@ -153,15 +158,13 @@ class Deployment:
             servers.of_containers(self._known),
             self._env,
             [*release.settings, *release.secrets],
+            servers.kept_as(self._known),
         )
+        problems += check_placeholders(release, self._env)
         problems += self._taken_ports(project, plan)
         if problems:
             raise OperatorError("\n".join(problems))
-        init_sql = servers.init_sql(
-            self._env,
-            {item.path: item.content for item in release.files},
-            read(os.path.join(release.directory, servers.RECORD)),
-        )
+        init_sql = find_init_sql(release, self._env)
         planned = Planned(files, *compare_files(release, self._env, self._mounted), project, plan, init_sql)
         return planned._replace(plan=self._with_edge(planned, containers))
 
@@ -249,34 +252,14 @@ class Deployment:
         ]
         if not wanted:
             return []
-        problems = planner.doubled_ports(project)
-        published = [
-            (str(binding.get("IP", "")), binding["PublicPort"], item)
-            for item in self._engine.containers()
-            for binding in item.get("Ports") or []
-            # Podman lists what a stopped container would publish as well.
-            if item.get("State") not in ("created", "exited")
-            and binding.get("PublicPort")
-            and binding.get("Type") == "tcp"
+        return [
+            *planner.doubled_ports(project),
+            *published.taken(
+                [(service.name, port.address, port.published) for service, port in wanted],
+                self._engine.containers(),
+                project.name,
+            ),
         ]
-        for service, port in wanted:
-            holders = [
-                item for address, number, item in published if number == port.published and meet(address, port.address)
-            ]
-            if any((item.get("Labels") or {}).get(PROJECT_LABEL) == project.name for item in holders):
-                continue
-            holder = ports.holder(port.published, port.address)
-            if holders:
-                who = "the container %s" % (holders[0].get("Names") or ["?"])[0].lstrip("/")
-            elif holder:
-                who = str(holder)
-            else:
-                continue
-            problems.append(
-                "Port %d, which %s would publish, is taken by %s: stop that, or choose another port in "
-                "tamma_stack_environment." % (port.published, service.name, who)
-            )
-        return problems
 
     # -- apply ------------------------------------------------------------------------------
 
@@ -287,7 +270,7 @@ class Deployment:
                 shutil.rmtree(leftover)
 
     def apply(self, planned: Planned) -> Planned:
-        """Carry the plan out: pull everything, write the files, start the services, clean up, verify.
+        """Carry the plan out: pull everything, prepare the database, write, start the services, clean up, verify.
 
         Returns the plan as it was carried out: what was pulled may change more than was known before.
         """
@@ -302,9 +285,9 @@ class Deployment:
         return planned
 
     def _carry_out(self, planned: Planned) -> None:
+        if planned.init_sql:
+            self._phase("database", self._run_init_sql, planned)
         self._phase("write", self._write, planned)
-        if planned.prepares_database:
-            self._phase("database", self._prepare_database, planned)
         self._phase("apply", self._apply, planned)
         self._phase("verify", self._verify, planned)
 
@@ -316,7 +299,8 @@ class Deployment:
             back = journal.reversed()
             self._progress("rotate", "it failed: back to the former secrets")
             try:
-                self._aim(self._release._replace(secrets={**self._release.secrets, **back.new}), back)
+                former = {**self._release.secrets, **back.new}
+                self._aim(self._release._replace(secrets=former, refuses_placeholders=False), back)
                 self._change_secrets(self.plan(), back)
             except OperatorError as exc:
                 raise OperatorError(
@@ -398,6 +382,14 @@ class Deployment:
     def _image_id(self, reference: str) -> Optional[str]:
         return (self._engine.image(reference) or {}).get("Id")
 
+    def _run_init_sql(self, planned: Planned) -> None:
+        """Before the files: when it fails, everything is as it was."""
+        if planned.init_sql:
+            self._progress("database", "running %s" % planned.init_sql)
+            servers.run_init_sql(planned.init_sql)
+            os.makedirs(self._release.directory, mode=0o755, exist_ok=True)
+            write(self._release.directory, [File(servers.RECORD, planned.init_sql.mark, 0o600)])
+
     def _write(self, planned: Planned) -> None:
         if not planned.file_changes:
             return
@@ -412,12 +404,6 @@ class Deployment:
         write(directory, [item for item in planned.files if item.path in changed])
         remove(directory, sorted(set(formerly) - set(wanted)))
         record(directory, wanted)
-
-    def _prepare_database(self, planned: Planned) -> None:
-        if planned.init_sql:
-            self._progress("database", "running %s" % planned.init_sql)
-            servers.run_init_sql(planned.init_sql)
-            write(self._release.directory, [File(servers.RECORD, planned.init_sql.mark, 0o600)])
 
     def _apply(self, planned: Planned) -> None:
         in_the_way, others = planner.split_orphans(planned.project, planned.plan.orphans)
@@ -446,8 +432,3 @@ class Deployment:
                 )
         if addresses:
             self._progress("verify", "%d published addresses answer" % len(addresses))
-
-
-def meet(one: str, other: str) -> bool:
-    """Whether two addresses that a port is bound to get in each other's way; empty means every address."""
-    return one == other or one in EVERY_ADDRESS or other in EVERY_ADDRESS

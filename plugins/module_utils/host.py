@@ -46,8 +46,17 @@ PYTHON_MINIMUM = "3.9"
 # "podman compose" (4.7), and every network of it is netavark's.
 ENGINE_MINIMUM = {"docker": "25.0", "podman": "4.9"}
 
+# GB that must be free: for the engine's packages, for the stack's files, and for what agents will clone. Images and
+# volumes get what tamma_stack_minimum_disk_gb says.
+_ROOM_FOR_PROGRAMS = 0.5
+_ROOM_FOR_FILES = 0.1
+_ROOM_FOR_WORK = 1.0
+
 # Firmware, kernel and file system keep a part for themselves: a machine sold with 8 GB shows less.
 TOLERANCE = 0.9
+
+# Before all that keeps the stack off a host.
+REFUSAL = "This host cannot carry the Tamma stack."
 
 FOREIGN_ENGINE = (
     "The Docker engine of this host is not run by docker.service (a snap, Podman's emulation, rootless or"
@@ -66,24 +75,29 @@ PODMAN_ROOT = "/var/lib/containers/storage"
 DROPINS = ("/etc/containers/containers.conf.d/50-tamma.conf", "/etc/containers/registries.conf.d/50-tamma.conf")
 # Where Podman looks for its helpers, besides the search path.
 _HELPERS = "/usr/local/libexec/podman:/usr/local/lib/podman:/usr/libexec/podman:/usr/lib/podman"
-# Part → the programs of which one must be there: for init: true, names in the stack's network, its rules.
+# Part → the programs of which one must be there: for init: true, the stack's network, names in it.
 _PODMAN_PARTS = {
     "init": ("catatonit", "tini", "docker-init"),
+    "network": ("netavark",),
     "dns": ("aardvark-dns",),
-    "firewall": ("nft", "iptables"),
 }
+# Where the packages of the engine go.
+_PROGRAMS = "/usr"
+# What the distribution's netavark writes its rules with, where that is not iptables.
+_FIREWALL = {"debian": "nft"}
 PROGRAM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 @dataclasses.dataclass(frozen=True)
 class Disk:
-    """The file system that holds some path."""
+    """The file system that holds some path; *holds* is what lies there: files, engine, programs or work."""
 
     path: str
     mount: str
     device: int
     size_gb: float
     free_gb: float
+    holds: str
 
 
 @dataclasses.dataclass(frozen=True)
@@ -243,7 +257,7 @@ def config_path(flags: List[str]) -> str:
 
 
 def missing(host: Host) -> List[str]:
-    """Which parts have to be installed: engine, client, compose; for Podman also init, dns, firewall."""
+    """Which parts have to be installed: engine, client, compose; for Podman also init, network, dns, firewall."""
     parts = {
         "engine": host.engine.installed,
         "client": host.engine.client,
@@ -301,20 +315,37 @@ def _resource_problems(host: Host, wanted: Requirements) -> List[str]:
             "This host has %d MB of memory, the stack needs %d: give it more, or lower"
             " tamma_stack_minimum_memory_mb if you know that it is enough." % (host.memory_mb, wanted.memory_mb)
         )
-    # Images and data come with the first deploy; later there has to be room for the next images only.
-    free_wanted = wanted.disk_gb * (0.1 if host.deployed else 0.25)
-    for number, disk in enumerate(host.disks):
-        if disk.device in [other.device for other in host.disks[:number]]:
-            continue
-        where = "The file system of %s (mounted on %s)" % (disk.path, disk.mount)
-        remedy = "or lower tamma_stack_minimum_disk_gb if you know that it is enough."
-        if disk.size_gb < wanted.disk_gb * TOLERANCE:
-            sizes = "has %.1f GB, the stack needs %g: enlarge it," % (disk.size_gb, wanted.disk_gb)
-            problems.append("%s %s %s" % (where, sizes, remedy))
+    return problems + (_disk_problems(host, wanted) if wanted.disk_gb else [])
+
+
+def _disk_problems(host: Host, wanted: Requirements) -> List[str]:
+    """Judge each file system by everything that it is to hold."""
+    problems = []
+    for device in dict.fromkeys(disk.device for disk in host.disks):
+        disks = [disk for disk in host.disks if disk.device == device]
+        # It is not added up: what the engine needs is so much more than the rest.
+        disk = max(disks, key=lambda item: _room(host, wanted, item.holds))
+        free_wanted = _room(host, wanted, disk.holds)
+        of_engine = disk.holds == "engine"
+        if of_engine and disk.size_gb < wanted.disk_gb * TOLERANCE:
+            lack = "%.1f GB, the stack needs %g: enlarge it" % (disk.size_gb, wanted.disk_gb)
         elif disk.free_gb < free_wanted:
-            sizes = "has %.1f GB free, the stack needs %g: make room," % (disk.free_gb, free_wanted)
-            problems.append("%s %s %s" % (where, sizes, remedy))
+            lack = "%.1f GB free, the stack needs %g: make room" % (disk.free_gb, free_wanted)
+        else:
+            continue
+        remedy = ", or lower tamma_stack_minimum_disk_gb if you know that it is enough." if of_engine else "."
+        problems.append("The file system of %s (mounted on %s) has %s%s" % (disk.path, disk.mount, lack, remedy))
     return problems
+
+
+def _room(host: Host, wanted: Requirements, holds: str) -> float:
+    """GB that must be free for what lies on a file system."""
+    if holds == "engine":
+        # Images and data come with the first deploy; later there has to be room for the next images only.
+        return wanted.disk_gb * (0.1 if host.deployed else 0.25)
+    if holds == "programs":
+        return _ROOM_FOR_PROGRAMS if missing(host) else 0.0
+    return _ROOM_FOR_WORK if holds == "work" and not host.deployed else _ROOM_FOR_FILES
 
 
 def _engine_problems(host: Host, wanted: Requirements) -> List[str]:
@@ -348,21 +379,26 @@ _PART_NAMES = {
     "client": "the docker client",
     "compose": "the Compose plugin",
     "init": "catatonit",
+    "network": "netavark",
     "dns": "aardvark-dns",
-    "firewall": "nftables",
+    "firewall": "nftables or iptables",
 }
 
 
 # --- collecting: reads, never writes --------------------------------------------------------------
 
 
-def collect(runner: Runner, directory: str, engine_name: str = "docker") -> Host:
-    """Read a host. *directory* is where the stack lives, or will live; *engine_name* docker or podman."""
+def collect(runner: Runner, directory: str, engine_name: str = "docker", workdir: str = "") -> Host:
+    """Read a host.
+
+    *directory* is where the stack lives, or will live; *engine_name* docker or podman; *workdir* the directory of this
+    host in which the stack's engine works, if it does.
+    """
     release = parse_os_release(_read("/etc/os-release"))
     systemd = os.path.isdir("/run/systemd/system")
     config = DaemonConfig()
     if engine_name == "podman":
-        engine = _collect_podman(runner, systemd, family_of(release))
+        engine = _collect_podman(runner, systemd, release)
     else:
         engine, config = _collect_docker(runner, systemd, family_of(release))
     return Host(
@@ -379,7 +415,16 @@ def collect(runner: Runner, directory: str, engine_name: str = "docker") -> Host
         systemd=systemd,
         root=os.geteuid() == 0,
         deployed=os.access(directory, os.R_OK) and bool(os.listdir(directory)),
-        disks=[_disk(path) for path in (directory, engine.data_root)],
+        disks=[
+            _disk(path, holds)
+            for path, holds in (
+                (directory, "files"),
+                (engine.data_root, "engine"),
+                (_PROGRAMS, "programs"),
+                (workdir, "work"),
+            )
+            if path
+        ],
         engine=engine,
         compose=_collect_compose(runner),
         daemon_config=config,
@@ -387,11 +432,12 @@ def collect(runner: Runner, directory: str, engine_name: str = "docker") -> Host
     )
 
 
-def _collect_podman(runner: Runner, systemd: bool, family: str) -> Engine:
+def _collect_podman(runner: Runner, systemd: bool, release: Dict[str, str]) -> Engine:
     unit = _unit(runner, "podman.socket") if systemd else {}
     loaded = unit.get("LoadState", "not-found") != "not-found"
     program = shutil.which("podman", path=PROGRAM_PATH)
-    lacks = [part for part, names in _PODMAN_PARTS.items() if not any(map(_helper, names))]
+    parts = {**_PODMAN_PARTS, "firewall": (_FIREWALL.get(release.get("ID", ""), "iptables"),)}
+    lacks = [part for part, names in parts.items() if not any(map(_helper, names))]
     if not (program and loaded):
         # The client is podman itself.
         return Engine(name="podman", foreign=bool(program), client=True, lacks=lacks, data_root=PODMAN_ROOT)
@@ -404,7 +450,7 @@ def _collect_podman(runner: Runner, systemd: bool, family: str) -> Engine:
         enabled=unit.get("UnitFileState") == "enabled",
         client=True,
         version=str(info.get("ServerVersion", "")) or _program_version(runner, program),
-        origin=_package_of(runner, program, family),
+        origin=_package_of(runner, program, family_of(release)),
         data_root=str(info.get("DockerRootDir") or PODMAN_ROOT),
         lacks=lacks,
         driver=str(info.get("Driver", "")),
@@ -506,7 +552,7 @@ def _read_daemon_config(path: str) -> DaemonConfig:
     return DaemonConfig(path, "%04o" % stat.S_IMODE(os.stat(path).st_mode), content, error)
 
 
-def _disk(path: str) -> Disk:
+def _disk(path: str, holds: str) -> Disk:
     """The file system that holds a path, or will hold it once the path exists."""
     there = os.path.realpath(path)
     while not os.path.exists(there):
@@ -521,6 +567,7 @@ def _disk(path: str) -> Disk:
         device=os.stat(there).st_dev,
         size_gb=round(room.f_blocks * room.f_frsize / 1e9, 1),
         free_gb=round(room.f_bavail * room.f_frsize / 1e9, 1),
+        holds=holds,
     )
 
 

@@ -336,7 +336,12 @@ class PostgresSession:
         server = self._server
         what_to_do = {
             "28P01": "check tamma_stack_postgres_user and tamma_stack_postgres_password",
-            "28000": "let pg_hba.conf admit this host, user and database, and check tamma_stack_postgres_user",
+            "28000": "%slet pg_hba.conf admit this host, user and database, and check tamma_stack_postgres_user"
+            % (
+                "set tamma_stack_postgres_sslmode if the server insists on TLS, or "
+                if server.sslmode == "disable"
+                else ""
+            ),
             "3D000": "create it (CREATE DATABASE), or correct tamma_stack_postgres_database",
             "42501": "grant what is missing to the role %s" % server.user,
             "53300": "raise max_connections on the server",
@@ -443,6 +448,13 @@ _START, _START_OK = (10, 10), (10, 11)
 _TUNE, _TUNE_OK = (10, 30), (10, 31)
 _OPEN, _OPEN_OK = (10, 40), (10, 41)
 _CLOSE, _CLOSE_OK = (10, 50), (10, 51)
+_CHANNEL_OPEN, _CHANNEL_OPEN_OK = (20, 10), (20, 11)
+_CHANNEL_CLOSE = (20, 40)
+_DECLARE, _DECLARE_OK = (50, 10), (50, 11)
+_BIND, _BIND_OK = (50, 20), (50, 21)
+# A queue that nobody else sees and that is gone with the connection.
+_EXCLUSIVE_AUTO_DELETE = b"\x0c"
+_NO_TABLE = b"\0\0\0\0"
 
 # With this the broker says why it refuses a login instead of hanging up.
 _CAPABILITIES = b"\x1cauthentication_failure_closet\x01"
@@ -450,7 +462,12 @@ _PROPERTIES = b"\x0ccapabilitiesF" + struct.pack("!I", len(_CAPABILITIES)) + _CA
 
 
 def log_in_to_rabbitmq(server: RabbitMQ) -> None:
-    """Log in, open the virtual host and leave. Raises OperatorError with the one sentence that says what to do."""
+    """Log in, open the virtual host, try the permissions on it and leave.
+
+    Nothing stays: a queue of the connection's own needs the right to configure, and to bind it to an
+    exchange that every virtual host has needs those to write and to read. Raises OperatorError with
+    the one sentence that says what to do.
+    """
     link = _Connection(str(server), "tamma_stack_rabbitmq", server.host, server.port)
     try:
         if server.tls:
@@ -466,15 +483,22 @@ def log_in_to_rabbitmq(server: RabbitMQ) -> None:
         _send(link, _TUNE_OK, tuned[:6] + b"\0\0")
         _send(link, _OPEN, _short(server.vhost.encode("utf-8")) + _short(b"") + b"\0")
         _expect(link, server, _OPEN_OK)
+        _send(link, _CHANNEL_OPEN, _short(b""), 1)
+        _expect(link, server, _CHANNEL_OPEN_OK)
+        _send(link, _DECLARE, b"\0\0" + _short(b"") + _EXCLUSIVE_AUTO_DELETE + _NO_TABLE, 1)
+        declared = _expect(link, server, _DECLARE_OK)
+        queue = declared[: 1 + declared[0]]
+        _send(link, _BIND, b"\0\0" + queue + _short(b"amq.direct") + queue + b"\0" + _NO_TABLE, 1)
+        _expect(link, server, _BIND_OK)
         _send(link, _CLOSE, struct.pack("!H", 200) + _short(b"") + struct.pack("!HH", 0, 0))
         _expect(link, server, _CLOSE_OK)
     finally:
         link.close()
 
 
-def _send(link: _Connection, method: Tuple[int, int], arguments: bytes) -> None:
+def _send(link: _Connection, method: Tuple[int, int], arguments: bytes, channel: int = 0) -> None:
     payload = struct.pack("!HH", *method) + arguments
-    link.send(struct.pack("!BHI", 1, 0, len(payload)) + payload + b"\xce")
+    link.send(struct.pack("!BHI", 1, channel, len(payload)) + payload + b"\xce")
 
 
 def _expect(link: _Connection, server: RabbitMQ, wanted: Tuple[int, int]) -> bytes:
@@ -490,19 +514,22 @@ def _expect(link: _Connection, server: RabbitMQ, wanted: Tuple[int, int]) -> byt
         if kind == 8:
             continue
         method = struct.unpack("!HH", payload[:4])
-        if method == _CLOSE:
-            _refused(server, payload[4:])
+        if method in (_CLOSE, _CHANNEL_CLOSE):
+            _refused(server, payload[4:], method == _CHANNEL_CLOSE)
         if method == wanted:
             return payload[4:]
 
 
-def _refused(server: RabbitMQ, arguments: bytes) -> NoReturn:
+def _refused(server: RabbitMQ, arguments: bytes, logged_in: bool) -> NoReturn:
     code = struct.unpack("!H", arguments[:2])[0]
     said = arguments[3 : 3 + arguments[2]].decode("utf-8", "replace").rstrip(".")
     what_to_do = {
         403: "check tamma_stack_rabbitmq_user and tamma_stack_rabbitmq_password",
         530: "create the virtual host and give the user permissions on it, or correct tamma_stack_rabbitmq_vhost",
     }.get(code, "see the broker's log")
+    if code == 403 and logged_in:
+        names = "'%s' '%s'" % (server.vhost, server.user)
+        what_to_do = "give the user every permission (rabbitmqctl set_permissions --vhost %s '.*' '.*' '.*')" % names
     raise OperatorError("%s refuses: %s (%d): %s." % (server, said, code, what_to_do), code=code)
 
 
@@ -532,7 +559,10 @@ _EXAMINE = """SELECT current_setting('server_version_num')::int / 10000, current
  EXISTS (SELECT FROM pg_available_extensions WHERE name = 'uuid-ossp'),
  (SELECT count(*) = 2 FROM pg_namespace
    WHERE nspname IN ('elsa', 'tamma') AND has_schema_privilege(oid, 'CREATE')),
- coalesce(has_schema_privilege(to_regnamespace('public')::oid, 'CREATE'), false)
+ coalesce(has_schema_privilege(to_regnamespace('public')::oid, 'CREATE'), false),
+ (SELECT format('%I.%I', nspname, relname) FROM pg_class JOIN pg_namespace AS n ON n.oid = relnamespace
+   WHERE nspname IN ('elsa', 'tamma') AND relkind IN ('r', 'p') AND NOT pg_has_role(relowner, 'USAGE')
+   ORDER BY 1 LIMIT 1)
 FROM pg_database WHERE datname = current_database()"""
 
 
@@ -551,14 +581,15 @@ class Database(NamedTuple):
 def examine(session: PostgresSession, server: Postgres) -> Database:
     """Judge a database that one is logged in to; reads only."""
     row = session.query(_EXAMINE)[0]
-    major, version, encoding = int(row[0] or 0), row[1] or "", row[3] or ""
+    major, version, encoding, foreign = int(row[0] or 0), row[1] or "", row[3] or "", row[9]
     standby, create, has_extension, offers_extension, schemas, public = (row[n] == "t" for n in (2, 4, 5, 6, 7, 8))
     prepared = has_extension and schemas
+    role = _identifier(server.user)
     lacking = []
     if not create and not prepared:
-        lacking.append('GRANT CREATE ON DATABASE "%s" TO "%s"' % (server.database, server.user))
+        lacking.append("GRANT CREATE ON DATABASE %s TO %s" % (_identifier(server.database), role))
     if not public:
-        lacking.append('GRANT CREATE ON SCHEMA public TO "%s"' % server.user)
+        lacking.append("GRANT CREATE ON SCHEMA public TO %s" % role)
     problems = []
     if major < OLDEST:
         problems.append(
@@ -582,7 +613,17 @@ def examine(session: PostgresSession, server: Postgres) -> Database:
             "The role %s may not create what the stack needs in the database %s of %s: run as its owner: %s."
             % (server.user, server.database, server, "; ".join(lacking))
         )
+    if foreign:
+        problems.append(
+            "The table %s in the database %s of %s belongs to another role, and updates of the services change it: "
+            "have a superuser run ALTER TABLE %s OWNER TO %s, and so for every table in the schemas elsa and tamma."
+            % (foreign, server.database, server, foreign, role)
+        )
     return Database(version, problems, prepared, create)
+
+
+def _identifier(name: str) -> str:
+    return '"%s"' % name.replace('"', '""')
 
 
 def check_postgres(server: Postgres) -> List[str]:

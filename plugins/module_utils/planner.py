@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import Dict, Iterable, List, NamedTuple, Optional, Tuple
+from typing import Dict, Iterable, List, Mapping, NamedTuple, Optional, Tuple
 
 from ansible_collections.meywd.tamma.plugins.module_utils.compose import Project, Service
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
@@ -195,12 +195,18 @@ def stored(service: Service) -> List[str]:
 
 
 def check_stored_settings(
-    project: Project, volumes: Iterable[str], before: Dict[str, str], after: Dict[str, str], given: Iterable[str]
+    project: Project,
+    volumes: Iterable[str],
+    before: Dict[str, str],
+    after: Dict[str, str],
+    given: Iterable[str],
+    kept_as: Mapping[str, str],
 ) -> List[str]:
     """Find settings that a service keeps in its volume since its first start and that would change.
 
     before, after: the settings in the former ``.env`` (empty when there is none) and in the new one.
-    given: the names that the operator set himself. Returns a sentence for each problem.
+    given: the names that the operator set himself. kept_as: the names under which the former ``.env`` has a
+    setting, where that is another one. Returns a sentence for each problem.
     """
     existing = set(volumes)
     given = set(given)
@@ -215,7 +221,7 @@ def check_stored_settings(
                 problems.append(
                     "%s differs from the value that %s was first started with and keeps in the volume %s: a deploy "
                     "would lock the other services out. %s it back to the former value, which the stack's directory on "
-                    "the host has." % (key, name, kept_in[0], remedy)
+                    "the host has as %s." % (key, name, kept_in[0], remedy, kept_as.get(key, key))
                 )
             elif not before and key in after and key not in given:
                 problems.append(

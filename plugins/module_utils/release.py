@@ -13,7 +13,7 @@ import os
 import secrets
 from typing import Dict, Iterable, List, Mapping, NamedTuple, Optional, Set, Tuple
 
-from ansible_collections.meywd.tamma.plugins.module_utils import formats, secret_files, servers
+from ansible_collections.meywd.tamma.plugins.module_utils import formats, placeholders, secret_files, servers
 from ansible_collections.meywd.tamma.plugins.module_utils.files import (
     File,
     FileChange,
@@ -38,7 +38,8 @@ class Release(NamedTuple):
     that are never shown; an empty secret counts as not given. generated: the names of secrets
     that are made up when neither given nor known from the host. compose_files: their order
     matters. deadlines: service → seconds to become ready, *deadline* for the others.
-    drain: seconds that a replaced container has for what it still serves.
+    drain: seconds that a replaced container has for what it still serves. refuses_placeholders: whether
+    a secret that anybody could guess keeps the stack off.
     """
 
     project: str
@@ -53,6 +54,7 @@ class Release(NamedTuple):
     deadlines: Dict[str, float]
     drain: float = 10
     registry_logins: Tuple[Login, ...] = ()
+    refuses_placeholders: bool = False
 
 
 def secret_names(release: Release) -> List[str]:
@@ -63,6 +65,21 @@ def secret_names(release: Release) -> List[str]:
 def every_secret_name() -> Set[str]:
     """The names in any ``.env`` whose values are never shown."""
     return {*_MADE_FROM_SECRETS, *(place.secret for place in secret_files.TABLE)}
+
+
+def check_placeholders(release: Release, env: Mapping[str, str]) -> List[str]:
+    """Find secrets in *env* that are none, given or kept on the host. Returns sentences, never with a value."""
+    if not release.refuses_placeholders:
+        return []
+    given = placeholders.found(release.secrets, env)
+    kept = placeholders.found([name for name in release.generated if name not in release.secrets], env)
+    problems = [placeholders.refusal(name) for name in given]
+    if kept:
+        problems.append(
+            "What this host has for %s is a placeholder or easily guessed, which production refuses: change it with "
+            "the playbook rotate_secrets and -e tamma_stack_rotate=%s." % (" and ".join(kept), ",".join(kept))
+        )
+    return problems
 
 
 def has_secret_files(release: Release) -> bool:

@@ -65,5 +65,7 @@ def apply(engine: Engine, runner: Runner, removal: Removal, project: str, direct
         engine.remove_volume(name)
     if removal.files:
         remove(directory, removal.files)
-        if os.path.isdir(directory) and not os.listdir(directory):
-            os.rmdir(directory)
+        # An engine makes the directories that containers mount and nobody filled.
+        for parent, _directories, _names in os.walk(directory, topdown=False):
+            if not os.listdir(parent):
+                os.rmdir(parent)

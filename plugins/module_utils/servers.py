@@ -11,12 +11,18 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import ipaddress
 import json
 import re
-from typing import Dict, List, Mapping, Optional
+import socket
+from typing import Dict, Iterable, List, Mapping, Optional
 
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
-from ansible_collections.meywd.tamma.plugins.module_utils.formats import quote_npgsql, quote_url
+from ansible_collections.meywd.tamma.plugins.module_utils.formats import (
+    quote_npgsql,
+    quote_url,
+    quote_url_database,
+)
 from ansible_collections.meywd.tamma.plugins.module_utils.logins import (
     Postgres,
     PostgresSession,
@@ -31,6 +37,7 @@ POSTGRES_CA = "tls/postgres-ca.pem"
 _MOUNTED = "/etc/tamma/"
 
 _PLAIN = re.compile(r"\w*", re.ASCII)
+_ADDRESS = re.compile(r"[0-9.]+")
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
 
 # Npgsql's words for libpq's. Before version 8 it refuses Require without the second part.
@@ -67,11 +74,11 @@ KEPT_SECRETS = ("POSTGRES_CONTAINER_PASSWORD", "RABBITMQ_CONTAINER_PASSWORD")
 def spellings(values: Mapping[str, str], has_ca: bool) -> Dict[str, str]:
     """The settings that follow from where the database is; none for the stack's own container with plain names."""
     found = {}
-    for name in ("POSTGRES_USER", "POSTGRES_DB"):
+    for name, for_url in (("POSTGRES_USER", quote_url), ("POSTGRES_DB", quote_url_database)):
         value = values.get(name, "")
         if not _PLAIN.fullmatch(value):
             found[name + "_NPGSQL"] = quote_npgsql(value)
-            found[name + "_URL"] = quote_url(value)
+            found[name + "_URL"] = for_url(value)
     if values.get("POSTGRES_HOST"):
         mode = values.get("POSTGRES_SSLMODE") or "verify-full"
         with_ca = has_ca and mode.startswith("verify")
@@ -94,6 +101,11 @@ def of_containers(known: Mapping[str, str]) -> Dict[str, str]:
                 if kept in known:
                     values[name] = known[kept]
     return values
+
+
+def kept_as(known: Mapping[str, str]) -> Dict[str, str]:
+    """Setting → the name under which a former ``.env`` remembers it, while an external server takes the place."""
+    return {name: kept for host, names in _KEPT.items() if known.get(host) for name, kept in names.items()}
 
 
 def kept(known: Mapping[str, str], settings: Mapping[str, str]) -> Dict[str, str]:
@@ -128,12 +140,7 @@ def check(databases: List[Postgres], brokers: List[RabbitMQ]) -> List[str]:
     """Log in to external servers and say everything that keeps the stack from using them."""
     problems = []
     for database in databases:
-        wrong = _wrong("tamma_stack_postgres", database.host, database.password)
-        if database.sslmode == "verify-ca" and not database.ca:
-            wrong.append(
-                "tamma_stack_postgres_sslmode is 'verify-ca' and tamma_stack_postgres_ca is not set: anybody has a "
-                "certificate of some public authority, so give the authority, or set 'verify-full'."
-            )
+        wrong = _wrong("tamma_stack_postgres", database.host, database.password) + _beyond_clients(database)
         problems += wrong or check_postgres(database)
     for broker in brokers:
         problems += _wrong("tamma_stack_rabbitmq", broker.host, broker.password) or check_rabbitmq(broker)
@@ -149,6 +156,50 @@ def _wrong(prefix: str, host: str, password: str) -> List[str]:
             "%s_password is not set: an external server's password is never made up, so vault it in the inventory."
             % prefix
         )
+    return problems or _on_loopback(prefix, host)
+
+
+def _on_loopback(prefix: str, host: str) -> List[str]:
+    try:
+        found = {str(item[4][0]) for item in socket.getaddrinfo(host, None)}
+    except (OSError, UnicodeError):
+        return []  # the login will say it
+    if not all(ipaddress.ip_address(address).is_loopback for address in found):
+        return []
+    return [
+        "%s_host leads to the loopback address, which inside a container is the container itself: let the server "
+        "listen on an address of this host that its containers reach, and give that one." % prefix
+    ]
+
+
+def advise(names: Iterable[str], etc_hosts: str) -> List[str]:
+    """Say which servers this host finds in its own */etc/hosts*, where Docker's containers do not look."""
+    listed = {name for line in etc_hosts.splitlines() for name in line.partition("#")[0].split()[1:]}
+    return [
+        "This host knows %s from /etc/hosts, which Docker's containers do not read: have the name in the DNS, or name "
+        "it under extra_hosts in tamma_stack_overrides." % name
+        for name in sorted(listed.intersection(names))
+    ]
+
+
+def _beyond_clients(database: Postgres) -> List[str]:
+    """What PostgreSQL would take, and one of the services' clients does not."""
+    problems = []
+    if database.sslmode == "verify-ca" and not database.ca:
+        problems.append(
+            "tamma_stack_postgres_sslmode is 'verify-ca' and tamma_stack_postgres_ca is not set: anybody has a "
+            "certificate of some public authority, so give the authority, or set 'verify-full'."
+        )
+    if database.sslmode == "verify-full" and _ADDRESS.fullmatch(database.host):
+        problems.append(
+            "tamma_stack_postgres_host is an address, which the client in Tamma's API does not find in a certificate: "
+            "give it the server's name, or set tamma_stack_postgres_sslmode to 'verify-ca' beside the authority."
+        )
+    if set("?#").intersection(database.database):
+        problems.append(
+            "tamma_stack_postgres_database has a ? or #, which the client in Tamma's API cannot be told: give the "
+            "database a name without them."
+        )
     return problems
 
 
@@ -161,11 +212,10 @@ RECORD = ".tamma/init-sql.json"
 
 @dataclasses.dataclass(frozen=True)
 class InitSql:
-    """The init SQL on its way to an external database. pending: it has to be run."""
+    """The init SQL on its way to an external database."""
 
     server: Postgres
     sql: str
-    pending: bool = True
 
     @property
     def mark(self) -> str:
@@ -179,7 +229,7 @@ class InitSql:
 
 
 def init_sql(values: Mapping[str, str], files: Mapping[str, str], record: Optional[str]) -> Optional[InitSql]:
-    """Look whether the external database of ``.env`` needs the init SQL; None when there is no such database.
+    """The init SQL for the external database of ``.env``; None when there is no such database, or it has it.
 
     files: path → content of the release's files. record: what RECORD holds. Raises OperatorError when one cannot
     log in, or the database cannot be used.
@@ -194,7 +244,7 @@ def init_sql(values: Mapping[str, str], files: Mapping[str, str], record: Option
         raise OperatorError("\n".join(database.problems))
     # Somebody prepared a database in which our role may not: there is nothing left to do.
     done = database.prepared and (record == found.mark or not database.creator)
-    return dataclasses.replace(found, pending=not done)
+    return None if done else found
 
 
 def run_init_sql(wanted: InitSql) -> None:

@@ -14,6 +14,7 @@ description:
   - Compares the wanted files, settings and images with what runs, and does what differs.
     All images are pulled before anything stops, services start in the order of their dependencies, each behind the
     health gate, and published addresses are asked from outside at the end.
+  - A database outside of the stack runs the stack's init SQL once, as far as its role may, before any file is written.
   - It keeps no list of services. What the stack is stands in the Compose files, which C(docker compose config) reads.
   - Files that an earlier run wrote and that are no longer wanted are removed, as are containers of services that are no
     longer part of the stack. Volumes are never removed by a deploy.
@@ -56,6 +57,11 @@ options:
         description: Its password or token.
         type: str
         required: true
+  refuse_placeholders:
+    description:
+      - Whether secrets that anybody could guess keep the stack off the host, be they given or on the host already.
+    type: bool
+    default: false
   drain:
     description:
       - Seconds that a container behind the edge has for its open requests and streams once it gets no new ones.
@@ -126,6 +132,12 @@ pulls:
   type: list
   elements: str
   sample: ["ghcr.io/meywd/tamma-api:0.2.0"]
+database:
+  description: What a database outside of the stack is asked to do, after RV(pulls).
+  returned: success
+  type: list
+  elements: str
+  sample: ["run postgres/init-db.sql in the database tamma of PostgreSQL at database.example.org:5432"]
 files:
   description: Files that differ, and how.
   returned: success
@@ -166,7 +178,7 @@ from ansible_collections.meywd.tamma.plugins.module_utils import module as shell
 from ansible_collections.meywd.tamma.plugins.module_utils import restore, rotation, status
 from ansible_collections.meywd.tamma.plugins.module_utils.boot import Boot
 from ansible_collections.meywd.tamma.plugins.module_utils.compose import find_compose
-from ansible_collections.meywd.tamma.plugins.module_utils.deployment import Deployment, Planned
+from ansible_collections.meywd.tamma.plugins.module_utils.deployment import Deployment, Planned, find_init_sql
 from ansible_collections.meywd.tamma.plugins.module_utils.engine import Engine
 from ansible_collections.meywd.tamma.plugins.module_utils.engines import refuse_a_move
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
@@ -176,10 +188,12 @@ from ansible_collections.meywd.tamma.plugins.module_utils.progress import Progre
 from ansible_collections.meywd.tamma.plugins.module_utils.registry import Login
 from ansible_collections.meywd.tamma.plugins.module_utils.release import (
     Release,
+    check_placeholders,
     compare_files,
     environment,
     known_settings,
 )
+from ansible_collections.meywd.tamma.plugins.module_utils.servers import InitSql
 from ansible_collections.meywd.tamma.plugins.module_utils.stack import Stack
 
 
@@ -211,6 +225,7 @@ def release(params: Dict[str, Any]) -> Release:
         deadlines={key: seconds(key, value) for key, value in params["deadlines"].items()},
         drain=params["drain"],
         registry_logins=tuple(Login(**item) for item in params["registry_logins"]),
+        refuses_placeholders=params["refuse_placeholders"],
     )
 
 
@@ -221,17 +236,23 @@ def describe(planned: Planned, pulled: List[str]) -> Dict[str, Any]:
         "changed": planned.changed or bool(pulled),
         "plan": changes,
         "pulls": pulled or planned.plan.pulls,
+        "database": database_steps(planned.init_sql),
         "files": [{"path": change.path, "action": change.action} for change in planned.file_changes],
         "settings": planned.settings_changes,
         "diff": diff(planned),
     }
 
 
+def database_steps(init_sql: Optional[InitSql]) -> List[str]:
+    """What an external database has to do, a line for each step."""
+    return ["run %s" % init_sql] if init_sql else []
+
+
 def diff(planned: Planned) -> List[Dict[str, str]]:
     """The plan for --diff: files, then images and services."""
     parts = shell.diff_files(planned.file_changes, planned.settings_changes)
     lines = ["pull %s" % image for image in planned.plan.pulls]
-    lines += ["run %s" % planned.init_sql] if planned.prepares_database else []
+    lines += database_steps(planned.init_sql)
     lines += ["%s %s: %s" % (change.action, change.service, change.reason) for change in planned.plan.changes]
     if lines:
         parts.append({"prepared": "\n".join(lines) + "\n"})
@@ -239,11 +260,16 @@ def diff(planned: Planned) -> List[Dict[str, str]]:
 
 
 def without_engine(wanted: Release) -> Dict[str, Any]:
-    """The plan for a host that has no engine yet: the files; the action plugin adds the services."""
-    files, settings = compare_files(wanted, environment(wanted))
+    """The plan for a host that has no engine yet: files and database; the action plugin adds the services."""
+    env = environment(wanted)
+    problems = check_placeholders(wanted, env)
+    if problems:
+        raise OperatorError("\n".join(problems))
+    files, settings = compare_files(wanted, env)
     return {
         "changed": True,
         "engine": False,
+        "database": database_steps(find_init_sql(wanted, env)),
         "files": [{"path": change.path, "action": change.action} for change in files],
         "settings": settings,
         "diff": shell.diff_files(files, settings),
@@ -320,6 +346,7 @@ def main() -> None:
                 },
             },
             "rotate": {"type": "list", "elements": "str", "default": [], "no_log": False},
+            "refuse_placeholders": {"type": "bool", "default": False},
             "drain": {"type": "int", "default": 10},
             "deadline": {"type": "int", "default": 300},
             "deadlines": {"type": "dict", "default": {}},

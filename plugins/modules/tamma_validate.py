@@ -12,11 +12,16 @@ version_added: 0.1.0
 author: the Tamma collection contributors (@meywd)
 description:
   - Finds unknown and mistyped variables of the collection, missing ones, values that are too short, settings that no
-    service reads, and text that cannot stand in an environment file.
+    service reads, text that cannot stand in an environment file or in the edge's configuration, and what production
+    refuses.
   - Fails with one sentence for each problem, all of them at once. It does not visit the host.
 options:
   required:
     description: Names of variables that must not be empty, and where the operator gets them from.
+    type: dict
+    default: {}
+  forbidden:
+    description: Names of variables that must be empty, and why.
     type: dict
     default: {}
   minimum_lengths:
@@ -44,6 +49,19 @@ options:
   settings_example:
     description: The C(.env.example) that knows the names of O(settings), below C(files/) of the role.
     type: str
+  edge:
+    description: The variables of the edge, by their names; empty where there is no edge.
+    type: dict
+    default: {}
+  production:
+    description: Whether an edge, a login, and secrets that nobody guesses are demanded.
+    type: bool
+    default: false
+  secret_variables:
+    description: Names of the variables that hold secrets.
+    type: list
+    elements: str
+    default: []
 extends_documentation_fragment:
   - meywd.tamma.read_only
 """

@@ -3,38 +3,60 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The stack's Compose files, read on the controller.
 
-Only for the plan of a host that has no Compose yet. Where Compose is installed it is the one that
-says what the stack is.
+Only for the plan of a host that has no Compose yet, and for what the stack asks of a host. Where Compose
+is installed it is the one that says what the stack is.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, NamedTuple, TypeVar
 
 import yaml
 
 _VARIABLE = re.compile(r"\$(?:(?P<escaped>\$)|(?P<plain>[A-Za-z_]\w*)|\{(?P<name>[A-Za-z_]\w*)(?P<rest>[:?+-])?)")
 
 
+class Service(NamedTuple):
+    """A service, reduced to what can be said of it before there is an engine.
+
+    cpus and memory are the limits of one container, reserved what is kept for it (MiB); zero is none.
+    ports: (address or nothing, published port) of TCP.
+    """
+
+    name: str
+    image: str
+    replicas: int = 1
+    cpus: float = 0
+    memory: int = 0
+    reserved: int = 0
+    ports: tuple[tuple[str, int], ...] = ()
+
+
+class Replacement(NamedTuple):
+    """What Compose's tags !override and !reset put into the place of everything before it."""
+
+    value: Any
+
+
 class _Loader(yaml.SafeLoader):
     """YAML with the tags that Compose adds for overlays."""
 
 
-def _override(loader: _Loader, _suffix: str, node: yaml.Node) -> Any:
+def _replacement(loader: _Loader, _suffix: str, node: yaml.Node) -> Replacement:
     if isinstance(node, yaml.MappingNode):
-        return loader.construct_mapping(node, deep=True)
+        return Replacement(loader.construct_mapping(node, deep=True))
     if isinstance(node, yaml.SequenceNode):
-        return loader.construct_sequence(node, deep=True)
-    return None
+        return Replacement(loader.construct_sequence(node, deep=True))
+    return Replacement(None)
 
 
-_Loader.add_multi_constructor("!", _override)
+_Loader.add_multi_constructor("!", _replacement)
 
 
 def parse(text: str) -> dict[str, Any]:
-    """Read a Compose file; what ``!reset`` takes away is None."""
+    """Read a Compose file; what has a tag of Compose's is a :class:`Replacement`."""
     document: dict[str, Any] = yaml.load(text, Loader=_Loader) or {}  # noqa: S506 - a SafeLoader with Compose's tags
     return document
 
@@ -84,28 +106,84 @@ def _closing_brace(text: str, position: int) -> int:
     return len(text)
 
 
-def services(documents: list[str], values: Mapping[str, str]) -> list[tuple[str, str]]:
-    """Name and image of each service in the order in which they start, without those of a profile.
+def services(documents: list[str], values: Mapping[str, str]) -> list[Service]:
+    """Read the services in the order in which they start, without those of a profile.
 
     documents: the texts of the Compose files, the base first.
     """
-    images: dict[str, str] = {}
-    needs: dict[str, set[str]] = {}
-    left_out: set[str] = set()
+    merged: dict[str, Any] = {}
     for text in documents:
-        document = parse(text)
-        for name, service in (document.get("services") or {}).items():
-            images.setdefault(name, "")
-            if (service or {}).get("image"):
-                images[name] = interpolate(service["image"], values)
-            needs.setdefault(name, set()).update((service or {}).get("depends_on") or ())
-            if (service or {}).get("profiles"):
-                left_out.add(name)
-    images = {name: image for name, image in images.items() if name not in left_out}
+        merged = _merge(merged, parse(text).get("services") or {})
+    found = {name: item for name, item in merged.items() if item is not None and not item.get("profiles")}
     ordered: list[str] = []
-    while len(ordered) < len(images):
-        free = [name for name in sorted(images) if name not in ordered and needs[name] & set(images) <= set(ordered)]
+    while len(ordered) < len(found):
+        free = [
+            name
+            for name in sorted(found)
+            if name not in ordered and set(found[name].get("depends_on") or ()) & set(found) <= set(ordered)
+        ]
         if not free:
             break
         ordered += free
-    return [(name, images[name]) for name in ordered]
+    return [_service(name, found[name], values) for name in ordered]
+
+
+def _merge(below: Any, above: Any) -> Any:
+    """Put an overlay's value on what there was, as Compose does; what it sets to nothing stays as it was."""
+    if isinstance(above, Replacement):
+        return above.value
+    if isinstance(above, dict):
+        base = below if isinstance(below, dict) else {}
+        return {**base, **{key: _merge(base.get(key), value) for key, value in above.items()}}
+    if isinstance(below, list) and isinstance(above, list):
+        return below + above
+    return below if above is None else above
+
+
+def _service(name: str, item: Mapping[str, Any], values: Mapping[str, str]) -> Service:
+    def text(value: Any) -> str:
+        return interpolate("" if value is None else str(value), values)
+
+    deploy = item.get("deploy") or {}
+    resources = deploy.get("resources") or {}
+    limits, reservations = resources.get("limits") or {}, resources.get("reservations") or {}
+    return Service(
+        name,
+        text(item.get("image")),
+        _number(text(deploy.get("replicas", item.get("scale"))), int, 1),
+        _number(text(limits.get("cpus", item.get("cpus"))), float, 0.0),
+        mebibytes(text(limits.get("memory", item.get("mem_limit")))),
+        mebibytes(text(reservations.get("memory", item.get("mem_reservation")))),
+        tuple(port for entry in item.get("ports") or [] if (port := _port(entry, text))),
+    )
+
+
+_T = TypeVar("_T")
+
+
+def _number(text: str, kind: Callable[[str], _T], otherwise: _T) -> _T:
+    # What cannot be read is Compose's to complain about.
+    try:
+        return kind(text)
+    except ValueError:
+        return otherwise
+
+
+def mebibytes(text: str) -> int:
+    """Read an amount of memory as Compose does: 2G, 512mb, 1073741824; zero for what is none."""
+    match = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*([kmgtp]?)i?b?\s*", text, re.IGNORECASE)
+    return int(float(match[1]) * 1024.0 ** " kmgtp".index(match[2].lower() or " ") / 1024**2) if match else 0
+
+
+def _port(entry: Any, text: Callable[[Any], str]) -> tuple[str, int] | None:
+    """Read one published TCP port; nothing of a range and of one that the engine chooses."""
+    if isinstance(entry, Mapping):
+        address, published = text(entry.get("host_ip")), text(entry.get("published"))
+        protocol = text(entry.get("protocol")) or "tcp"
+    else:
+        words, _slash, protocol = text(entry).partition("/")
+        before, _colon, _target = words.rpartition(":")
+        address, _colon, published = before.rpartition(":")
+    if not published.isdigit() or protocol not in ("", "tcp"):
+        return None
+    return address.strip("[]"), int(published)

@@ -8,6 +8,8 @@ from typing import NamedTuple
 import httpx
 
 SECONDS = 30
+#: Who may log in, by inventories/sandbox.
+LOGIN = ("operator", "bench-password")
 
 
 class Edge(NamedTuple):
@@ -19,11 +21,21 @@ class Edge(NamedTuple):
     authority: str
     login: tuple[str, str] | None = None
 
-    def get(self, path: str, *, login: bool = True, headers: dict[str, str] | None = None) -> httpx.Response:
-        """Ask for one page, without following where it leads."""
+    def ask(
+        self,
+        method: str,
+        path: str,
+        *,
+        login: bool = True,
+        headers: dict[str, str] | None = None,
+        seconds: float = SECONDS,
+    ) -> httpx.Response:
+        """Ask once, for the path as it is written, without following where the answer leads."""
         transport = _Transport(self.address, verify=self._trust())
         with httpx.Client(transport=transport, auth=self.login if login else None) as client:
-            return client.get(f"https://{self.domain}{path}", headers=headers, timeout=SECONDS)
+            # A URL would lose its dots and double slashes.
+            target = {"target": path.encode()}
+            return client.request(method, f"https://{self.domain}", headers=headers, timeout=seconds, extensions=target)
 
     def client(self, *, http2: bool = False, keep: bool = True) -> httpx.AsyncClient:
         """Return a client that is logged in; ``keep=False`` makes a connection for each request."""

@@ -19,10 +19,13 @@ from .names import (
     PUBLISHED_PORTS,
     SANDBOX_LABEL,
     container_name,
+    domain_name,
     host_name,
 )
 
 SECONDS_TO_BOOT = 180
+#: What a host is called besides its name, for what the edge serves under names of their own.
+PREFIXES = ("", "elsa.", "rabbitmq.")
 #: Inside a container these would lie on overlay, where an engine cannot make overlays again.
 ENGINE_VOLUMES = ("/var/lib/docker", "/var/lib/containerd", "/var/lib/containers")
 
@@ -39,6 +42,11 @@ class Host:
     published: bool
     ssh_port: int | None
     address: str
+
+    @property
+    def domain(self) -> str:
+        """What the sandboxes' DNS calls it."""
+        return domain_name(self.sandbox, self.name)
 
     @property
     def number(self) -> int:
@@ -126,13 +134,14 @@ def _create(sandbox: str, name: str, publish: bool) -> None:
         labels += ["--label", f"{PUBLISHED_LABEL}=yes"]
         for port in PUBLISHED_PORTS:
             ports += ["-p", f"127.0.0.1:{port}:{port}"]
+    aliases = [word for prefix in PREFIXES for word in ("--network-alias", prefix + domain_name(sandbox, name))]
     volumes = [word for path in ENGINE_VOLUMES for word in ("-v", path)]
     container = container_name(sandbox, name)
     docker(
         "run", "-d", "--name", container, "--hostname", name, *labels,
         "--privileged", "--cgroupns=private", "-e", "container=docker",
         "--tmpfs", "/run", "--tmpfs", "/run/lock", *volumes,
-        "--network", NETWORK, *ports, images.tag("host"),
+        "--network", NETWORK, *aliases, *ports, images.tag("host"),
     )  # fmt: skip
 
 

@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from typing import Any
 
 from . import engine, hosts, ssh
 from .names import REGISTRY_ADDRESS
 
-GROUP = "tamma"
+#: Every host of a sandbox; those that get a stack; those that are there for something else.
+ALL_GROUP, GROUP, OTHERS = "sandbox", "tamma", "others"
 
 
 def inventory(sandbox: str) -> dict[str, Any]:
-    """Return what `--list` prints; empty unless the sandbox runs."""
+    """Return what `--list` prints; empty unless the sandbox runs.
+
+    TAMMA_SANDBOX_STACKS says how many hosts get a stack, all of them by default.
+    """
     found = hosts.existing(sandbox) if engine.answers() else []
     running = [host for host in found if host.running and host.ssh_port]
     if not running:
         return {"_meta": {"hostvars": {}}}
+    stacks = int(os.environ.get("TAMMA_SANDBOX_STACKS") or len(running))
     return {
-        GROUP: {
-            "hosts": [host.name for host in running],
+        GROUP: {"hosts": [host.name for host in running[:stacks]]},
+        OTHERS: {"hosts": [host.name for host in running[stacks:]]},
+        ALL_GROUP: {
+            "children": [GROUP, OTHERS],
             "vars": {
                 "ansible_host": "127.0.0.1",
                 "ansible_user": "root",
@@ -32,7 +40,12 @@ def inventory(sandbox: str) -> dict[str, Any]:
         },
         "_meta": {
             "hostvars": {
-                host.name: {"ansible_port": host.ssh_port, "sandbox_address": host.address} for host in running
+                host.name: {
+                    "ansible_port": host.ssh_port,
+                    "sandbox_address": host.address,
+                    "sandbox_domain": host.domain,
+                }
+                for host in running
             }
         },
     }

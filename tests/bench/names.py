@@ -41,6 +41,11 @@ def host_name(number: int) -> str:
     return f"tamma{number}"
 
 
+def domain_name(sandbox: str, host: str) -> str:
+    """Return the name under which the sandbox's hosts find one of them in their DNS."""
+    return f"{host}.{sandbox}.bench"
+
+
 def container_name(sandbox: str, host: str) -> str:
     """Return the name of the container that plays a sandbox's host."""
     return f"tamma-bench-{sandbox}-{host}"

@@ -8,6 +8,8 @@ Every secret is a canary: each run's whole output (-vvv --diff) is searched for 
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import secrets
 import shutil
@@ -19,6 +21,7 @@ from typing import Any, NamedTuple
 import pytest
 import yaml
 
+from tests.bench.names import REGISTRY_ADDRESS
 from tests.tools.roles import ROOT
 from tests.tools.run import run
 
@@ -51,10 +54,27 @@ class Outcome(NamedTuple):
         return "changed=0" in self.output and "changed=1" not in self.output
 
 
-class Stack:
+class Host:
+    """The one host of a sandbox, which we enter through the bench's engine."""
+
+    def __init__(self, sandbox: str) -> None:
+        self.container = f"tamma-bench-{sandbox}-{HOST}"
+
+    def shell(self, script: str) -> str:
+        """Run a script on the host, as root, and return what it printed."""
+        return run(["docker", "exec", self.container, "sh", "-c", script])
+
+    def put(self, source: Path, target: str) -> None:
+        """Copy what is in a directory of this machine, with its owners and modes, into a new one on the host."""
+        self.shell(f"rm -rf {target} && mkdir -p {target}")
+        run(["docker", "cp", "--archive", f"{source}/.", f"{self.container}:{target}"])
+
+
+class Stack(Host):
     """The sandbox host, and Ansible with an installed collection and the canaries as secrets."""
 
     def __init__(self, directory: Path) -> None:
+        super().__init__(SANDBOX)
         self._directory = directory
         self._secrets = directory / "secrets.yml"
         self._secrets.write_text(yaml.safe_dump(CANARIES), encoding="utf-8")
@@ -94,10 +114,6 @@ class Stack:
             assert canary not in done.stdout, f"{name} shows in the output of {playbook} {options}"
         return Outcome(done.returncode, done.stdout)
 
-    def shell(self, script: str) -> str:
-        """Run a script on the host, as root, and return what it printed."""
-        return run(["docker", "exec", f"tamma-bench-{SANDBOX}-{HOST}", "sh", "-c", script])
-
     def containers(self) -> dict[str, str]:
         """Service → id of its container."""
         form = '{{.Label "com.docker.compose.service"}} {{.ID}}'
@@ -105,19 +121,26 @@ class Stack:
         return dict(line.split() for line in lines)
 
 
+@contextlib.contextmanager
+def booted(sandbox: str) -> Iterator[None]:
+    """A sandbox of one bare host."""
+    bench = ["python3", "-m", "tests.bench"]
+    # What an interrupted session left behind is not bare.
+    run([*bench, "down", "--name", sandbox])
+    run([*bench, "up", "--name", sandbox, "--hosts", "1"], timeout=900)
+    try:
+        yield
+    finally:
+        run([*bench, "down", "--name", sandbox])
+
+
 @pytest.fixture(scope="session")
 def bare(artifact: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
     """A bare host and an installed collection."""
-    bench = ["python3", "-m", "tests.bench"]
-    run([*bench, "up", "--name", SANDBOX, "--hosts", "1"], timeout=900)
-    try:
-        # What an interrupted session left behind is not bare.
-        run([*bench, "reset", "--name", SANDBOX, HOST])
+    with booted(SANDBOX):
         stack = Stack(tmp_path_factory.mktemp("installed"))
         stack.install(artifact)
         yield stack
-    finally:
-        run([*bench, "down", "--name", SANDBOX])
 
 
 @pytest.fixture(scope="session")
@@ -146,3 +169,28 @@ def untouched(stack: Stack) -> Iterator[Stack]:
     before = stack.containers(), stack.shell(files)
     yield stack
     assert (stack.containers(), stack.shell(files)) == before
+
+
+INSTALL = "DEBIAN_FRONTEND=noninteractive apt-get install --quiet=2 --yes --no-install-recommends"
+
+
+@pytest.fixture(scope="session")
+def docker_host() -> Iterator[Host]:
+    """A host that has Docker and nothing of ours."""
+    sandbox = f"{SANDBOX}-engines"
+    with booted(sandbox):
+        host = Host(sandbox)
+        settings = json.dumps({"insecure-registries": [REGISTRY_ADDRESS]})
+        host.shell(f"mkdir /etc/docker && echo '{settings}' > /etc/docker/daemon.json")
+        host.shell(f"apt-get update --quiet=2 && {INSTALL} docker.io docker-cli docker-compose")
+        yield host
+
+
+@pytest.fixture(scope="session")
+def podman_host(docker_host: Host) -> Host:
+    """The same host with Podman beside it."""
+    docker_host.shell(f"{INSTALL} podman catatonit netavark aardvark-dns nftables")
+    settings = f'[[registry]]\nlocation = "{REGISTRY_ADDRESS}"\ninsecure = true\n'
+    docker_host.shell(f"printf %s '{settings}' > /etc/containers/registries.conf.d/bench.conf")
+    docker_host.shell("systemctl start podman.socket")
+    return docker_host

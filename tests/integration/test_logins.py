@@ -27,7 +27,7 @@ from ansible_collections.meywd.tamma.plugins.module_utils.logins import (
 from tests.bench import engine, images
 from tests.bench.command import docker
 from tests.bench.names import LABEL
-from tests.integration.test_secrets_round_trip import NASTY
+from tests.integration.rendering import NASTY
 from tests.tools import authority
 
 INIT_SQL = Path(__file__).resolve().parents[2] / "roles/tamma_stack/files/postgres/init-db.sql"
@@ -38,6 +38,7 @@ BROKER_PASSWORD = "p@ss;w\"o'rd"
 ADMISSION = """
 local all all trust
 host all nobody all reject
+hostnossl all only_tls all reject
 host all old_role all md5
 host all plain_role all password
 host all all all scram-sha-256
@@ -51,12 +52,13 @@ ssl_options.verify = verify_none
 
 
 class Servers(NamedTuple):
-    """Both servers as the tests reach them by the name "localhost", and the container of PostgreSQL."""
+    """Both servers as the tests reach them by the name "localhost", and their containers."""
 
     postgres: Postgres
     container: str
     rabbitmq: RabbitMQ
     rabbitmq_tls: RabbitMQ
+    broker: str
 
     def sql(self, text: str, database: str = "postgres") -> None:
         """Run SQL as the superuser, without a password."""
@@ -97,6 +99,7 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
             postgres,
             RabbitMQ("localhost", port(rabbitmq, 5672), "tamma", BROKER_PASSWORD, tls=False),
             RabbitMQ("localhost", port(rabbitmq, 5671), "tamma", BROKER_PASSWORD, ca=ca),
+            rabbitmq,
         )
         admin = dataclasses.replace(found.postgres, user="admin", database="postgres")
         wait_until(lambda: not check_postgres(but(admin, sslmode="disable")), postgres)
@@ -221,7 +224,8 @@ def test_a_server_without_tls(servers: Servers) -> None:
     [
         ({"password": "wrong"}, ("28P01", "tamma_stack_postgres_password")),
         ({"user": "missing"}, ("28P01", "tamma_stack_postgres_user")),
-        ({"user": "nobody"}, ("28000", "pg_hba.conf")),
+        ({"user": "nobody"}, ("28000", ": let pg_hba.conf admit")),
+        ({"user": "only_tls", "sslmode": "disable"}, ("28000", "tamma_stack_postgres_sslmode", "pg_hba.conf")),
         ({"database": "missing"}, ("3D000", "tamma_stack_postgres_database")),
         ({"host": "nowhere.invalid"}, ("cannot resolve the name", "tamma_stack_postgres_host")),
         ({"host": "a" * 70 + ".invalid"}, ("cannot resolve the name",)),
@@ -249,6 +253,25 @@ def test_a_role_that_may_create_nothing(servers: Servers) -> None:
     assert 'GRANT CREATE ON DATABASE "foreign_one" TO "tamma"' in grants
     servers.sql(grants, "foreign_one")
     assert check_postgres(foreign) == []
+
+
+def test_tables_of_another_role(servers: Servers) -> None:
+    servers.sql("CREATE DATABASE restored OWNER tamma")
+    restored = but(servers.postgres, database="restored")
+    with PostgresSession(restored) as session:
+        session.query(INIT_SQL.read_text(encoding="utf-8"))
+    servers.sql('CREATE TABLE elsa."Kept Words" (word text)', "restored")
+    (problem,) = check_postgres(restored)
+    assert 'The table elsa."Kept Words" in the database restored' in problem
+    servers.sql(problem.partition("superuser run ")[2].partition(", and so")[0], "restored")
+    assert check_postgres(restored) == []
+
+
+def test_a_server_that_is_too_old(servers: Servers, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logins, "OLDEST", 99)
+    (problem,) = check_postgres(servers.postgres)
+    assert "is version 15." in problem
+    assert "use 99 or later" in problem
 
 
 def test_the_encoding_has_to_hold_every_text(servers: Servers) -> None:
@@ -297,6 +320,24 @@ def test_a_broker_that_refuses(servers: Servers, tls: bool, changes: dict[str, A
     for word in words:
         assert word in problem
     assert BROKER_PASSWORD not in problem
+
+
+@pytest.mark.parametrize("lacking", ["configure", "write", "read"])
+def test_a_user_that_may_not_do_everything(servers: Servers, lacking: str) -> None:
+    # Not even the queue that the check makes for itself.
+    rights = ["^$" if right == lacking else ".*" for right in ("configure", "write", "read")]
+    ctl = ("exec", servers.broker, "rabbitmqctl", "-q")
+    docker(*ctl, "add_user", lacking, BROKER_PASSWORD)
+    docker(*ctl, "set_permissions", lacking, *rights)
+    (problem,) = check_rabbitmq(but(servers.rabbitmq, user=lacking))
+    assert "ACCESS_REFUSED" in problem
+    assert "rabbitmqctl set_permissions --vhost '/' '%s'" % lacking in problem
+
+
+def test_a_check_leaves_no_queue_behind(servers: Servers) -> None:
+    assert check_rabbitmq(servers.rabbitmq) == []
+    listed = ("exec", servers.broker, "rabbitmqctl", "-q", "list_queues", "name")
+    wait_until(lambda: "amq.gen" not in docker(*listed), servers.broker)
 
 
 # -- the wrong door -------------------------------------------------------------------------

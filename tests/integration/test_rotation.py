@@ -13,24 +13,18 @@ import pytest
 
 from ansible_collections.meywd.tamma.plugins.module_utils.formats import parse_dotenv
 from tests.bench import faults, hosts
-from tests.bench.edge import Edge
+from tests.bench.edge import LOGIN, Edge
 from tests.bench.faults import Fault
 from tests.bench.load import Load
 from tests.integration.conftest import HOST, SANDBOX, Outcome, Stack
 
 CI_FAULTS = Path(__file__).resolve().parents[1] / "ci_faults.txt"
 CONTAINER = f"tamma-bench-{SANDBOX}-{HOST}"
-DOMAIN = "tamma.test"
-LOGIN = ("operator", "bench-password")
 JOURNAL = "/opt/tamma/.tamma/rotation.json"
 # Made up on the host, so that they can be made up anew.
 MADE_UP = {"tamma_stack_postgres_password": "", "tamma_stack_rabbitmq_password": "", "tamma_stack_jwt_secret": ""}
 PRODUCTION = {
     "tamma_stack_profile": "production",
-    "tamma_stack_domain": DOMAIN,
-    "tamma_stack_edge_tls": "internal",
-    # The hash of LOGIN's password.
-    "tamma_stack_edge_users": {LOGIN[0]: "$2b$10$N9qo8uLOickgx2ZMRZoMyebHhBd1vpC90uh6AdoNJ/xurIsrmNY8y"},
     "tamma_stack_secret_delivery": "files",
     "tamma_stack_edge_drain": 3,
     **MADE_UP,
@@ -53,7 +47,7 @@ class Production:
     def edge(self) -> Edge:
         (host,) = hosts.existing(SANDBOX)
         root = "docker compose exec -T edge cat /data/caddy/pki/authorities/local/root.crt"
-        return Edge(DOMAIN, host.address, self.stack.shell(f"cd /opt/tamma && {root}"), LOGIN)
+        return Edge(host.domain, host.address, self.stack.shell(f"cd /opt/tamma && {root}"), LOGIN)
 
     def postgres_lets_in(self, password: str) -> bool:
         """Log in over the network, where PostgreSQL asks for the password."""

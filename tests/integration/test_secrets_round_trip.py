@@ -14,53 +14,32 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.meywd.tamma.plugins.module_utils.compose import Compose, find_compose, parse_project
-from ansible_collections.meywd.tamma.plugins.module_utils.files import File, write
+from ansible_collections.meywd.tamma.plugins.module_utils.files import write
 from ansible_collections.meywd.tamma.plugins.module_utils.formats import (
     first_rabbitmq_password,
     parse_dotenv,
     render_dotenv,
+    render_rabbitmq_config,
 )
 from ansible_collections.meywd.tamma.plugins.module_utils.planner import start_order
-from ansible_collections.meywd.tamma.plugins.module_utils.release import Release, environment, wanted_files
+from ansible_collections.meywd.tamma.plugins.module_utils.release import environment, wanted_files
 from ansible_collections.meywd.tamma.plugins.module_utils.runner import Runner
-from ansible_collections.meywd.tamma.plugins.plugin_utils.compose_files import services
+from ansible_collections.meywd.tamma.plugins.plugin_utils.compose_files import Service, mebibytes, services
 from tests.bench import engine, images
 from tests.bench.command import docker, run
 from tests.bench.names import LABEL
-from tests.unit.readers import read_connection_string
+from tests.integration.rendering import NASTY, TEXTS, password_in, release, secret
 from tests.unit.test_compose_files import CASES, VALUES
 
-FILES = Path(__file__).resolve().parents[2] / "roles/tamma_stack/files/compose"
-COMPOSE_FILES = ["docker-compose.yml", "docker-compose.dev.yml", "docker-compose.dashboard.yml"]
-TEXTS = {path.name: path.read_text(encoding="utf-8") for path in FILES.glob("*.yml")}
-
-# Letters, marks, digits, punctuation and symbols of every script, and the space.
-printable = st.characters(exclude_categories=["C", "Z"], include_characters=" ")
-awkward = st.sampled_from("\\\"'$#{}=;: %@/`!*ab-é")
-secret = st.one_of(st.text(printable, max_size=128), st.text(awkward, max_size=16)).map(str.strip).filter(bool)
-
-# Chosen for what each would break: quoting, interpolation, comments, connection strings, URLs, options, encodings.
-NASTY = [
-    'it\'s "quoted"',
-    '"',
-    '\\"',
-    "ends with \\",
-    "$HOME ${HOME:-x} $$ \\$ $(id) `id`",
-    "# no comment # at all",
-    ";Host=elsewhere;Password=",
-    "p@ss:w/rd?#%41[]&x=y",
-    "-x --help",
-    "~!@#$%^&*()_+`-={}|[]\\:\";'<>?,./",
-    "x" * 128,
-    "häß€𝄞 日本語 ¿",
-]
+CONNECTION = "ConnectionStrings__DefaultConnection"
+OVERLAYS = ("docker-compose.dev.yml", "docker-compose.dashboard.yml")
 
 # Each example runs Compose, on files that the next one overwrites.
 few = settings(
@@ -112,30 +91,10 @@ def test_compose_reads_back_any_printable_secret(tmp_path: Path, program: str, v
 
 
 def read_through_the_stack(program: str, directory: Path, postgres: str, rabbitmq: str) -> dict[str, Any]:
-    """Deploy two passwords into a directory, as the operator does, and let Compose read the stack's real files."""
-    release = Release(
-        project="tamma",
-        directory=str(directory),
-        files=[File(name, TEXTS[name]) for name in COMPOSE_FILES],
-        compose_files=COMPOSE_FILES,
-        settings={},
-        secrets={"POSTGRES_PASSWORD": postgres, "RABBITMQ_PASSWORD": rabbitmq},
-        generated=["ELSA_SIGNING_KEY", "TAMMA_JWT_SECRET"],
-        pull_always=False,
-        deadline=0,
-        deadlines={},
-    )
-    write(str(directory), wanted_files(release, environment(release)))
+    """Deploy two passwords, as the operator does for a bare host, and let Compose read the stack's real files."""
+    wanted = release(directory, {"POSTGRES_PASSWORD": postgres, "RABBITMQ_PASSWORD": rabbitmq}, *OVERLAYS)
+    write(str(directory), wanted_files(wanted, environment(wanted, known={})))
     return config(program, directory)
-
-
-def password_in_url(understood: dict[str, Any]) -> str:
-    return unquote(urlsplit(variables(understood, "tamma-api")["DATABASE_URL"]).password or "")
-
-
-def password_in_connection_string(understood: dict[str, Any]) -> str:
-    text = variables(understood, "tamma-api-dotnet")["ConnectionStrings__DefaultConnection"]
-    return read_connection_string(text)["password"]
 
 
 @few
@@ -143,8 +102,8 @@ def password_in_connection_string(understood: dict[str, Any]) -> str:
 def test_every_service_of_the_stack_gets_the_secret(tmp_path: Path, program: str, postgres: str, rabbitmq: str) -> None:
     understood = read_through_the_stack(program, tmp_path, postgres, rabbitmq)
     assert variables(understood, "postgres")["POSTGRES_PASSWORD"] == postgres
-    assert password_in_url(understood) == postgres
-    assert password_in_connection_string(understood) == postgres
+    assert password_in("DATABASE_URL", variables(understood, "tamma-api")["DATABASE_URL"]) == postgres
+    assert password_in(CONNECTION, variables(understood, "tamma-api-dotnet")[CONNECTION]) == postgres
     url = urlsplit(variables(understood, "tamma-api")["DATABASE_URL"])
     assert (url.username, url.hostname, url.port, url.path) == ("tamma", "postgres", 5432, "/tamma")
     assert variables(understood, "rabbitmq")["RABBITMQ_DEFAULT_PASS"] == first_rabbitmq_password(rabbitmq)
@@ -182,22 +141,49 @@ def test_the_controller_expands_variables_as_compose_does(tmp_path: Path, progra
 
 
 @pytest.mark.parametrize(
+    "overlays", [["dev", "dashboard"], ["secrets", "production", "dashboard", "edge"], ["lite", "podman"]]
+)
+@pytest.mark.parametrize(
     "given_settings",
     [
         {},
-        {"TAMMA_REGISTRY": "registry.bench:5000", "TAMMA_VERSION": "0.2.0", "API_IMAGE": "own/api@sha256:" + "0" * 64},
+        {
+            "TAMMA_REGISTRY": "registry.bench:5000",
+            "TAMMA_VERSION": "0.2.0",
+            "API_IMAGE": "own/api@sha256:" + "0" * 64,
+            "ELSA_REPLICAS": "3",
+            "EDGE_BIND_ADDRESS": "::1",
+            "DASHBOARD_PORT": "8080",
+        },
     ],
 )
 def test_the_controller_reads_the_stack_as_compose_does(
-    tmp_path: Path, program: str, given_settings: dict[str, str]
+    tmp_path: Path, program: str, given_settings: dict[str, str], overlays: list[str]
 ) -> None:
-    for name, text in TEXTS.items():
-        (tmp_path / name).write_text(text, encoding="utf-8")
-    used = {**given_settings, "COMPOSE_FILE": ":".join(sorted(TEXTS))}
+    names = ["docker-compose.yml", *(f"docker-compose.{overlay}.yml" for overlay in overlays)]
+    for name in names:
+        (tmp_path / name).write_text(TEXTS[name], encoding="utf-8")
+    used = {**given_settings, "COMPOSE_FILE": ":".join(names)}
     (tmp_path / ".env").write_text(render_dotenv([("Settings", used)]), encoding="utf-8")
-    project = parse_project(config(program, tmp_path), {})
-    ours = services([TEXTS[name] for name in sorted(TEXTS)], given_settings)
-    assert ours == [(name, project.services[name].image) for name in start_order(project)]
+    shown = config(program, tmp_path)
+    project = parse_project(shown, {})
+
+    def as_compose_has_it(name: str) -> Service:
+        item = project.services[name]
+        resources = shown["services"][name].get("deploy", {}).get("resources", {})
+        limits, reservations = resources.get("limits", {}), resources.get("reservations", {})
+        return Service(
+            name,
+            item.image,
+            item.replicas,
+            float(limits.get("cpus", 0)),
+            mebibytes(str(limits.get("memory", ""))),
+            mebibytes(str(reservations.get("memory", ""))),
+            tuple((port.address, port.published) for port in item.ports if port.protocol == "tcp"),
+        )
+
+    ours = services([TEXTS[name] for name in names], given_settings)
+    assert ours == [as_compose_has_it(name) for name in start_order(project)]
 
 
 # -- real logins ----------------------------------------------------------------------------
@@ -289,5 +275,23 @@ def test_a_password_opens_what_it_was_set_on(servers: Servers, tmp_path: Path, p
     )
     understood = read_through_the_stack(program, tmp_path, password, password)
     assert url_works(servers.postgres, variables(understood, "tamma-api")["DATABASE_URL"])
-    assert psql_works(servers.postgres, password_in_connection_string(understood))
+    assert psql_works(servers.postgres, password_in(CONNECTION, variables(understood, "tamma-api-dotnet")[CONNECTION]))
     assert logged_in(servers.management, variables(understood, "elsa-server")["RabbitMq__Password"])
+
+
+# Reads one term after the other, as RabbitMQ reads its configuration, and writes the bytes of each password.
+CONSULT = """
+Read = fun(Read) -> case io:read("") of
+    {ok, [{rabbit, [{default_pass, Password}]}]} -> io:format("~w~n", [binary_to_list(Password)]), Read(Read);
+    eof -> halt()
+end end, Read(Read).
+"""
+
+
+@settings(few, max_examples=5)
+@given(st.lists(secret, min_size=50, max_size=50))
+def test_erlang_reads_the_password_from_a_secret_file(servers: Servers, values: list[str]) -> None:
+    files = [render_rabbitmq_config({"": first_rabbitmq_password(value)}) for value in [*values, *NASTY]]
+    erl = ("exec", "--interactive", servers.rabbitmq, "erl", "-noshell", "-eval", CONSULT)
+    read = docker(*erl, data="".join(files).encode()).splitlines()
+    assert [bytes(json.loads(line)).decode() for line in read] == [*values, *NASTY]

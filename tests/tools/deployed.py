@@ -8,6 +8,8 @@ from __future__ import annotations
 import json
 import os
 import shlex
+import subprocess
+from pathlib import Path
 from typing import Any
 
 from testinfra.host import Host
@@ -39,9 +41,14 @@ def containers(host: Host) -> list[dict[str, Any]]:
 
 
 def inspect(host: Host, service: str) -> dict[str, Any]:
-    identifier = compose(host, "ps", "--quiet", service).split()[0]
-    described: list[dict[str, Any]] = json.loads(host.check_output("docker inspect %s", identifier))
-    return described[0]
+    return inspect_all(host, service)[0]
+
+
+def inspect_all(host: Host, service: str = "") -> list[dict[str, Any]]:
+    """Everything that the engine says of a service's containers, or of all of them."""
+    identifiers = compose(host, "ps", "--quiet", *([service] if service else [])).split()
+    described: list[dict[str, Any]] = json.loads(host.check_output("docker inspect " + " ".join(identifiers)))
+    return described
 
 
 def get(host: Host, url: str, *options: str) -> str:
@@ -51,5 +58,25 @@ def get(host: Host, url: str, *options: str) -> str:
 
 
 def env(host: Host) -> dict[str, str]:
-    lines = host.file(f"{DIRECTORY}/.env").content_string.splitlines()
+    """The settings of the stack, and its secrets wherever they are kept."""
+    files = [host.file(f"{DIRECTORY}/{name}") for name in (".env", "secrets/secrets.env")]
+    lines = [line for file in files if file.exists for line in file.content_string.splitlines()]
     return dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
+
+
+def site(variables: dict[str, Any]) -> subprocess.CompletedProcess[str]:
+    """Run site.yml on the scenario's hosts, as its converge does, with *variables* on top."""
+    root = Path(os.environ["MOLECULE_PROJECT_DIRECTORY"])
+    inventories = (root / "inventories" / "sandbox", Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"]) / "inventory")
+    return subprocess.run(
+        [
+            *("ansible-playbook", *(f"--inventory={path}" for path in inventories)),
+            *("--extra-vars", json.dumps(variables), "site.yml"),
+        ],
+        cwd=root,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )

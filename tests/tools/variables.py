@@ -1,7 +1,7 @@
-"""Writes the tables of variables into the roles' READMEs and ``docs/variables.md``.
+"""Writes the tables of variables into the roles' READMEs and ``docs/variables.md``, and that of ``docs/secrets.md``.
 
-The argument specs are the source. ``python3 -m tests.tools.variables`` writes between the markers,
-``--check`` only says which files are out of date.
+The argument specs are the source, and the operator's own table. ``python3 -m tests.tools.variables``
+writes between the markers, ``--check`` only says which files are out of date.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from tests.tools import secret_places
 from tests.tools.roles import ROOT, EntryPoint, Role, load_roles
 
 START = "<!-- variables:start -->"
@@ -135,11 +136,12 @@ def targets(roles: list[Role], root: Path) -> dict[Path, tuple[str, str]]:
         f" that owns it.\n\n{START}\n{END}\n"
     )
     wanted[root / "docs" / "variables.md"] = (overview([role for role in roles if role.entry_points]), start)
+    wanted[root / "docs" / "secrets.md"] = (secret_places.table(), f"{START}\n{END}\n")
     return wanted
 
 
 def outdated(root: Path = ROOT, *, write: bool = False) -> list[str]:
-    """A sentence for each file whose table is not what the specs say; ``write`` mends them."""
+    """A sentence for each file whose table is not what its source says; ``write`` mends them."""
     sentences = []
     for path, (content, start) in targets(load_roles(root), root).items():
         relative = path.relative_to(root)

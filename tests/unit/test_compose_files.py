@@ -14,7 +14,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.meywd.tamma.plugins.plugin_utils.compose_files import interpolate, services
+from ansible_collections.meywd.tamma.plugins.plugin_utils.compose_files import (
+    Service,
+    interpolate,
+    mebibytes,
+    parse,
+    services,
+)
 
 VALUES = {"SET": "value", "EMPTY": "", "OTHER": "other"}
 
@@ -87,8 +93,12 @@ services:
 """
 
 
+def images(documents: list[str], values: dict[str, str]) -> list[tuple[str, str]]:
+    return [(item.name, item.image) for item in services(documents, values)]
+
+
 def test_services_come_in_the_order_in_which_they_start() -> None:
-    assert services([BASE], {"VERSION": "2"}) == [
+    assert images([BASE], {"VERSION": "2"}) == [
         ("postgres", "postgres:15"),
         ("api", "ghcr.io/api:2"),
         ("engine", "engine"),
@@ -105,7 +115,7 @@ def test_an_overlay_replaces_images_and_adds_services_and_dependencies() -> None
         depends_on: [broker]
       broker: {image: broker}
     """
-    assert services([BASE, overlay], {"VERSION": "2"}) == [
+    assert images([BASE, overlay], {"VERSION": "2"}) == [
         ("broker", "broker"),
         ("postgres", "mirror/postgres:15"),
         ("api", "ghcr.io/api:2"),
@@ -113,27 +123,74 @@ def test_an_overlay_replaces_images_and_adds_services_and_dependencies() -> None
     ]
 
 
-def test_composes_own_tags_are_understood() -> None:
+def test_composes_own_tags_take_the_place_of_what_was_before() -> None:
+    below = """
+    services:
+      api:
+        ports: ["3100:3100"]
+        deploy: {resources: {limits: {cpus: "1.0", memory: 1G}}}
+    """
     overlay = """
     services:
       api:
         ports: !override ["80:80"]
-        labels: !override {a: b}
-        image: !reset null
+        deploy: {resources: {limits: {memory: !reset null}}}
       engine: !reset null
     volumes: !reset {}
     """
-    assert ("api", "ghcr.io/api:2") in services([BASE, overlay], {"VERSION": "2"})
+    *_, api = services([BASE, below, overlay], {"VERSION": "2"})
+    assert api == Service("api", "ghcr.io/api:2", cpus=1.0, ports=(("", 80),))
+
+
+def test_ports_come_together_and_other_values_replace() -> None:
+    below = """
+    services:
+      postgres:
+        ports: ["${BIND:-127.0.0.1}:${PORT:-5432}:5432", "5433", "9000-9001:9000-9001", "53:53/udp", "[::1]:7:7/tcp"]
+        mem_limit: 512m
+        scale: 3
+    """
+    overlay = """
+    services:
+      postgres:
+        ports:
+          - {target: 80, published: 8080, host_ip: "${ADDRESS:-}"}
+          - {target: 443, published: 443, protocol: udp}
+          - {target: 444, published: "${HTTPS:-444}", protocol: tcp}
+        deploy:
+          replicas: ${REPLICAS:-2}
+          resources: {limits: {cpus: "0.5"}, reservations: {memory: 128M}}
+    """
+    (postgres,) = (item for item in services([BASE, below, overlay], {"PORT": "5"}) if item.name == "postgres")
+    assert postgres == Service(
+        "postgres", "postgres:15", 2, 0.5, 512, 128, (("127.0.0.1", 5), ("::1", 7), ("", 8080), ("", 444))
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "amount"),
+    [
+        *[("2G", 2048), ("512m", 512), ("1.5GiB", 1536), ("256 MB", 256), ("1073741824", 1024), ("1048576b", 1)],
+        *[("", 0), ("much", 0), ("-1", 0), ("1X", 0)],
+    ],
+)
+def test_amounts_of_memory(text: str, amount: int) -> None:
+    assert mebibytes(text) == amount
+
+
+def test_a_tag_is_seen() -> None:
+    assert parse("a: !reset null")["a"].value is None
+    assert parse("a: !override {b: 1}")["a"].value == {"b": 1}
 
 
 def test_a_document_without_services() -> None:
-    assert services(["", "volumes: {a: {}}", BASE], {})[0] == ("postgres", "postgres:15")
+    assert images(["", "volumes: {a: {}}", BASE], {})[0] == ("postgres", "postgres:15")
 
 
-def test_the_stacks_own_files() -> None:
+def test_the_stack_s_own_files() -> None:
     files = Path(__file__).resolve().parents[2] / "roles/tamma_stack/files/compose"
     texts = [(files / name).read_text(encoding="utf-8") for name in ("docker-compose.yml", "docker-compose.dev.yml")]
-    found = services(texts, {"TAMMA_REGISTRY": "registry.bench:5000", "TAMMA_VERSION": "0.2.0", "API_IMAGE": "own:1"})
+    found = images(texts, {"TAMMA_REGISTRY": "registry.bench:5000", "TAMMA_VERSION": "0.2.0", "API_IMAGE": "own:1"})
     assert dict(found) == {
         "postgres": "postgres:15-alpine",
         "rabbitmq": "rabbitmq:3-management-alpine",
@@ -146,3 +203,15 @@ def test_the_stacks_own_files() -> None:
     order = [name for name, _image in found]
     assert order.index("postgres") < order.index("elsa-server") < order.index("tamma-api-dotnet")
     assert order.index("tamma-api") < order.index("tamma-engine")
+
+
+def test_what_production_asks_of_a_host() -> None:
+    files = Path(__file__).resolve().parents[2] / "roles/tamma_stack/files/compose"
+    names = ("docker-compose.yml", "docker-compose.production.yml", "docker-compose.edge.yml")
+    found = {item.name: item for item in services([(files / name).read_text(encoding="utf-8") for name in names], {})}
+    assert found["postgres"][2:] == (1, 2.0, 2048, 512, ())
+    assert found["elsa-server"][2:] == (2, 1.0, 1024, 512, ())
+    assert found["edge"].ports == (("", 80), ("", 443))
+    # docs/production.md says these.
+    assert sum(item.replicas * item.memory for item in found.values()) == 8448
+    assert sum(item.replicas * item.reserved for item in found.values()) == 2496

@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import json
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import pytest
@@ -12,14 +14,18 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from ansible_collections.meywd.tamma.plugins.module_utils.formats import (
+    first_rabbitmq_password,
     parse_dotenv,
     quote_dotenv,
     quote_npgsql,
     quote_url,
+    render_appsettings,
     render_dotenv,
+    render_node_environment,
+    render_rabbitmq_config,
     unquote_dotenv,
 )
-from tests.unit.readers import read_connection_string
+from tests.unit.readers import read_connection_string, read_erlang_bytes, read_node_environment
 
 # No control characters, no line or paragraph separators; every script and symbol else.
 printable = st.text(st.characters(exclude_categories=["Cc", "Cs", "Zl", "Zp"]), max_size=128)
@@ -115,3 +121,49 @@ def test_a_url_gives_back_any_printable_text(value: str) -> None:
     assert unquote(url.password or "") == value
     assert (url.username, url.hostname, url.port, url.path) == ("tamma", "postgres", 5432, "/tamma")
     assert url.geturl().isascii()
+
+
+# -- secret files ---------------------------------------------------------------------------
+
+# Names of ASP.NET's settings: levels with two underscores between them, none of which is a value as well.
+setting_names = st.sampled_from(
+    ["ConnectionStrings__DefaultConnection", "Elsa__Identity__SigningKey", "Elsa__ApiKey", "Jwt__Secret", "Plain"]
+)
+
+
+def flat(tree: dict[str, Any], above: str = "") -> dict[str, str]:
+    """Every value of ASP.NET's JSON, by the name that the same setting has as a variable."""
+    values: dict[str, str] = {}
+    for name, value in tree.items():
+        values.update(flat(value, above + name + "__") if isinstance(value, dict) else {above + name: value})
+    return values
+
+
+@given(st.dictionaries(setting_names, printable | awkward))
+def test_appsettings_have_every_setting_where_aspnet_looks_for_it(values: dict[str, str]) -> None:
+    written = render_appsettings(values)
+    assert flat(json.loads(written.encode("utf-8"))) == values
+
+
+def test_appsettings_nest_by_two_underscores() -> None:
+    values = {"Elsa__Identity__SigningKey": "a", "Elsa__ApiKey": "b", "GitHub__Token": "c"}
+    expected = {"Elsa": {"Identity": {"SigningKey": "a"}, "ApiKey": "b"}, "GitHub": {"Token": "c"}}
+    assert json.loads(render_appsettings(values)) == expected
+
+
+@given(st.dictionaries(names, printable | awkward, max_size=4))
+@example({"DATABASE_URL": "line\u2028separator \u2029 `${x}` */ </script>"})
+def test_a_script_for_node_sets_every_variable(values: dict[str, str]) -> None:
+    assert read_node_environment(render_node_environment(values)) == values
+
+
+@given(printable | awkward)
+@example("\x80 and beyond \xff: ü€𝄞")
+def test_rabbitmq_first_stores_the_bytes_that_its_clients_send(value: str) -> None:
+    spelled = first_rabbitmq_password(value)
+    assert read_erlang_bytes(render_rabbitmq_config({"RABBITMQ_DEFAULT_PASS": spelled})) == value.encode("utf-8")
+
+
+@given(st.text(st.characters(max_codepoint=126, exclude_categories=["Cc"])))
+def test_a_first_password_of_ascii_stays_as_it_is(value: str) -> None:
+    assert first_rabbitmq_password(value) == value

@@ -49,7 +49,7 @@ GOOD = Host(
     systemd=True,
     root=True,
     deployed=False,
-    disks=[Disk("/opt/tamma", "/", 1, 105.1, 80.0), Disk("/var/lib/docker", "/", 1, 105.1, 80.0)],
+    disks=[Disk("/opt/tamma", "/", 1, 105.1, 80.0, "files"), Disk("/var/lib/docker", "/", 1, 105.1, 80.0, "engine")],
     engine=Engine(True, False, True, True, True, "26.1.5+dfsg1", "docker.io"),
     compose=Compose("2.26.1-4", "/usr/libexec/docker/cli-plugins/docker-compose"),
     daemon_config=DaemonConfig(),
@@ -241,16 +241,54 @@ def test_a_warning_about_processors() -> None:
     ],
 )
 def test_room_on_one_file_system_is_judged_once(size: float, free: float, deployed: bool, words: str) -> None:
-    disks = [Disk("/opt/tamma", "/", 1, size, free), Disk("/var/lib/docker", "/", 1, size, free)]
+    disks = [
+        Disk(path, "/", 1, size, free, holds)
+        for path, holds in (("/opt/tamma", "files"), ("/var/lib/docker", "engine"), ("/usr", "programs"))
+    ]
     problems = assess(but(disks=disks, deployed=deployed), WANTED)
     assert len(problems) == (1 if words else 0)
-    assert all("The file system of /opt/tamma (mounted on /) has " + words in problem for problem in problems)
+    assert all("The file system of /var/lib/docker (mounted on /) has " + words in problem for problem in problems)
 
 
-def test_room_for_the_engine_on_a_file_system_of_its_own() -> None:
-    disks = [Disk("/opt/tamma", "/", 1, 100, 80), Disk("/var/lib/docker", "/var/lib/docker", 2, 8, 8)]
-    (problem,) = assess(but(disks=disks), WANTED)
-    assert "/var/lib/docker (mounted on /var/lib/docker) has 8.0 GB" in problem
+def separate(root_free: float, engine: tuple[float, float], work_free: float = 50) -> list[Disk]:
+    """A small root file system, one for the engine's data, and one for the work of the stack's engine."""
+    return [
+        Disk("/opt/tamma", "/", 1, 6, root_free, "files"),
+        Disk("/var/lib/docker", "/var/lib/docker", 2, *engine, "engine"),
+        Disk("/usr", "/", 1, 6, root_free, "programs"),
+        Disk("/srv/work", "/srv", 3, 60, work_free, "work"),
+    ]
+
+
+BARE = {"engine": Engine(), "compose": Compose()}
+
+
+@pytest.mark.parametrize(
+    ("disks", "changes", "words"),
+    [
+        (separate(2, (100, 80)), {}, ""),
+        (separate(2, (100, 80)), BARE, ""),
+        (separate(0.2, (100, 80)), {}, ""),
+        (separate(0.2, (100, 80)), BARE, "of /usr (mounted on /) has 0.2 GB free, the stack needs 0.5: make room."),
+        (
+            separate(0.05, (100, 80)),
+            {},
+            "of /opt/tamma (mounted on /) has 0.1 GB free, the stack needs 0.1: make room.",
+        ),
+        (separate(2, (8, 8)), {}, "of /var/lib/docker (mounted on /var/lib/docker) has 8.0 GB, the stack needs 20"),
+        (separate(2, (100, 4)), {}, "(mounted on /var/lib/docker) has 4.0 GB free, the stack needs 5"),
+        (separate(2, (100, 80), 0.5), {}, "of /srv/work (mounted on /srv) has 0.5 GB free, the stack needs 1"),
+        (separate(2, (100, 80), 0.5), {"deployed": True}, ""),
+    ],
+)
+def test_each_file_system_is_judged_by_what_it_holds(disks: list[Disk], changes: dict[str, Any], words: str) -> None:
+    problems = assess(but(disks=disks, **changes), WANTED)
+    assert len(problems) == (1 if words else 0)
+    assert all(words in problem for problem in problems)
+
+
+def test_disks_do_not_matter_where_nothing_is_asked_of_them() -> None:
+    assert assess(but(disks=separate(0, (1, 0), 0)), dataclasses.replace(WANTED, disk_gb=0)) == []
 
 
 def test_this_machine_can_be_read(tmp_path: object) -> None:
@@ -259,7 +297,7 @@ def test_this_machine_can_be_read(tmp_path: object) -> None:
     assert host.memory_mb > 0
     assert host.cpus > 0
     assert not host.deployed
-    assert [disk.path for disk in host.disks] == ["%s/not/there/yet" % tmp_path, host.engine.data_root]
+    assert [disk.path for disk in host.disks] == ["%s/not/there/yet" % tmp_path, host.engine.data_root, "/usr"]
     json.dumps(dataclasses.asdict(host))
 
 

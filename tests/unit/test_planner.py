@@ -241,18 +241,18 @@ def test_the_compose_files_mark_what_postgres_and_rabbitmq_store() -> None:
     ],
 )
 def test_settings_that_stay_are_accepted(before: dict[str, str], after: dict[str, str], given: list[str]) -> None:
-    assert check_stored_settings(STORED, ["tamma_pg-data"], before, after, given) == []
+    assert check_stored_settings(STORED, ["tamma_pg-data"], before, after, given, {}) == []
 
 
 def test_a_first_run_may_set_anything() -> None:
-    assert check_stored_settings(STORED, [], {}, {"POSTGRES_PASSWORD": "new"}, []) == []
-    assert check_stored_settings(STORED, ["tamma_other"], {}, {"POSTGRES_PASSWORD": "new"}, []) == []
+    assert check_stored_settings(STORED, [], {}, {"POSTGRES_PASSWORD": "new"}, [], {}) == []
+    assert check_stored_settings(STORED, ["tamma_other"], {}, {"POSTGRES_PASSWORD": "new"}, [], {}) == []
 
 
 @pytest.mark.parametrize("after", [{"POSTGRES_PASSWORD": "other-value"}, {}])
 def test_a_changed_password_is_refused_without_being_shown(after: dict[str, str]) -> None:
     (problem,) = check_stored_settings(
-        STORED, ["tamma_pg-data"], {"POSTGRES_PASSWORD": "former-value"}, after, ["POSTGRES_PASSWORD"]
+        STORED, ["tamma_pg-data"], {"POSTGRES_PASSWORD": "former-value"}, after, ["POSTGRES_PASSWORD"], {}
     )
     assert problem.startswith("POSTGRES_PASSWORD differs from the value that postgres was first started with")
     assert "tamma_pg-data" in problem
@@ -260,7 +260,7 @@ def test_a_changed_password_is_refused_without_being_shown(after: dict[str, str]
 
 
 def test_a_made_up_password_for_an_existing_volume_is_refused() -> None:
-    (problem,) = check_stored_settings(STORED, ["tamma_pg-data"], {}, {"POSTGRES_PASSWORD": "made-up"}, [])
+    (problem,) = check_stored_settings(STORED, ["tamma_pg-data"], {}, {"POSTGRES_PASSWORD": "made-up"}, [], {})
     assert problem.startswith("The volume tamma_pg-data of postgres exists, but the POSTGRES_PASSWORD")
     assert "made-up" not in problem
 
@@ -268,7 +268,7 @@ def test_a_made_up_password_for_an_existing_volume_is_refused() -> None:
 def test_a_setting_that_leaves_its_default_is_refused() -> None:
     """The volume was made with the default, whether or not it stood in the file."""
     after = {"POSTGRES_PASSWORD": "a", "POSTGRES_DB": "another"}
-    (problem,) = check_stored_settings(STORED, ["tamma_pg-data"], {"POSTGRES_PASSWORD": "a"}, after, [])
+    (problem,) = check_stored_settings(STORED, ["tamma_pg-data"], {"POSTGRES_PASSWORD": "a"}, after, [], {})
     assert "POSTGRES_DB" in problem
 
 

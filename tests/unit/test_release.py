@@ -14,6 +14,7 @@ from ansible_collections.meywd.tamma.plugins.module_utils.formats import parse_d
 from ansible_collections.meywd.tamma.plugins.module_utils.release import (
     ENV_FILE,
     Release,
+    check_placeholders,
     compare_files,
     environment,
     secret_names,
@@ -111,3 +112,20 @@ def test_the_environment_file_is_for_its_owner_alone(tmp_path: Path) -> None:
     wanted = release(tmp_path)
     deploy(wanted)
     assert (tmp_path / ENV_FILE).stat().st_mode & 0o777 == 0o600
+
+
+def test_placeholders_are_refused_in_production_alone(tmp_path: Path) -> None:
+    deploy(release(tmp_path, POSTGRES_PASSWORD="tamma_dev_only", ELSA_SIGNING_KEY="a-good-one-8fX2"))
+    wanted = release(tmp_path, GITHUB_TOKEN="ghp_xxx")
+    assert check_placeholders(wanted, environment(wanted)) == []
+    production = wanted._replace(refuses_placeholders=True)
+    given_one, kept_one = check_placeholders(production, environment(production))
+    assert given_one.startswith("GITHUB_TOKEN is a placeholder")
+    assert kept_one.endswith("tamma_stack_rotate=POSTGRES_PASSWORD.")
+    assert "ELSA_SIGNING_KEY" not in given_one + kept_one
+    assert "tamma_dev_only" not in given_one + kept_one
+
+
+def test_what_is_made_up_is_no_placeholder(tmp_path: Path) -> None:
+    production = release(tmp_path)._replace(refuses_placeholders=True)
+    assert check_placeholders(production, environment(production)) == []

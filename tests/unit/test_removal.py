@@ -80,6 +80,8 @@ def test_removal_leaves_what_the_user_put_there(tmp_path: Path, stack: Path) -> 
 @pytest.mark.parametrize("slash", ["", "/"])
 def test_an_emptied_directory_goes_and_its_parent_stays(tmp_path: Path, stack: Path, slash: str) -> None:
     (stack / "notes.txt").unlink()
+    # Made by an engine, for a mount that nothing was written to.
+    (stack / "tls").mkdir()
     removal = Removal([], [], [], [".env", "nginx/default.conf", ".tamma/files.json"])
     apply(Engine(str(tmp_path / "no-engine")), Runner(), removal, "tamma", str(stack) + slash)
     assert below(tmp_path) == ["srv"]

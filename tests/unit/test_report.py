@@ -103,6 +103,7 @@ def test_the_filters_are_offered_to_playbooks() -> None:
 def test_what_a_deploy_did() -> None:
     done = {
         "pulls": ["api:2"],
+        "database": ["run init.sql in x"],
         "files": [{"path": ".env", "action": "update"}],
         "plan": [{"service": "api", "action": "recreate", "reason": "its image changed"}],
     }
@@ -110,6 +111,7 @@ def test_what_a_deploy_did() -> None:
         ["one", "two", "three"], {"one": {"release": done}, "two": {"release": {}}, "three": {}}, "release"
     ) == [
         "one  pulled: api:2",
+        "one  database: run init.sql in x",
         "one  files: .env",
         "one  services: recreate api",
         "two  nothing had to be changed",

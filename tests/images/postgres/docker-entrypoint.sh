@@ -58,6 +58,14 @@ if [[ ${1:-} != postgres ]]; then
     exec "$@"
 fi
 
+# At every start, and as root first: the server has the password in its environment, as in the official image.
+from_file POSTGRES_PASSWORD
+from_file POSTGRES_USER
+from_file POSTGRES_DB
+from_file POSTGRES_INITDB_ARGS
+export POSTGRES_USER=${POSTGRES_USER:-postgres}
+export POSTGRES_DB=${POSTGRES_DB:-$POSTGRES_USER}
+
 if [[ $(id -u) == 0 ]]; then
     mkdir -p "$PGDATA"
     find "$PGDATA" \! -user postgres -exec chown postgres '{}' +
@@ -67,12 +75,6 @@ if [[ $(id -u) == 0 ]]; then
 fi
 
 if [[ ! -s $PGDATA/PG_VERSION ]]; then
-    from_file POSTGRES_PASSWORD
-    from_file POSTGRES_USER
-    from_file POSTGRES_DB
-    from_file POSTGRES_INITDB_ARGS
-    export POSTGRES_USER=${POSTGRES_USER:-postgres}
-    export POSTGRES_DB=${POSTGRES_DB:-$POSTGRES_USER}
     initialise
 fi
 log "bench image (PostgreSQL of Debian 12, not the official build)"

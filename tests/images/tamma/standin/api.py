@@ -4,9 +4,8 @@ import argparse
 import os
 import time
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
-from . import jwt, process, typescript
+from . import database_url, jwt, process, typescript
 from .database import Database, Error
 from .events import Events
 from .process import Refusal, log
@@ -42,18 +41,9 @@ def _database() -> Database | None:
     if not url:
         return None
     try:
-        parts = urlsplit(url)
-        settings = {
-            "host": parts.hostname or "localhost",
-            "port": str(parts.port or 5432),
-            "username": unquote(parts.username or ""),
-            "password": unquote(parts.password or ""),
-            "database": unquote(parts.path.lstrip("/")),
-        }
-    except ValueError:
-        raise Refusal("DATABASE_URL is not a valid URL") from None
-    if parts.scheme not in ("postgres", "postgresql") or not settings["database"]:
-        raise Refusal("DATABASE_URL is not a valid URL of a PostgreSQL database")
+        settings = database_url.node_postgres(url)
+    except ValueError as error:
+        raise Refusal(str(error)) from None
     database = Database(settings, "tamma-api")
     try:
         database.rows("SELECT 1")

@@ -1,9 +1,11 @@
 """RabbitMQ: one connection that is kept, a durable queue, and its consumer."""
 
 import json
+import ssl
 import threading
 from collections.abc import Callable
 from concurrent.futures import Future
+from dataclasses import dataclass
 from typing import Any
 
 import pika
@@ -18,13 +20,30 @@ SECONDS_TO_RETRY = 1
 SECONDS_TO_PUBLISH = 5
 
 
+@dataclass(frozen=True)
+class Login:
+    """Where the broker is and who we are there. tls_name: the name in its certificate; empty without TLS."""
+
+    host: str
+    port: int
+    vhost: str
+    user: str
+    password: str
+    tls_name: str
+
+
 class Broker:
     """Consumes dispatched workflows; connects again whenever the connection is lost."""
 
-    def __init__(self, host: str, user: str, password: str, handle: Callable[[dict[str, Any]], None]) -> None:
+    def __init__(self, login: Login, handle: Callable[[dict[str, Any]], None]) -> None:
+        # As .NET, OpenSSL trusts the system's directory of authorities and the file that SSL_CERT_FILE names.
+        tls = pika.SSLOptions(ssl.create_default_context(), login.tls_name) if login.tls_name else None
         self._parameters = pika.ConnectionParameters(
-            host=host,
-            credentials=pika.PlainCredentials(user, password),
+            host=login.host,
+            port=login.port,
+            virtual_host=login.vhost,
+            credentials=pika.PlainCredentials(login.user, login.password),
+            ssl_options=tls,
             client_properties={"connection_name": "Tamma.ElsaServer"},
             heartbeat=30,
             blocked_connection_timeout=30,

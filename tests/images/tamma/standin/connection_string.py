@@ -33,7 +33,26 @@ _SYNONYMS = {
     "password": "password",
     "pwd": "password",
     "psw": "password",
+    "ssl mode": "sslmode",
+    "sslmode": "sslmode",
+    "root certificate": "sslrootcert",
+    "rootcertificate": "sslrootcert",
+    "trust server certificate": "",
+    "trustservercertificate": "",
 }
+
+#: Npgsql's modes of TLS in libpq's words.
+_MODES = {
+    "disable": "disable",
+    "allow": "allow",
+    "prefer": "prefer",
+    "require": "require",
+    "verifyca": "verify-ca",
+    "verifyfull": "verify-full",
+}
+
+#: Where a certificate is looked for that is to be checked and whose authority nobody named.
+SYSTEM_AUTHORITIES = "/etc/ssl/certs/ca-certificates.crt"
 
 
 def parse(text: str) -> dict[str, str]:
@@ -59,13 +78,24 @@ def parse(text: str) -> dict[str, str]:
 
 
 def npgsql(text: str) -> dict[str, str]:
-    """Return host, port, database, username and password as Npgsql understands them."""
+    """Return host, port, database, username, password, sslmode and sslrootcert as Npgsql 8 understands them."""
     pairs = parse(text)
     unknown = [key for key in pairs if key not in _SYNONYMS]
     if unknown:
         raise ValueError(f"Couldn't set {unknown[0]}: keyword not supported.")
-    settings = {_SYNONYMS[key]: value for key, value in pairs.items()}
+    settings = {_SYNONYMS[key]: value for key, value in pairs.items() if _SYNONYMS[key]}
     if "host" not in settings:
         raise ValueError("Host can't be null")
     settings.setdefault("port", "5432")
-    return settings
+    mode = settings.get("sslmode", "Prefer").lower()
+    if mode not in _MODES:
+        raise ValueError(f"Couldn't set ssl mode: {mode} is no SslMode.")
+    return with_authority(settings, _MODES[mode], settings.pop("sslrootcert", ""))
+
+
+def with_authority(settings: dict[str, str], mode: str, authority: str) -> dict[str, str]:
+    """Add TLS to the settings; libpq would check the certificate in every mode that comes with an authority."""
+    tls = {"sslmode": mode}
+    if mode.startswith("verify"):
+        tls["sslrootcert"] = authority or SYSTEM_AUTHORITIES
+    return {**settings, **tls}

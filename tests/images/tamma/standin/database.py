@@ -96,4 +96,6 @@ class Database:
             dbname=self._settings.get("database") or self._settings.get("username"),
             application_name=self._application,
             connect_timeout=SECONDS_TO_CONNECT,
+            sslmode=self._settings["sslmode"],
+            sslrootcert=self._settings.get("sslrootcert"),
         )

@@ -4,7 +4,7 @@ import uuid
 from typing import Any
 
 from . import process
-from .broker import Broker
+from .broker import Broker, Login
 from .database import Database, Error
 from .dotnet import Configuration, unhandled
 from .process import log
@@ -31,18 +31,29 @@ def main(_: list[str]) -> int:
         database.migrate("elsa", process.MIGRATIONS.get("elsa", []))
     except Error as error:
         raise unhandled(f"Npgsql.NpgsqlException: {error}".strip()) from None
-    broker = Broker(
-        configuration.get("RabbitMq:HostName", "localhost"),
-        configuration.get("RabbitMq:Username", "guest"),
-        configuration.get("RabbitMq:Password", "guest"),
-        lambda message: _finish(database, message),
-    )
+    broker = Broker(_broker_login(configuration), lambda message: _finish(database, message))
     server = Server(configuration.port(5000), "/health")
     _add_routes(server, database, broker, configuration.get("Elsa:ApiKey"))
     server.start()
     process.wait_for_stop()
     server.stop()
     return 0
+
+
+def _broker_login(configuration: Configuration) -> Login:
+    """Say where RabbitMQ is, in the names of its .NET client's ConnectionFactory."""
+    tls = configuration.get("RabbitMq:Ssl:Enabled").lower() == "true"
+    name = configuration.get("RabbitMq:Ssl:ServerName")
+    if tls and not name:
+        raise unhandled("RabbitMQ.Client.Exceptions.BrokerUnreachableException: RemoteCertificateNameMismatch")
+    return Login(
+        configuration.get("RabbitMq:HostName", "localhost"),
+        int(configuration.get("RabbitMq:Port", "5671" if tls else "5672")),
+        configuration.get("RabbitMq:VirtualHost", "/"),
+        configuration.get("RabbitMq:Username", "guest"),
+        configuration.get("RabbitMq:Password", "guest"),
+        name if tls else "",
+    )
 
 
 def _add_routes(server: Server, database: Database, broker: Broker, api_key: str) -> None:

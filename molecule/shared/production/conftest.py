@@ -1,0 +1,21 @@
+# Copyright (c) 2026 the Tamma collection contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The edge of a production host, as somebody outside has it before him."""
+
+from __future__ import annotations
+
+import pytest
+from testinfra.host import Host
+
+from tests.bench.edge import LOGIN, Edge
+from tests.tools.deployed import compose
+
+ROOT = "/data/caddy/pki/authorities/local/root.crt"
+
+
+@pytest.fixture(scope="module")
+def edge(host: Host) -> Edge:
+    variables = host.ansible.get_variables()
+    authority = compose(host, "exec", "-T", "edge", "cat", ROOT)
+    return Edge(variables["sandbox_domain"], variables["sandbox_address"], authority, LOGIN)

@@ -1,0 +1,161 @@
+# Copyright (c) 2026 the Tamma collection contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What the variables of the edge may say.
+
+They end up in the Caddyfile, where white space, braces, quotes and the number sign have a meaning: a
+value that holds one would become other words of the configuration than the one it stands for.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ansible_collections.meywd.tamma.plugins.plugin_utils import certificates
+
+_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+_NAME = re.compile(rf"(?=.{{1,253}}\Z){_LABEL}(?:\.{_LABEL})*")
+_EMAIL = re.compile(rf"[A-Za-z0-9.!&'*+/=?^_~-]+@{_LABEL}(?:\.{_LABEL})*")
+# Of a service, maybe: those may have names that the DNS does not take.
+_HOST = r"(?:[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_])?|\[[0-9A-Fa-f:.]+\])"
+_PORT = r"(?::(?:6553[0-5]|655[0-2][0-9]|65[0-4][0-9]{2}|6[0-4][0-9]{3}|[1-5][0-9]{4}|[1-9][0-9]{0,3}))"
+_URL = re.compile(rf"https://{_HOST}{_PORT}?(?:/[A-Za-z0-9._~!&'*+,;=:@%/?-]*)?")
+# Caddy takes no path for where it sends requests to.
+_ADDRESS = re.compile(rf"(?:https?://)?{_HOST}{_PORT}?")
+_PATH = re.compile(r"(?:/(?!\.{1,2}(?:/|\Z))[A-Za-z0-9._~!$&'()+,;=:@%-]+)*/?\*?")
+_USER = re.compile(r"[\w.@+-]+")
+# What Caddy replaces wherever it begins a line.
+_DIRECTIVE = "import"
+_BCRYPT = re.compile(r"\$2[aby]\$([0-9]{2})\$[./A-Za-z0-9]{53}")
+# Each more doubles the time of a login: 14 is about a second.
+_HIGHEST_COST = 14
+
+
+def problems(variables: Mapping[str, Any]) -> list[str]:
+    """Find what the edge's *variables*, by their names, must not say. Returns sentences without secrets."""
+    return [
+        *_domains({name: _text(value) for name, value in variables.items() if name.endswith("_domain")}),
+        *_email(_text(variables.get("tamma_stack_edge_email"))),
+        *_authority(_text(variables.get("tamma_stack_edge_acme_ca"))),
+        *_authority_root(_text(variables.get("tamma_stack_edge_acme_root"))),
+        *_forward_auth(_text(variables.get("tamma_stack_edge_forward_auth"))),
+        *_users(variables.get("tamma_stack_edge_users") or {}),
+        *_two_logins(variables.get("tamma_stack_edge_users"), variables.get("tamma_stack_edge_forward_auth")),
+        *_open_paths(variables.get("tamma_stack_edge_open_paths") or []),
+    ]
+
+
+def production_problems(variables: Mapping[str, Any], api_login: Any) -> list[str]:
+    """Find what production misses; without any *variables* it has no edge. *api_login*: what TAMMA_ENABLE_AUTH says."""
+    if not variables:
+        return [
+            "Production publishes the edge alone, and tamma_stack_edge is false: leave it out, or use another profile."
+        ]
+    logins = (variables.get("tamma_stack_edge_users"), variables.get("tamma_stack_edge_forward_auth"))
+    # In the one spelling that the API takes for yes.
+    if any(logins) or api_login is True or api_login == "true":
+        return []
+    how = 'tamma_stack_edge_users or tamma_stack_edge_forward_auth, or TAMMA_ENABLE_AUTH: "true" in'
+    return [f"Production without a login is refused: set {how} tamma_stack_environment."]
+
+
+def _text(value: Any) -> str:
+    return "" if value is None else str(value)
+
+
+def _domains(domains: Mapping[str, str]) -> Iterable[str]:
+    seen: dict[str, str] = {}
+    for variable, name in domains.items():
+        if not name:
+            continue
+        if not _NAME.fullmatch(name) or _is_address(name):
+            yield (
+                f"{variable} is '{name}', which is no domain name: give a name such as tamma.example.org alone, "
+                "without https://, port or path, and one with other letters in its xn-- form."
+            )
+        elif name.casefold() in seen:
+            yield f"{variable} and {seen[name.casefold()]} are both '{name}': give each one a name of its own."
+        seen.setdefault(name.casefold(), variable)
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True
+
+
+def _email(address: str) -> Iterable[str]:
+    if address and not _EMAIL.fullmatch(address):
+        yield f"tamma_stack_edge_email is '{address}', which is no e-mail address: give one such as ops@example.org."
+
+
+def _authority(url: str) -> Iterable[str]:
+    if url and not _URL.fullmatch(url):
+        yield (
+            f"tamma_stack_edge_acme_ca is '{url}', which is no https:// address: give the directory URL of the "
+            "authority, such as https://acme.example.org/directory."
+        )
+
+
+def _authority_root(text: str) -> Iterable[str]:
+    if text and not certificates.is_certificate(text):
+        yield "tamma_stack_edge_acme_root is no certificate in PEM form: give the text of the authority's root."
+
+
+def _forward_auth(address: str) -> Iterable[str]:
+    if address and not _ADDRESS.fullmatch(address):
+        # It might hold a password, which has no place in it.
+        yield (
+            "tamma_stack_edge_forward_auth is no address of a login service: give host and port, such as "
+            "http://oauth2-proxy:4180, without path, user or password."
+        )
+
+
+def _users(users: Any) -> Iterable[str]:
+    if not isinstance(users, Mapping):
+        yield "tamma_stack_edge_users is no dictionary: give user names and the bcrypt hashes of their passwords."
+        return
+    for user, hashed in users.items():
+        name = str(user)
+        if not _USER.fullmatch(name) or name == _DIRECTIVE:
+            # A name that is none may be a whole line of a password file.
+            yield (
+                "tamma_stack_edge_users has a user name that the edge cannot take: use letters, digits and . _ @ + - "
+                f"alone, and another name than '{_DIRECTIVE}'."
+            )
+            continue
+        match = _BCRYPT.fullmatch(_text(hashed))
+        if not match:
+            yield (
+                f"tamma_stack_edge_users has something else than a bcrypt hash for {name}, maybe the password itself: "
+                f"give what `htpasswd -nB -C 10 {name}` prints after the colon."
+            )
+        elif not 4 <= int(match[1]) <= _HIGHEST_COST:
+            yield (
+                f"The hash of {name} in tamma_stack_edge_users has the cost {int(match[1])}, which keeps the processor "
+                f"busy at every login: make one with `htpasswd -nB -C 10 {name}`."
+            )
+
+
+def _two_logins(users: Any, forward_auth: Any) -> Iterable[str]:
+    if users and forward_auth:
+        yield (
+            "tamma_stack_edge_users and tamma_stack_edge_forward_auth are both set, and a request is asked for one "
+            "login only: set one of them."
+        )
+
+
+def _open_paths(paths: Iterable[Any]) -> Iterable[str]:
+    for path in map(_text, paths):
+        if path == "/*":
+            yield "tamma_stack_edge_open_paths has '/*', which opens everything: name the paths that need no login."
+        elif not path.startswith("/") or not _PATH.fullmatch(path):
+            yield (
+                f"tamma_stack_edge_open_paths has '{path}': give a path that begins with a slash, without spaces, "
+                "braces, quotes, dots or slashes that lead elsewhere, and with a star at its end at most."
+            )

@@ -1,0 +1,150 @@
+# Copyright (c) 2026 the Tamma collection contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a stack asks of its host, where its names lead, who has its ports, and what the clocks say."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any
+
+import pytest
+
+from ansible_collections.meywd.tamma.plugins.action.tamma_preflight import addresses_of
+from ansible_collections.meywd.tamma.plugins.module_utils import clock, demands, dns, published
+from ansible_collections.meywd.tamma.plugins.module_utils.demands import Demand
+from ansible_collections.meywd.tamma.plugins.module_utils.dns import Answer
+
+DEMANDS = [Demand("postgres", 1, 2.0, 2048, 512, []), Demand("elsa-server", 2, 1.0, 1024, 512, [("", 443)])]
+
+# -- memory and processors ------------------------------------------------------------------
+
+
+def test_a_host_that_has_enough() -> None:
+    assert demands.problems(DEMANDS, 4096, 2) == []
+    assert demands.advice(DEMANDS, 4096) == []
+
+
+def test_limits_above_the_memory_are_a_warning_and_reservations_a_problem() -> None:
+    assert demands.problems(DEMANDS, 1536, 2) == []
+    (hint,) = demands.advice(DEMANDS, 4095)
+    assert hint.startswith("The services may use 4096 MB of memory together and this host has 4095")
+    (problem,) = demands.problems(DEMANDS, 1535, 2)
+    assert problem.startswith("The services reserve 1536 MB of memory and this host has 1535")
+
+
+def test_a_limit_of_processors_that_the_engine_would_refuse() -> None:
+    (problem,) = demands.problems(DEMANDS, 4096, 1)
+    assert "than the 1 that this host has for postgres (2): set deploy.resources.limits.cpus" in problem
+
+
+# -- names ----------------------------------------------------------------------------------
+
+
+def test_names_of_this_machine() -> None:
+    assert "127.0.0.1" in dns.look_up("localhost").addresses
+    unknown = dns.look_up("tamma.invalid")
+    assert unknown.addresses == []
+    assert unknown.reason
+
+
+def test_addresses_of_this_machine() -> None:
+    assert dns.is_own("127.0.0.1")
+    assert not dns.is_own("192.0.2.7")
+    assert not dns.is_own("2001:db8::7")
+    assert not dns.is_own("no address")
+    assert all(dns.is_own(address) for address in dns.outward())
+
+
+def judged(answer: Answer, own: list[str], expected: str = "host") -> str:
+    return "".join(dns.problems([answer], own, expected, ["10.0.0.5"]))
+
+
+@pytest.mark.parametrize(
+    ("addresses", "own", "expected", "words"),
+    [
+        (["10.0.0.5"], ["10.0.0.5"], "host", ""),
+        (["10.0.0.5", "192.0.2.7"], ["10.0.0.5"], "host", "a.org leads to 192.0.2.7 and not to this host (10.0.0.5): "),
+        (["192.0.2.7", "192.0.2.8"], [], "host", "leads to 192.0.2.7 and 192.0.2.8 and not to this host"),
+        (["192.0.2.7"], [], "anywhere", ""),
+        (
+            [],
+            [],
+            "anywhere",
+            "a.org is not known to this host's DNS (no such name): add a record that leads to this host",
+        ),
+    ],
+)
+def test_where_a_name_leads(addresses: list[str], own: list[str], expected: str, words: str) -> None:
+    said = judged(Answer("a.org", addresses, "no such name"), own, expected)
+    assert words in said
+    assert bool(words) == bool(said)
+
+
+def test_a_host_without_any_route_is_just_this_host() -> None:
+    assert "not to this host: correct" in dns.problems([Answer("a.org", ["192.0.2.7"])], [], "host", [])[0]
+
+
+def test_a_name_that_the_host_keeps_to_itself() -> None:
+    assert dns.advice([Answer("a.org", ["127.0.1.1", "::1"])]) == [
+        "a.org leads to 127.0.1.1 on this host, so where it leads others was not checked."
+    ]
+    assert dns.advice([Answer("a.org", ["127.0.0.1", "192.0.2.7"]), Answer("b.org", [])]) == []
+
+
+def test_where_the_controller_connects_to() -> None:
+    assert addresses_of("192.0.2.7") == ["192.0.2.7"]
+    assert addresses_of("localhost") == []
+    assert addresses_of("an-alias-of-the-ssh-client.invalid") == []
+
+
+# -- ports ----------------------------------------------------------------------------------
+
+
+def listed(project: str, port: int, address: str = "0.0.0.0", state: str = "running") -> dict[str, Any]:
+    return {
+        "Names": ["/somebody"],
+        "State": state,
+        "Labels": {"com.docker.compose.project": project},
+        "Ports": [{"IP": address, "PublicPort": port, "Type": "tcp"}, {"PrivatePort": 9}],
+    }
+
+
+@pytest.fixture
+def listener() -> Any:
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        yield server
+
+
+def test_a_port_that_a_process_has(listener: socket.socket) -> None:
+    port = listener.getsockname()[1]
+    (problem,) = published.taken([("edge", "", port)], [], "tamma")
+    assert problem.startswith(f"Port {port}, which edge would publish, is taken by python")
+    assert published.taken([("edge", "", port)], [listed("tamma", port)], "tamma") == []
+    listener.close()
+    assert published.taken([("edge", "", port)], [], "tamma") == []
+
+
+def test_a_port_that_a_container_has(listener: socket.socket) -> None:
+    port = listener.getsockname()[1]
+    (problem,) = published.taken([("edge", "127.0.0.1", port)], [listed("other", port)], "tamma")
+    assert "is taken by the container somebody: stop that" in problem
+    listener.close()
+    assert published.taken([("edge", "127.0.0.1", port)], [listed("other", port, state="exited")], "tamma") == []
+    assert published.taken([("edge", "127.0.0.1", port)], [listed("other", port, "10.0.0.5")], "tamma") == []
+
+
+# -- clocks ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("at", "seconds"), [(100.0, 0.0), (105.0, 0.0), (110.0, 0.0), (175.0, 65.0), (20.0, -80.0)])
+def test_a_clock_is_right_when_it_shows_a_moment_between(at: float, seconds: float) -> None:
+    assert clock.ahead(at, 100, 110) == seconds
+
+
+def test_clocks_that_differ() -> None:
+    assert clock.problem(30, 30) is None
+    assert "The clock of this host is 65 seconds ahead of the controller's" in str(clock.problem(65, 30))
+    assert "is 80 seconds behind the controller's" in str(clock.problem(-80, 30))

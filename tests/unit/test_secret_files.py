@@ -1,0 +1,155 @@
+# Copyright (c) 2026 the Tamma collection contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which secret goes into which file, whom it belongs to, and when its services are recreated."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.meywd.tamma.plugins.module_utils import secret_files
+from ansible_collections.meywd.tamma.plugins.module_utils.compose import Project, Service
+from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
+from ansible_collections.meywd.tamma.plugins.module_utils.files import File
+from ansible_collections.meywd.tamma.plugins.module_utils.secret_files import TABLE
+from ansible_collections.meywd.tamma.plugins.plugin_utils.compose_files import parse
+from tests.unit.readers import read_node_environment, read_secret_file
+
+FILES = Path(__file__).resolve().parents[2] / "roles/tamma_stack/files/compose"
+OVERLAY: dict[str, Any] = parse((FILES / secret_files.OVERLAY).read_text(encoding="utf-8"))
+BASE: dict[str, Any] = parse((FILES / "docker-compose.yml").read_text(encoding="utf-8"))
+SECRETS = ("GITHUB_TOKEN", "ANTHROPIC_API_KEY", "_PASSWORD", "ELSA_SIGNING_KEY", "ELSA_API_KEY", "TAMMA_JWT_SECRET")
+
+every_service = pytest.mark.parametrize("service", sorted({place.service for place in TABLE}))
+
+
+def environment(service: str) -> dict[str, str]:
+    """Different values for all variables of a service that hold a secret."""
+    return {place.variable: "%s of %s" % (place.variable, service) for place in TABLE if place.service == service}
+
+
+def rendered(*services: str) -> dict[str, File]:
+    return {item.path: item for item in secret_files.render({name: environment(name) for name in services})}
+
+
+# -- the table and the overlay --------------------------------------------------------------
+
+
+def test_the_table_has_every_variable_that_is_made_of_a_secret() -> None:
+    made = {
+        (name, variable)
+        for name, service in BASE["services"].items()
+        for variable, value in service.get("environment", {}).items()
+        if any(secret in value for secret in SECRETS)
+    }
+    assert {(place.service, place.variable) for place in TABLE} == made
+
+
+@every_service
+def test_the_overlay_takes_away_what_the_table_says_and_nothing_else(service: str) -> None:
+    text = (FILES / secret_files.OVERLAY).read_text(encoding="utf-8")
+    of_service = text.split("\n  %s:\n" % service)[1].split("\n\n")[0]
+    reset = [line.partition(":")[0].strip() for line in of_service.splitlines() if line.endswith(": !reset null")]
+    assert sorted(reset) == sorted(place.variable for place in TABLE if place.service == service)
+
+
+@every_service
+def test_the_overlay_mounts_the_files_of_the_table(service: str) -> None:
+    sources = [OVERLAY["secrets"][item["source"]]["file"] for item in OVERLAY["services"][service]["secrets"]]
+    assert sorted(sources) == sorted({"./" + place.path for place in TABLE if place.service == service})
+
+
+def test_every_secret_file_of_the_overlay_is_mounted() -> None:
+    mounted = {item["source"] for service in OVERLAY["services"].values() for item in service["secrets"]}
+    assert mounted == set(OVERLAY["secrets"])
+
+
+@every_service
+def test_a_service_is_recreated_for_other_secrets_unless_it_keeps_them(service: str) -> None:
+    labels = OVERLAY["services"][service]["labels"]
+    stored = "tamma.stored-settings" in BASE["services"][service].get("labels", {})
+    expected = None if stored else "${%s:-}" % secret_files.hash_setting(service)
+    assert labels.get("tamma.secrets-hash") == expected
+
+
+def test_the_files_and_the_store_of_some_services() -> None:
+    assert secret_files.paths(["postgres", "tamma-dashboard"]) == ["secrets/postgres/password", secret_files.STORE]
+    assert secret_files.paths([]) == [secret_files.STORE]
+
+
+# -- content --------------------------------------------------------------------------------
+
+
+def test_only_the_services_of_the_stack_get_files() -> None:
+    assert set(rendered("postgres")) == {"secrets/postgres/password"}
+    assert rendered("tamma-dashboard") == {}
+
+
+def test_each_file_is_for_its_reader_alone_and_never_shown() -> None:
+    files = rendered(*BASE["services"])
+    assert {(item.mode, item.secret) for item in files.values()} == {(0o400, True)}
+    assert set(files) == {place.path for place in TABLE}
+
+
+@every_service
+def test_each_variable_stands_in_its_file(service: str) -> None:
+    files = rendered(service)
+    for place in TABLE:
+        if place.service == service:
+            assert (
+                read_secret_file(place.file, place.variable, files[place.path].content)
+                == environment(service)[place.variable]
+            )
+
+
+def test_a_variable_that_an_overlay_took_away_stands_in_no_file() -> None:
+    files = {item.path: item for item in secret_files.render({"tamma-engine": {}})}
+    assert read_node_environment(files["secrets/tamma-engine/environment.cjs"].content) == {}
+
+
+# -- owners ---------------------------------------------------------------------------------
+
+
+def project(**owners: str) -> Project:
+    services = {
+        name: Service(name, "image", 1, {}, [], [], {secret_files.OWNER_LABEL: owner}, "")
+        for name, owner in owners.items()
+    }
+    return Project("tamma", services, [])
+
+
+def test_a_file_belongs_to_the_user_that_the_label_names() -> None:
+    files = rendered("postgres", "rabbitmq").values()
+    given = secret_files.give_to_owners(files, project(postgres="70", rabbitmq="999"))
+    assert {item.path: item.owner for item in given} == {
+        "secrets/postgres/password": 70,
+        "secrets/rabbitmq/rabbitmq.config": 999,
+    }
+
+
+@pytest.mark.parametrize("owner", ["postgres", "", "-1", "70:70"])
+def test_a_label_that_is_no_user_id_is_refused(owner: str) -> None:
+    with pytest.raises(OperatorError, match="The service postgres has the label tamma.secrets-owner: '%s'" % owner):
+        secret_files.give_to_owners(rendered("postgres").values(), project(postgres=owner))
+
+
+# -- hashes ---------------------------------------------------------------------------------
+
+
+def test_a_hash_changes_with_the_secrets_of_its_service_alone() -> None:
+    before = secret_files.render({name: environment(name) for name in ("tamma-api", "tamma-engine")})
+    after = [
+        item._replace(content=item.content + "x") if item.path == "secrets/tamma-api/github-token" else item
+        for item in before
+    ]
+    old, new = secret_files.hashes(before, "key"), secret_files.hashes(after, "key")
+    assert {name for name in old if old[name] != new[name]} == {"TAMMA_API_SECRETS_HASH"}
+    assert secret_files.hashes(reversed(before), "key") == old
+
+
+def test_nobody_can_try_secrets_against_a_hash_without_the_key() -> None:
+    files = list(rendered("postgres").values())
+    assert secret_files.hashes(files, "one key") != secret_files.hashes(files, "another key")
