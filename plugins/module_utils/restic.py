@@ -15,7 +15,7 @@ from ansible_collections.meywd.tamma.plugins.module_utils.errors import Operator
 from ansible_collections.meywd.tamma.plugins.module_utils.runner import Result, Runner
 
 PROGRAM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-_CACHE = "/var/cache/tamma-restic"
+CACHE = "/var/cache/tamma-restic"
 
 # restic goes on trying to reach a repository for a quarter of an hour.
 _ANSWER_SECONDS = 60
@@ -56,7 +56,7 @@ class Restic:
             {
                 "RESTIC_REPOSITORY": repository.location,
                 "RESTIC_PASSWORD_FILE": repository.password_file,
-                "RESTIC_CACHE_DIR": _CACHE,
+                "RESTIC_CACHE_DIR": CACHE,
                 "RESTIC_PROGRESS_FPS": "1",
                 **repository.environment,
             }

@@ -44,7 +44,7 @@ PARTS = ("database", "broker", "volumes", "files")
 _ARCHIVE = "tamma-restore"
 _COMING = ".tamma-restoring"
 _ARRIVING = ".tamma-arriving"
-_BEFORE = ".tamma-before-"
+BEFORE = ".tamma-before-"
 
 _JOBS = 2
 
@@ -272,7 +272,7 @@ class Restoring:
         self._note(journal)
         self._swap_database(journal)
         for directory in self._volumes().values():
-            swap_directory(directory, _BEFORE + journal.stamp)
+            swap_directory(directory, BEFORE + journal.stamp)
         if definitions:
             self._import(definitions)
         try:
