@@ -142,7 +142,7 @@ def _kept(work: Operations) -> List[Finding]:
     return [
         Finding(
             "advice",
-            "What former restores replaced takes %s (%s): 'tammactl discard --all' removes it when nobody wants to go back."
+            "What former restores replaced takes %s (%s): when nobody wants to go back, remove it with 'tammactl discard'."
             % (human(sum(item["bytes"] for item in found)), ", ".join(item["name"] for item in found)),
         )
     ]

@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import shutil
 import sys
 import time
@@ -55,6 +56,9 @@ Exit status:
 Results go to standard output, with --json as one JSON object, in which "ok" says whether all is well; a
 failure is {"ok": false, "problem": "..."}. What happens meanwhile goes to standard error.
 """
+
+# With which Compose makes room for a line, colour or not.
+_ERASE = re.compile(r"^\x1b\[\d*[A-Z]")
 
 _BACKUPS = """\
 A backup is named by 'latest', by its id or the beginning of it ('tammactl backups' lists them), by
@@ -482,7 +486,7 @@ def _logs(work: operations.Operations, arguments: argparse.Namespace) -> int:
     lines: List[Dict[str, str]] = []
 
     def on_line(line: str) -> bool:
-        entry = log_line(line, settings.project)
+        entry = log_line(line)
         if arguments.follow:
             print(json.dumps(entry, sort_keys=True), flush=True)
         else:
@@ -498,15 +502,15 @@ def _logs(work: operations.Operations, arguments: argparse.Namespace) -> int:
     return DONE
 
 
-def log_line(line: str, project: str) -> Dict[str, str]:
+def log_line(line: str) -> Dict[str, str]:
     """A line of Compose's as an object: who wrote it, when, and what."""
-    name, separator, rest = line.rstrip("\n").partition("| ")
+    name, separator, rest = _ERASE.sub("", line).rstrip("\n").partition("| ")
     if not separator:
-        return {"service": "", "container": "", "time": "", "text": line.rstrip("\n")}
+        return {"service": "", "container": "", "time": "", "text": name}
+    # Compose leaves the project's name out: service and number.
     container = name.strip()
-    plain = container[len(project) + 1 :] if container.startswith(project + "-") else container
     moment, _space, text = rest.partition(" ")
-    return {"service": plain.rpartition("-")[0] or plain, "container": container, "time": moment, "text": text}
+    return {"service": container.rpartition("-")[0] or container, "container": container, "time": moment, "text": text}
 
 
 def _doctor(work: operations.Operations, arguments: argparse.Namespace) -> int:
