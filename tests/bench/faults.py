@@ -15,6 +15,8 @@ KILLER = Path(__file__).parent / "killer"
 TARGET = "/root/killer"
 #: What a playbook takes as ansible_python_interpreter.
 PYTHON = f"{TARGET}/python"
+#: What stands before a command such as tammactl in a shell.
+PREFIX = f"PYTHONPATH={TARGET}"
 
 
 class Fault(NamedTuple):
@@ -48,15 +50,15 @@ def matrix(operation: str, effects: Iterable[str], survive: Callable[[Fault], No
     assert not lost, "\n\n".join(lost)
 
 
-def arm(container: str, fault: Fault | None) -> None:
-    """Put the killer on a host; without a fault it only writes down what happens."""
+def arm(container: str, fault: Fault | None, clock: int = 0) -> None:
+    """Put the killer on a host; without a fault it only writes down what happens. clock: seconds it is ahead."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
         for path in sorted(KILLER.iterdir()):
             if path.is_file():
                 archive.add(path, f"killer/{path.name}", filter=_of_root)
-        if fault:
-            text = json.dumps(fault._asdict()).encode()
+        if fault or clock:
+            text = json.dumps({**(fault._asdict() if fault else {}), "clock": clock}).encode()
             entry = tarfile.TarInfo("killer/plan.json")
             entry.size = len(text)
             archive.addfile(entry, io.BytesIO(text))
