@@ -19,11 +19,19 @@ PYTHON = f"{TARGET}/python"
 PREFIX = f"PYTHONPATH={TARGET}"
 
 
+#: How the effects begin that are programs.
+PROGRAMS = ("restic", "pg_")
+
+
 class Fault(NamedTuple):
-    """Where an operator dies: "before" or "after" an effect."""
+    """Where an operator dies: "before" or "after" an effect, or "during" one that is a program.
+
+    script: what happens in the place of its death, on the host.
+    """
 
     when: str
     effect: str
+    script: str = ""
 
     def __str__(self) -> str:
         return f"{self.when} {self.effect}"
@@ -37,9 +45,13 @@ def listed(file: Path, operation: str) -> list[Fault]:
 
 
 def matrix(operation: str, effects: Iterable[str], survive: Callable[[Fault], None]) -> None:
-    """Let an operator die before and after each effect; print what came of it, and fail if anything did not survive."""
+    """Let an operator die at each effect; print what came of it, and fail if anything did not survive."""
     lost = []
-    tried = [Fault(when, effect) for effect in effects for when in ("before", "after")]
+    tried = [
+        Fault(when, effect)
+        for effect in effects
+        for when in (("before", "during", "after") if effect.startswith(PROGRAMS) else ("before", "after"))
+    ]
     for fault in tried:
         try:
             survive(fault)
@@ -58,7 +70,8 @@ def arm(container: str, fault: Fault | None, clock: int = 0) -> None:
             if path.is_file():
                 archive.add(path, f"killer/{path.name}", filter=_of_root)
         if fault or clock:
-            text = json.dumps({**(fault._asdict() if fault else {}), "clock": clock}).encode()
+            plan = {key: value for key, value in fault._asdict().items() if value} if fault else {}
+            text = json.dumps({**plan, "clock": clock}).encode()
             entry = tarfile.TarInfo("killer/plan.json")
             entry.size = len(text)
             archive.addfile(entry, io.BytesIO(text))

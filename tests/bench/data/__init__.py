@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -27,8 +28,9 @@ class State(NamedTuple):
         """The lines that only one of two states has, each with the name of its part."""
         found = []
         for part, mine, others in zip(self._fields, self, other, strict=True):
-            lines = set(mine.splitlines()) ^ set(others.splitlines())
-            found += [f"{part}: {line}" for line in sorted(lines)] or ([f"{part}: order"] if mine != others else [])
+            # Two servers need not list the same things in the same order.
+            lines, other_lines = Counter(mine.splitlines()), Counter(others.splitlines())
+            found += [f"{part}: {line}" for line in sorted((lines - other_lines) + (other_lines - lines))]
         return found
 
 

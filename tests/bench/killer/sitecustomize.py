@@ -4,7 +4,8 @@ The operator knows nothing of it. An effect is what it replaces, renames or remo
 volumes, and where it keeps what it knows; a program that it starts and that changes something; SQL that does; and
 such a request to the engine. Each has a name that is the same in every run, such as "replace .env #1": the first
 replacement of that file. All that happens is written to a log; which one is the last, and whether it still
-happens, stands in plan.json. There a clock can be set as well: seconds by which time.time() is ahead.
+happens, stands in plan.json. There a shell script can take the place of the death, and a clock can be set:
+seconds by which time.time() is ahead.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ CHANGING = {
     "restic": ("init", "unlock", "backup", "forget", "prune", "restore"),
     "docker": ("pg_dump", "pg_restore"),
 }
-SQL = re.compile(r"(CREATE|ALTER|DROP|GRANT|REVOKE)( ALL ON)? (DATABASE|ROLE)[^;]{,60}")
+SQL = re.compile(r"(?:^|; )((?:CREATE|ALTER|DROP|GRANT|REVOKE)(?: ALL ON)? (?:DATABASE|ROLE)[^;\0]{,60})")
 
 _counts: collections.Counter[str] = collections.Counter()
 _lock = threading.Lock()
@@ -67,26 +68,31 @@ def _effect(description: str) -> Iterator[None]:
         name = "%s #%d" % (description, _counts[description])
         with open(os.path.join(HERE, "effects.log"), "a", encoding="utf-8") as log:
             log.write(name + "\n")
-    planned = name == PLAN.get("effect")
-    if planned and PLAN["when"] == "before":
+    _inside.effect = name
+    try:
+        _strike("before")
+        yield
+        _strike("after")
+    finally:
+        _inside.effect = ""
+
+
+def _strike(when: str) -> None:
+    if (when, _inside.effect) != (PLAN.get("when"), PLAN.get("effect")):
+        return
+    if "script" not in PLAN:
         os.kill(os.getpid(), signal.SIGKILL)
-    yield
-    if planned:
-        os.kill(os.getpid(), signal.SIGKILL)
+    _system(PLAN["script"])
 
 
 def _wrap(function: Any, describe: Callable[..., str | None]) -> Any:
     def wrapped(*arguments: Any, **named: Any) -> Any:
         # An effect that is part of another one is not told by itself.
-        description = None if getattr(_inside, "effect", False) else describe(*arguments)
+        description = None if getattr(_inside, "effect", "") else describe(*arguments)
         if description is None:
             return function(*arguments, **named)
         with _effect(description):
-            _inside.effect = True
-            try:
-                return function(*arguments, **named)
-            finally:
-                _inside.effect = False
+            return function(*arguments, **named)
 
     return functools.update_wrapper(wrapped, function)
 
@@ -100,9 +106,9 @@ def _known(verb: str, path: Any) -> str | None:
 
 
 def _command(argv: list[str], *_: Any, **__: Any) -> str | None:
-    program = next((word for word in argv if os.path.basename(word) in CHANGING), "")
-    words = [word for word in argv[argv.index(program) + 1 :] if program and word[:1] not in "-/"]
-    program = os.path.basename(program)
+    # What starts the program may stand before it.
+    program = next((os.path.basename(word) for word in argv if os.path.basename(word) in CHANGING), "")
+    words = [word for word in argv if word[:1] not in "-/"]
     verb = next((word for word in words if word in CHANGING.get(program, ())), None)
     if verb is None:
         return None
@@ -117,16 +123,24 @@ def _request(_connection: Any, method: str, path: str, *_: Any) -> str | None:
 
 def _statement(_socket: Any, data: Any, *_: Any) -> str | None:
     found = SQL.search(bytes(data[5:]).decode("utf-8", "replace")) if bytes(data[:1]) == b"Q" else None
-    return "sql " + found.group(0).rstrip("\0") if found else None
+    return "sql " + found.group(1) if found else None
 
 
+def _start(self: Any, argv: list[str], *arguments: Any, **named: Any) -> None:
+    _start_process(self, argv, *arguments, **named)
+    if getattr(_inside, "effect", ""):
+        _strike("during")
+
+
+_system = os.system
+_start_process = subprocess.Popen.__init__
 os.replace = _wrap(os.replace, lambda _source, target: _known("replace", target))
 os.rename = _wrap(os.rename, lambda source, *_: _known("rename", source))
 os.unlink = _wrap(os.unlink, lambda path, *_: _known("remove", path))
 setattr(shutil, "rmtree", _wrap(shutil.rmtree, lambda path, *_: _known("remove tree", path)))  # noqa: B010
 subprocess.run = _wrap(subprocess.run, _command)
 # In a pipeline the operator is there while its programs work.
-setattr(subprocess.Popen, "__init__", _wrap(subprocess.Popen.__init__, lambda _self, argv, *_: _command(argv)))  # noqa: B010
+setattr(subprocess.Popen, "__init__", _wrap(_start, lambda _self, argv, *_: _command(argv)))  # noqa: B010
 setattr(socket.socket, "sendall", _wrap(socket.socket.sendall, _statement))  # noqa: B010
 setattr(http.client.HTTPConnection, "request", _wrap(http.client.HTTPConnection.request, _request))  # noqa: B010
 if PLAN.get("clock"):
