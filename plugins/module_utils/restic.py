@@ -170,10 +170,11 @@ class Restic:
         if results[-1].rc == 3:
             # Something could not be read: no complete snapshot, but restic keeps it.
             self.forget([summary["snapshot_id"]] if summary else [])
-        if results[-1].rc and not (producer and results[0].rc and "signal: broken pipe" in results[-1].err):
-            raise self.failure(results[-1])
-        if producer and results[0].rc:
+        if producer and results[0].rc and results[-1].rc in (0, 3):
+            # With another status restic failed, and what was to be stored found nobody to take it.
             raise ProducerFailed(results[0])
+        if results[-1].rc:
+            raise self.failure(results[-1])
         return summary
 
     def dump_argv(self, snapshot: str, path: str) -> List[str]:
@@ -319,6 +320,8 @@ _FAILURES = (
 def explain(restic: Restic, done: Result) -> str:
     """Turn what restic complained about into one sentence."""
     said = complaint(done.err)
+    if done.rc < 0 and not done.err.strip():
+        said = "it was killed"
     for pattern, sentence in _FAILURES:
         if pattern.search(done.err):
             text = sentence.format(repository=str(restic), name=restic.repository.name, said=said)

@@ -44,6 +44,12 @@ def listed(file: Path, operation: str) -> list[Fault]:
     return [Fault(when, effect) for when, _, effect in words]
 
 
+def cases(file: Path) -> list[str]:
+    """Return the names of other faults from such a file: "case: wrong password"."""
+    lines = [line.partition(": ") for line in file.read_text(encoding="utf-8").splitlines()]
+    return [text for name, _, text in lines if name == "case"]
+
+
 def matrix(operation: str, effects: Iterable[str], survive: Callable[[Fault], None]) -> None:
     """Let an operator die at each effect; print what came of it, and fail if anything did not survive."""
     lost = []

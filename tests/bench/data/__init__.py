@@ -65,7 +65,11 @@ def state(container: str) -> State:
         # Newer clients write another key into every dump.
         "\n".join(line for line in schema.splitlines() if not line.startswith(("\\restrict", "\\unrestrict"))),
         # The stack's own role has today's password.
-        "\n".join(line for line in roles.splitlines() if line.startswith(("CREATE", "ALTER", "GRANT")) and " tamma " not in line),
+        "\n".join(
+            line
+            for line in roles.splitlines()
+            if line.startswith(("CREATE", "ALTER", "GRANT")) and " tamma " not in line
+        ),
         "\n".join(sorted(_definitions(definitions))),
         files(container),
     )
