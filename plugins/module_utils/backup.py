@@ -186,7 +186,7 @@ class Taking:
             raise OperatorError(
                 "No repository is configured for backups: set tamma_backup_repositories and run site.yml."
             )
-        self._database.end_dead_sessions()
+        self._database.end_dead_runs()
         ready = [(store, self._prepare(store)) for store in self._stores]
         if all(problem for _store, problem in ready):
             return [Taken(store.repository.name, "", problem, 0, 0, {}) for store, problem in ready]
@@ -206,6 +206,8 @@ class Taking:
                 "tags": tags,
                 "postgres": {"version": database.version(session), "database": self._database.name},
                 **database.contents(session).as_dict(),
+                "properties": database.properties(session),
+                "broker": self._stack.rabbitmq is not None,
                 "size": self._database.size(),
                 "images": self._images(),
             }

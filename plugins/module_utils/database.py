@@ -12,17 +12,25 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import hashlib
+import os
 import re
+import signal
+import time
 from typing import Any, Dict, Iterator, List, Optional, Set
 
 from ansible_collections.meywd.tamma.plugins.module_utils.compose import last_line
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
-from ansible_collections.meywd.tamma.plugins.module_utils.logins import PostgresSession
-from ansible_collections.meywd.tamma.plugins.module_utils.runner import Result
+from ansible_collections.meywd.tamma.plugins.module_utils.logins import PostgresSession, Refused
+from ansible_collections.meywd.tamma.plugins.module_utils.runner import Result, mortal
 from ansible_collections.meywd.tamma.plugins.module_utils.stack import Stack
 
-# By these names sessions of a run that is dead are known.
-APPLICATION = "tamma-operator"
+# How the names begin by which sessions and programs of ours are known, also when their run is dead.
+_APPLICATION = "tamma-operator-"
+
+# A server that was killed is up again after a few seconds.
+_SECONDS_TO_RETURN = 60
+_ATTEMPTS = 5
+_OBJECT_IN_USE = "55006"
 
 # A database that is being restored, one that was replaced, and one that is only looked at.
 RESTORING = "_restoring"
@@ -35,7 +43,30 @@ FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE c.relkind = 'r' AND c.relpersistence <> 't' AND n.nspname <> 'information_schema' AND n.nspname !~ '^pg_'
 ORDER BY 1, 2"""
 
-_SEQUENCES = "SELECT schemaname || '.' || sequencename, coalesce(last_value, 0) FROM pg_sequences ORDER BY 1"
+# With the sign of its steps, so that a greater value is always one further ahead. One that was never used has none.
+_SEQUENCES = """
+SELECT schemaname || '.' || sequencename, CASE WHEN increment_by < 0 THEN -last_value::numeric ELSE last_value END
+FROM pg_sequences WHERE last_value IS NOT NULL ORDER BY 1"""
+
+# What belongs to the database itself and is not in its archive: rights on it, and settings. Each row is a statement
+# without the database's name, which comes between its two parts.
+_PROPERTIES = """
+WITH ours AS (SELECT * FROM pg_database WHERE datname = current_database()),
+  settings AS (SELECT setrole, split_part(line, '=', 1) AS name, substr(line, strpos(line, '=') + 1) AS value
+    FROM pg_db_role_setting, unnest(setconfig) AS line WHERE setdatabase = (SELECT oid FROM ours))
+SELECT 1, 'REVOKE ALL ON DATABASE ', ' FROM PUBLIC' FROM ours WHERE datacl IS NOT NULL
+UNION ALL SELECT 2, format('GRANT %s ON DATABASE ', privilege_type), format(' TO %s%s',
+    CASE grantee WHEN 0 THEN 'PUBLIC' ELSE quote_ident(pg_get_userbyid(grantee)) END,
+    CASE WHEN is_grantable THEN ' WITH GRANT OPTION' ELSE '' END)
+  FROM ours, aclexplode(datacl)
+UNION ALL SELECT 3,
+    CASE setrole WHEN 0 THEN 'ALTER DATABASE '
+    ELSE format('ALTER ROLE %s IN DATABASE ', quote_ident(pg_get_userbyid(setrole))) END,
+    format(' SET %s TO %s', quote_ident(name),
+      CASE WHEN name = 'search_path' OR name LIKE '%preload_libraries' OR name = 'temp_tablespaces' THEN value
+      ELSE quote_literal(value) END)
+  FROM settings
+ORDER BY 1, 2, 3"""
 
 # One line for each thing that makes the schema; what differs between two servers of one version is left out.
 _SCHEMA = """
@@ -93,7 +124,11 @@ class Contents:
         found += wrong[:3] + (["%d more tables differ" % (len(wrong) - 3)] if len(wrong) > 3 else [])
         if self.large_objects != manifest["large_objects"]:
             found.append("%d large objects instead of %d" % (self.large_objects, manifest["large_objects"]))
-        behind = [name for name, value in manifest["sequences"].items() if self.sequences.get(name, -1) < value]
+        behind = [
+            name
+            for name, value in manifest["sequences"].items()
+            if name not in self.sequences or self.sequences[name] < value
+        ]
         if behind:
             found.append("the sequence %s is behind" % behind[0])
         return found
@@ -112,6 +147,11 @@ def contents(session: PostgresSession) -> Contents:
     return Contents(digest, counts, sequences, large)
 
 
+def properties(session: PostgresSession) -> List[List[str]]:
+    """The rights on the database of a session and its settings: statements in two parts, its name belongs between."""
+    return [[head or "", tail or ""] for _order, head, tail in session.query(_PROPERTIES)]
+
+
 def version(session: PostgresSession) -> str:
     """The server's version, such as "15.18"."""
     found = re.match(r"[\d.]+", session.query("SHOW server_version")[0][0] or "")
@@ -121,6 +161,17 @@ def version(session: PostgresSession) -> str:
 def major(text: str) -> int:
     """The major part of a version."""
     return int(text.partition(".")[0] or 0)
+
+
+def _kill_programs(mark: bytes) -> None:
+    """Kill the programs, also those inside of containers, that have *mark* on their command line."""
+    for name in os.listdir("/proc"):
+        # Those that ended meanwhile are no concern.
+        with contextlib.suppress(OSError):
+            if name.isdigit() and int(name) != os.getpid():
+                with open("/proc/%s/cmdline" % name, "rb") as handle:
+                    if mark in handle.read():
+                        os.kill(int(name), signal.SIGKILL)
 
 
 def identifier(name: str) -> str:
@@ -140,10 +191,13 @@ class Database:
         self._stack = stack
         self.server = stack.server()
         self.name = self.server.database
+        # One server may have the databases of several stacks.
+        whose = "%s %s" % (stack.name, self.name)
+        self.application = _APPLICATION + hashlib.sha256(whose.encode("utf-8", "surrogateescape")).hexdigest()[:12]
 
     def session(self, database: str = "") -> PostgresSession:
         """Log in; questions may take as long as they take."""
-        session = PostgresSession(dataclasses.replace(self.server, database=database or self.name), APPLICATION)
+        session = PostgresSession(dataclasses.replace(self.server, database=database or self.name), self.application)
         session.be_patient()
         return session
 
@@ -152,13 +206,27 @@ class Database:
         with self.session("postgres") as session:
             return session.query(statement % tuple(map(literal, values)) if values else statement)
 
-    def end_dead_sessions(self) -> None:
-        """End what a killed run has left: it would hold its snapshot, or keep a database from being renamed."""
+    def end_dead_runs(self) -> None:
+        """End what a killed run has left: its programs, and its sessions, which would hold a snapshot or a database."""
+        _kill_programs(self.application.encode("ascii"))
         self.query(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = %s "
             "AND pid <> pg_backend_pid()",
-            APPLICATION,
+            self.application,
         )
+
+    def wait(self) -> None:
+        """Wait until the server answers again, if it has just been killed."""
+        until = time.monotonic() + _SECONDS_TO_RETURN
+        while True:
+            try:
+                self.server = self._stack.server()
+                self.query("SELECT 1")
+                return
+            except OperatorError:
+                if time.monotonic() > until:
+                    raise
+                time.sleep(0.5)
 
     # -- client programs ------------------------------------------------------------------------
 
@@ -168,9 +236,10 @@ class Database:
         service = self._stack.postgres
         if service is None:
             raise OperatorError("An external PostgreSQL is not backed up yet.")
-        # Constructing this object has made sure that it runs.
-        container = self._stack.running(service.name)[0]
-        yield Client([self._stack.engine.kind, "exec", "-i", container["Id"]], self.server.user)
+        running = self._stack.running(service.name)
+        if not running:
+            raise OperatorError("PostgreSQL of the stack %s does not run any more." % self._stack.name)
+        yield Client([self._stack.engine.kind, "exec", "-i", running[0]["Id"]], self.server.user, self.application)
 
     # -- databases by its side ------------------------------------------------------------------
 
@@ -178,10 +247,9 @@ class Database:
         """Whether the server has a database of this name."""
         return bool(self.query("SELECT FROM pg_database WHERE datname = %s", name))
 
-    def beside(self, mark: str) -> List[str]:
-        """The databases whose names begin with the stack's and *mark*, in order."""
-        rows = self.query("SELECT datname FROM pg_database ORDER BY 1")
-        return [name for (name,) in rows if name and name.startswith(self.name + mark)]
+    def called(self, mark: str) -> str:
+        """The name of a database beside the stack's; the server cuts what is longer than 63 bytes."""
+        return self.name.encode("utf-8")[: 63 - len(mark)].decode("utf-8", "ignore") + mark
 
     def create(self, name: str) -> None:
         """Make an empty database like the stack's own: its owner, encoding and collation."""
@@ -207,19 +275,29 @@ class Database:
             raise OperatorError("The database of the stack itself is never dropped.")
         self.query("DROP DATABASE IF EXISTS %s WITH (FORCE)" % identifier(name))
 
-    def rename(self, old: str, new: str) -> None:
-        """Give a database another name; ends who is in it, and lets nobody in meanwhile."""
-        self.query("ALTER DATABASE %s WITH ALLOW_CONNECTIONS false" % identifier(old))
-        try:
-            self.query(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s AND pid <> pg_backend_pid()",
-                old,
-            )
-            self.query("ALTER DATABASE %s RENAME TO %s" % (identifier(old), identifier(new)))
-        finally:
-            for name in (old, new):
-                if self.exists(name):
-                    self.query("ALTER DATABASE %s WITH ALLOW_CONNECTIONS true" % identifier(name))
+    def swap(self, coming: str, leaving: str) -> None:
+        """Let *coming* be the stack's database, and call the present one, if any, *leaving*: both at once or nothing.
+
+        Ends who is in them. Nobody gets in meanwhile: a database that is being renamed is locked.
+        """
+        pairs = [(self.name, leaving)] if self.exists(self.name) else []
+        pairs.append((coming, self.name))
+        names = literal(self.name), literal(coming)
+        statements = [
+            # Interpolated are names quoted for SQL.
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname IN (%s, %s) "  # noqa: S608
+            "AND pid <> pg_backend_pid() AND backend_type = 'client backend' AND pg_has_role(usesysid, 'MEMBER')"
+            % names
+        ]
+        statements += ["ALTER DATABASE %s RENAME TO %s" % tuple(map(identifier, pair)) for pair in pairs]
+        for left in reversed(range(_ATTEMPTS)):
+            try:
+                self.query("; ".join(statements))
+                return
+            except Refused as exc:
+                # Somebody came back between the first statement and the second.
+                if exc.code != _OBJECT_IN_USE or not left:
+                    raise
 
     def size(self) -> int:
         """Bytes that the stack's database takes."""
@@ -229,9 +307,10 @@ class Database:
 class Client:
     """The command lines of PostgreSQL's client programs, as the superuser or owner of the database."""
 
-    def __init__(self, prefix: List[str], user: str) -> None:
-        self._prefix = prefix
+    def __init__(self, prefix: List[str], user: str, application: str) -> None:
+        self._prefix = mortal(prefix)
         self._user = user
+        self._application = application
 
     def argv(self, program: str, *options: str, database: str = "", settings: str = "") -> List[str]:
         """A command line. database: also sets the name by which the session is known. settings: of the session."""
@@ -239,7 +318,7 @@ class Client:
         where = []
         if database:
             escaped = database.replace("\\", "\\\\").replace("'", "\\'")
-            where = ["--dbname", "dbname='%s' application_name=%s" % (escaped, APPLICATION)]
+            where = ["--dbname", "dbname='%s' application_name=%s" % (escaped, self._application)]
         return [*self._prefix, *environment, program, "--username", self._user, "--no-password", *where, *options]
 
     def dump(self, database: str, snapshot: str) -> List[str]:
@@ -288,6 +367,25 @@ def _unquoted(name: str) -> str:
     return name[1:-1].replace('""', '"') if name.startswith('"') else name
 
 
+# What PostgreSQL's programs say → what it means. The first that fits counts.
+_CAUSES = (
+    (re.compile("no space left on device", re.I), "the disk of PostgreSQL is full; make room there (%s)"),
+    (
+        re.compile("server closed the connection|terminating connection|database system is|connection to server", re.I),
+        "PostgreSQL went away meanwhile; see its log (%s)",
+    ),
+)
+_SIGNALS = (137, 143, -signal.SIGKILL, -signal.SIGTERM)
+
+
 def failure(done: Result, what: str) -> OperatorError:
     """Say why a client program failed."""
-    return OperatorError("%s: %s." % (what, last_line(done.err)), rc=done.rc)
+    errors = [line.strip() for line in done.err.splitlines() if re.search("error:|FATAL:|PANIC:", line)]
+    words = errors[0].rstrip(".") if errors else last_line(done.err)
+    if done.rc in _SIGNALS and not errors:
+        words = "the program was killed"
+    for pattern, sentence in _CAUSES:
+        if pattern.search(done.err):
+            words = sentence % words
+            break
+    return OperatorError("%s: %s." % (what, words), rc=done.rc)

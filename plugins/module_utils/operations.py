@@ -31,6 +31,7 @@ from ansible_collections.meywd.tamma.plugins.module_utils.stack import Stack
 
 CONFIGURATION = "/etc/tamma"
 RECORDS = "/var/lib/tamma"
+RUN = "/run/tamma"
 _NOTIFY_SECONDS = 30
 # Before the name of an operation in the records: the last one that went well.
 _GOOD = "good_"
@@ -93,7 +94,7 @@ class Operations:
 
     @contextlib.contextmanager
     def _locked(self, operation: str) -> Iterator[None]:
-        path = "/run/tamma/%s.lock" % self.settings.project
+        path = os.path.join(RUN, self.settings.project + ".lock")
         with Lock(path, operation, self._wait, lambda who: self._progress("wait", "for %s" % who)):
             backup.remove_leftovers(self.settings.project)
             yield

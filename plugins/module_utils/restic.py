@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence
 
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
-from ansible_collections.meywd.tamma.plugins.module_utils.runner import Result, Runner
+from ansible_collections.meywd.tamma.plugins.module_utils.runner import Result, Runner, mortal
 
 PROGRAM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 CACHE = "/var/cache/tamma-restic"
@@ -67,11 +67,17 @@ class Restic:
 
     def argv(self, *arguments: str) -> List[str]:
         """The command line; the password and the location are in the environment."""
-        return [self.program, "--json", *arguments]
+        return mortal([self.program, "--json", *arguments])
 
-    def _run(self, *arguments: str, stdin: Optional[str] = None, timeout: Optional[float] = None) -> str:
+    def _run(self, *arguments: str, timeout: Optional[float] = None) -> str:
+        done = self._try(*arguments, timeout=timeout)
+        if done.rc:
+            raise self.failure(done)
+        return done.out
+
+    def _try(self, *arguments: str, timeout: Optional[float] = None) -> Result:
         try:
-            done = self._runner.run(self.argv(*arguments), stdin=stdin, timeout=timeout)
+            return self._runner.run(self.argv(*arguments), timeout=timeout)
         except OperatorError as exc:
             if timeout is None:
                 raise
@@ -79,9 +85,24 @@ class Restic:
                 "%s does not answer within %d seconds: check its location, the network and the server there."
                 % (_capital(str(self)), timeout)
             ) from exc
-        if done.rc:
-            raise self.failure(done)
-        return done.out
+
+    def _follow(
+        self,
+        commands: List[List[str]],
+        on_line: Callable[[str], bool],
+        directory: str = "",
+        env: Mapping[str, str] = MappingProxyType({}),
+    ) -> List[Result]:
+        """Run a pipeline that ends in restic, for as long as it tells of progress."""
+        try:
+            return self._runner.with_env(dict(env)).pipeline(commands, on_line, directory or None, _PATIENCE_SECONDS)
+        except OperatorError as exc:
+            if not exc.facts.get("stalled"):
+                raise
+            raise OperatorError(
+                "%s got nothing done for %d seconds: check the network and the server there."
+                % (_capital(str(self)), _PATIENCE_SECONDS)
+            ) from exc
 
     def failure(self, done: Result) -> OperatorError:
         """Say in one sentence why restic failed."""
@@ -89,14 +110,7 @@ class Restic:
 
     def exists(self) -> bool:
         """Whether there is a repository that our password opens. Raises OperatorError when that cannot be known."""
-        done = None
-        try:
-            done = self._runner.run(self.argv("cat", "config"), timeout=_ANSWER_SECONDS)
-        except OperatorError as exc:
-            raise OperatorError(
-                "%s does not answer within %d seconds: check its location, the network and the server there."
-                % (_capital(str(self)), _ANSWER_SECONDS)
-            ) from exc
+        done = self._try("cat", "config", timeout=_ANSWER_SECONDS)
         if done.rc == 0:
             return True
         if _reason(done.err) is _MISSING:
@@ -114,7 +128,12 @@ class Restic:
     def snapshots(self, tags: Mapping[str, str]) -> List[Snapshot]:
         """The snapshots with all these tags, oldest first."""
         chosen = ",".join("%s=%s" % pair for pair in sorted(tags.items()))
-        listed = json.loads(self._run("snapshots", "--no-lock", *(["--tag", chosen] if chosen else []))) or []
+        listed = (
+            json.loads(
+                self._run("snapshots", "--no-lock", *(["--tag", chosen] if chosen else []), timeout=_PATIENCE_SECONDS)
+            )
+            or []
+        )
         found = [Snapshot(item["id"], item["time"], _tags(item.get("tags") or [])) for item in listed]
         return sorted(found, key=lambda item: item.time)
 
@@ -138,44 +157,24 @@ class Restic:
         options += [word for pair in sorted(tags.items()) for word in ("--tag", "%s=%s" % pair)]
         what = ["--stdin", "--stdin-filename", name] if producer else [".", *leave_out]
         summary: Dict[str, Any] = {}
-        last = [-1]
 
-        def on_line(line: str) -> bool:
-            try:
-                said = json.loads(line)
-            except ValueError:
-                return False
-            if said.get("message_type") == "summary":
-                summary.update(said)
-            done = int(said.get("bytes_done") or said.get("total_bytes_processed") or 0)
-            if done == last[0]:
-                return False
-            last[0] = done
-            if moved:
-                moved(done)
-            return True
+        def on_summary(said: Dict[str, Any]) -> None:
+            summary.update(said)
 
-        runner = self._runner.with_env({"TZ": "UTC"})
+        on_line = _Follower("bytes_done", moved, on_summary)
         commands = [*([producer] if producer else []), self.argv("backup", *options, *what)]
-        try:
-            results = runner.pipeline(commands, on_line, directory or None, _PATIENCE_SECONDS)
-        except OperatorError as exc:
-            if not exc.facts.get("stalled"):
-                raise
-            raise OperatorError(
-                "%s took nothing for %d seconds: check the network and the server there."
-                % (_capital(str(self)), _PATIENCE_SECONDS)
-            ) from exc
+        results = self._follow(commands, on_line, directory, {"TZ": "UTC"})
         if producer and results[0].rc and results[-1].rc == 0:
             # restic took what came for the whole.
             self.forget([summary["snapshot_id"]])
         if results[-1].rc == 3:
             # Something could not be read: no complete snapshot, but restic keeps it.
             self.forget([summary["snapshot_id"]] if summary else [])
-        if results[-1].rc and not (producer and results[0].rc and "signal: broken pipe" in results[-1].err):
-            raise self.failure(results[-1])
-        if producer and results[0].rc:
+        if producer and results[0].rc and results[-1].rc in (0, 3):
+            # With another status restic failed, and what was to be stored found nobody to take it.
             raise ProducerFailed(results[0])
+        if results[-1].rc:
+            raise self.failure(results[-1])
         return summary
 
     def dump_argv(self, snapshot: str, path: str) -> List[str]:
@@ -188,17 +187,20 @@ class Restic:
 
     def text(self, snapshot: str, path: str) -> str:
         """A small file of a snapshot."""
-        return self._run("dump", "--no-lock", snapshot, path)
+        return self._run("dump", "--no-lock", snapshot, path, timeout=_PATIENCE_SECONDS)
 
-    def restore(self, snapshot: str, target: str, include: Sequence[str] = ()) -> None:
-        """Write a snapshot's files below *target*."""
+    def restore(self, snapshot: str, target: str, include: Sequence[str] = (), moved: Optional[Moved] = None) -> None:
+        """Write a snapshot's files below *target*. moved: told the number of bytes so far."""
         options = [word for path in include for word in ("--include", path)]
-        self._run("restore", "--no-lock", snapshot, "--target", target, *options)
+        command = self.argv("restore", "--no-lock", snapshot, "--target", target, *options)
+        (done,) = self._follow([command], _Follower("bytes_restored", moved))
+        if done.rc:
+            raise self.failure(done)
 
     def forget(self, snapshots: Sequence[str]) -> None:
         """Let snapshots go; their data stays until :meth:`prune`."""
         if snapshots:
-            self._run("forget", *snapshots)
+            self._run("forget", *snapshots, timeout=_PATIENCE_SECONDS)
 
     def prune(self) -> None:
         """Remove the data that no snapshot needs."""
@@ -221,6 +223,35 @@ class Restic:
     def _retry_lock(self) -> List[str]:
         # Since 0.16 restic itself waits for another one's lock.
         return ["--retry-lock", "5m"] if tuple(map(int, self.version().split("."))) >= (0, 16, 0) else []
+
+
+class _Follower:
+    """Reads what restic tells of its progress, line by line."""
+
+    def __init__(
+        self, key: str, moved: Optional[Moved], on_summary: Optional[Callable[[Dict[str, Any]], None]] = None
+    ) -> None:
+        """*key*: of the number of bytes so far."""
+        self._key = key
+        self._moved = moved
+        self._on_summary = on_summary
+        self._last = -1
+
+    def __call__(self, line: str) -> bool:
+        """Say whether this line shows that things go on."""
+        try:
+            said = json.loads(line)
+        except ValueError:
+            return False
+        if said.get("message_type") == "summary" and self._on_summary:
+            self._on_summary(said)
+        done = int(said.get(self._key) or said.get("total_bytes_processed") or 0)
+        if done == self._last:
+            return False
+        self._last = done
+        if self._moved:
+            self._moved(done)
+        return True
 
 
 class ProducerFailed(Exception):
@@ -295,6 +326,8 @@ _SENTENCES: Dict[Optional["re.Pattern[str]"], str] = dict(_FAILURES)
 def explain(restic: Restic, done: Result) -> str:
     """Turn what restic complained about into one sentence."""
     said = complaint(done.err)
+    if done.rc < 0 and not done.err.strip():
+        said = "it was killed"
     sentence = _SENTENCES.get(_reason(done.err), "restic failed on {repository}: {said}.")
     text = sentence.format(repository=str(restic), name=restic.repository.name, said=said)
     return _capital(text) if sentence.startswith("{") else text

@@ -3,13 +3,15 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Restores that destroy nothing: into a new database beside the live one, compared, and swapped in by a rename.
 
-Until the swap the stack serves from what it has, and a failure leaves no trace. From the first rename on
-the way leads forward: a journal on the host tells the next run to complete it. What was there before
-stays, under another name, until somebody removes it.
+Until the swap the stack serves from what it has, and a failure leaves no trace. A journal on the host says
+where the way leads: from the swap on forward, and back when the services do not come up with what was
+restored. Whoever comes next completes it. What was there before stays, under another name, until somebody
+removes it.
 """
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import shutil
@@ -36,6 +38,7 @@ from ansible_collections.meywd.tamma.plugins.module_utils.stack import Stack
 Progress = Callable[[str, str], None]
 
 JOURNAL = ".tamma/restore.json"
+_DEFINITIONS = ".tamma/restore-definitions.json"
 
 # What can be restored: the database, the broker's definitions, the volumes, and the files of the release.
 PARTS = ("database", "broker", "volumes", "files")
@@ -49,8 +52,14 @@ BEFORE = ".tamma-before-"
 _JOBS = 2
 
 
+# Where the way leads. Preparing and going back both end with everything as it was.
+PREPARING = "preparing"
+FORWARD = "forward"
+BACK = "back"
+
+
 class Journal(NamedTuple):
-    """A restore that is under way. before: the name that the live database gets; swapping: the way leads forward."""
+    """A restore that is under way. before: the name that the live database gets; stamp: in the names of what stays."""
 
     id: str
     repository: str
@@ -58,7 +67,7 @@ class Journal(NamedTuple):
     scratch: str
     before: str
     stamp: str
-    swapping: bool
+    way: str
 
 
 class Planned(NamedTuple):
@@ -68,6 +77,7 @@ class Planned(NamedTuple):
     manifest: Dict[str, Any]
     parts: List[str]
     before: str
+    stamp: str
 
 
 def pending(directory: str) -> Optional[Journal]:
@@ -92,8 +102,13 @@ class Restoring:
         self._stack = stack
         self._progress = progress
         self._deadline = deadline
-        self._database = Database(stack)
+        self._writers = services.Group(stack, stack.writers, deadline, progress)
         self.away = 0.0
+
+    @functools.cached_property
+    def _database(self) -> Database:
+        """Not before it is needed: it may have to be started."""
+        return Database(self._stack)
 
     # -- plan -------------------------------------------------------------------------------
 
@@ -105,9 +120,9 @@ class Restoring:
         if unknown:
             raise OperatorError("There is no part %s: a restore takes %s." % (unknown[0], ", ".join(PARTS)))
         self._refuse(found, source)
-        stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())
-        before = self._database.name + database.BEFORE + stamp.lower() if "database" in parts else ""
-        return Planned(chosen, found, [part for part in PARTS if part in parts], before)
+        stamp = time.strftime("%Y%m%dt%H%M%Sz", time.gmtime())
+        before = self._database.called(database.BEFORE + stamp) if "database" in parts else ""
+        return Planned(chosen, found, [part for part in PARTS if part in parts], before, stamp)
 
     def _refuse(self, manifest: Dict[str, Any], source: str) -> None:
         if manifest["stack"] != (source or self._stack.name):
@@ -147,10 +162,10 @@ class Restoring:
             planned.backup.id,
             store.repository.name,
             planned.parts,
-            self._database.name + database.RESTORING,
+            self._database.called(database.RESTORING),
             planned.before,
-            planned.before.rpartition("_")[2] or time.strftime("%Y%m%dt%H%M%Sz", time.gmtime()),
-            False,
+            planned.stamp,
+            PREPARING,
         )
         if "database" in planned.parts:
             self._check_space(planned)
@@ -162,47 +177,68 @@ class Restoring:
                 self._fetch_volumes(store, planned, names)
             if "database" in planned.parts:
                 self._fill(store, planned, journal)
-        except OperatorError:
-            self.undo(journal)
+            if "broker" in planned.parts:
+                self._fetch_definitions(store, planned)
+        except (OperatorError, OSError, KeyboardInterrupt) as failure:
+            self._give_up(journal, failure)
             raise
-        except KeyboardInterrupt:
-            self.undo(journal)
-            raise
-        definitions = self._definitions(store, planned) if "broker" in planned.parts else None
-        if "database" not in planned.parts and "volumes" not in planned.parts:
-            if definitions:
-                self._import(definitions)
-            self._end()
-            return
-        self._swap(journal._replace(swapping=True), definitions)
+        journal = journal._replace(way=FORWARD)
+        self._note(journal)
+        self._swap(journal)
 
     def resume(self) -> bool:
         """Bring a restore that was cut off to its end, or take back what it has left; say whether there was one."""
         journal = pending(self._stack.directory)
         if journal is None:
             return False
-        if journal.swapping:
+        self._start_database()
+        if journal.way == FORWARD:
             self._progress("swap", "a former restore was cut off: completing it")
-            self._swap(journal, None)
+            self._swap(journal)
+        elif journal.way == BACK:
+            self._progress("swap", "a former restore was cut off on the way back: completing that")
+            self._swap_back(journal)
         else:
             self._progress("swap", "a former restore was cut off before it changed anything: removing what it left")
-            self.undo(journal)
+            self._undo(journal)
         return True
 
-    def undo(self, journal: Journal) -> None:
+    def _start_database(self) -> None:
+        """The host may have been started anew since."""
+        service = self._stack.postgres
+        if service and not self._stack.running(service.name):
+            self._stack.compose.run(
+                "up", "--detach", "--no-deps", "--no-recreate", service.name, timeout=self._deadline
+            )
+            services.Group(self._stack, [service.name], self._deadline, self._progress).start()
+
+    def _give_up(self, journal: Journal, failure: BaseException) -> None:
+        """Take back what was prepared; if that cannot be done now, the next run does it."""
+        try:
+            self._undo(journal)
+        except OperatorError as exc:
+            self._progress("swap", "what was prepared is removed by the next run: %s" % exc.message)
+            if isinstance(failure, OperatorError):
+                failure.message += " What was prepared beside the live data is still there; the next run removes it."
+
+    def _undo(self, journal: Journal) -> None:
         """Remove everything that was prepared beside the live data."""
-        self._database.end_dead_sessions()
-        self._database.drop(journal.scratch)
-        shutil.rmtree(os.path.join(self._data_directory(), _ARCHIVE), ignore_errors=True)
+        # What takes most room goes first: a server whose disk is full does not come up.
+        if "database" in journal.parts:
+            shutil.rmtree(os.path.join(self._data_directory(), _ARCHIVE), ignore_errors=True)
         for directory in self._volumes().values():
             shutil.rmtree(os.path.join(directory, _COMING), ignore_errors=True)
+        if "database" in journal.parts:
+            self._database.wait()
+            self._database.end_dead_runs()
+            self._database.drop(journal.scratch)
         self._end()
 
     def _note(self, journal: Journal) -> None:
         write(self._stack.directory, [File(JOURNAL, json.dumps(journal._asdict()) + "\n", 0o600)])
 
     def _end(self) -> None:
-        remove(self._stack.directory, [JOURNAL])
+        remove(self._stack.directory, [_DEFINITIONS, JOURNAL])
 
     def _data_directory(self) -> str:
         """Where the host sees the volume of PostgreSQL."""
@@ -210,7 +246,7 @@ class Restoring:
 
     def _mount(self, target: str) -> str:
         service = self._stack.postgres
-        for item in self._stack.running(service.name) if service else []:
+        for item in self._stack.containers(service.name) if service else []:
             for mount in (self._stack.engine.container(item["Id"]) or {}).get("Mounts") or []:
                 if mount.get("Destination") == target:
                     return str(mount["Source"])
@@ -225,7 +261,7 @@ class Restoring:
 
     def _fill(self, store: Restic, planned: Planned, journal: Journal) -> None:
         """Restore into a new database, and compare it with the manifest."""
-        self._database.end_dead_sessions()
+        self._database.end_dead_runs()
         self._database.drop(journal.scratch)
         self._database.create(journal.scratch)
         target = os.path.join(self._data_directory(), _ARCHIVE)
@@ -233,7 +269,7 @@ class Restoring:
         os.mkdir(target, 0o700)
         part = planned.manifest["parts"][DATABASE]
         self._progress("fetch", "%s from %s" % (backups.human(part["bytes"]), store))
-        store.restore(part["snapshot"], target)
+        store.restore(part["snapshot"], target, moved=backups.Meter(self._progress, "fetch", part["bytes"]))
         self._make_roles(store, planned)
         self._progress("fill", "the new database %s" % journal.scratch)
         with self._database.client() as client:
@@ -244,6 +280,8 @@ class Restoring:
         if done.rc:
             raise database.failure(done, "The backup cannot be restored, and nothing was changed")
         self._compare(journal.scratch, planned.manifest)
+        for head, tail in planned.manifest.get("properties", []):
+            self._database.query(head + database.identifier(journal.scratch) + tail)
 
     def _compare(self, name: str, manifest: Dict[str, Any]) -> None:
         self._progress("check", "comparing %s with the manifest" % name)
@@ -265,49 +303,53 @@ class Restoring:
 
     # -- the swap ---------------------------------------------------------------------------
 
-    def _swap(self, journal: Journal, definitions: Optional[str]) -> None:
+    def _swap(self, journal: Journal) -> None:
         """Stop who writes, put the new data in the place of the old, and start again."""
-        writers = services.Group(self._stack, self._stack.writers, self._deadline, self._progress)
-        began = writers.stop()
-        self._note(journal)
-        self._swap_database(journal)
-        for directory in self._volumes().values():
-            swap_directory(directory, BEFORE + journal.stamp)
-        if definitions:
-            self._import(definitions)
         try:
-            writers.start()
-        except OperatorError as failure:
-            self._swap_back(journal, writers, failure)
-        self.away = time.monotonic() - began
+            self._import_definitions()
+            if {"database", "volumes"} & set(journal.parts):
+                began = self._writers.stop()
+                if "database" in journal.parts and self._database.exists(journal.scratch):
+                    self._database.swap(journal.scratch, journal.before)
+                for directory in self._volumes().values():
+                    swap_directory(directory, BEFORE + journal.stamp)
+                self._writers.start()
+                self.away = time.monotonic() - began
+        except (OperatorError, OSError, KeyboardInterrupt) as failure:
+            self._note(journal._replace(way=BACK))
+            self._go_back(journal, failure)
+            raise
         self._end()
-        if journal.before and self._database.exists(journal.before):
+        if "database" in journal.parts:
             self._progress("swap", "the database from before is kept as %s" % journal.before)
 
-    def _swap_database(self, journal: Journal) -> None:
-        if "database" not in journal.parts or not self._database.exists(journal.scratch):
-            return
-        self._database.end_dead_sessions()
-        if self._database.exists(self._database.name):
-            self._database.rename(self._database.name, journal.before)
-        self._database.rename(journal.scratch, self._database.name)
+    def _go_back(self, journal: Journal, failure: BaseException) -> None:
+        self._progress("swap", "that failed: back to the former data")
+        outcome = " The former data is in its place, and the stack serves with it."
+        try:
+            self._swap_back(journal)
+        except OperatorError as exc:
+            outcome = (
+                " The way back to the former data failed as well, and the next run goes on with it: " + exc.message
+            )
+        if isinstance(failure, OperatorError):
+            failure.message += outcome
 
-    def _swap_back(self, journal: Journal, writers: services.Group, failure: OperatorError) -> None:
-        """The services do not come up with the restored data: put the former database back."""
-        if "database" not in journal.parts or not self._database.exists(journal.before):
-            raise failure
-        self._progress("swap", "the services do not come up with it: back to the former database")
-        writers.stop()
-        self._database.rename(self._database.name, journal.scratch)
-        self._database.rename(journal.before, self._database.name)
-        self._note(journal._replace(swapping=False))
-        writers.start()
-        self._end()
-        raise OperatorError(
-            "%s\nThe former database is back in its place and the stack serves with it; the restored one is kept as %s."
-            % (failure.message, journal.scratch),
-            **failure.facts,
-        ) from failure
+    def _swap_back(self, journal: Journal) -> None:
+        """Put the former data back, however far the swap came; what was restored goes."""
+        self._start_database()
+        self._database.wait()
+        before = BEFORE + journal.stamp
+        moved = [path for path in self._volumes().values() if os.path.isdir(os.path.join(path, before))]
+        swapped = "database" in journal.parts and self._database.exists(journal.before)
+        if moved or swapped:
+            self._writers.stop()
+        if swapped:
+            self._database.swap(journal.before, journal.scratch)
+        for directory in moved:
+            swap_directory_back(directory, before)
+        self._writers.start()
+        self._undo(journal)
 
     # -- the rest ---------------------------------------------------------------------------
 
@@ -334,23 +376,24 @@ class Restoring:
         store.restore(planned.manifest["parts"][STATE]["snapshot"], target, ["/release"])
         self._progress("fetch", "the files of the release are in %s" % target)
 
-    def _definitions(self, store: Restic, planned: Planned) -> Optional[str]:
-        """The broker's definitions without its users that exist here, whose passwords are today's."""
+    def _fetch_definitions(self, store: Restic, planned: Planned) -> None:
+        """Put the broker's definitions beside the journal, without its user here, whose password is today's."""
         if self._stack.rabbitmq is None:
-            return None
-        try:
-            text = store.text(planned.manifest["parts"][STATE]["snapshot"], "/" + DEFINITIONS)
-        except OperatorError:
+            return
+        snapshot = planned.manifest["parts"][STATE]["snapshot"]
+        if not planned.manifest["broker"]:
             self._progress("fetch", "the backup has no definitions of a broker")
-            return None
-        found = json.loads(text)
+            return
+        found = json.loads(store.text(snapshot, "/" + DEFINITIONS))
         own = self._stack.settings.get("RABBITMQ_USER") or "tamma"
         found["users"] = [user for user in found.get("users") or [] if user.get("name") != own]
-        return json.dumps(found)
+        write(self._stack.directory, [File(_DEFINITIONS, json.dumps(found), 0o600)])
 
-    def _import(self, definitions: str) -> None:
+    def _import_definitions(self) -> None:
+        """Add what the broker had to what it has; nothing of it goes, and doing it twice does no harm."""
+        definitions = read(os.path.join(self._stack.directory, _DEFINITIONS))
         service = self._stack.rabbitmq
-        if service is None:
+        if service is None or definitions is None:
             return
         self._progress("swap", "the definitions of the broker")
         done = self._stack.compose.run(
@@ -381,6 +424,26 @@ def swap_directory(directory: str, before: str) -> None:
         os.rmdir(arriving)
 
 
+def swap_directory_back(directory: str, before: str) -> None:
+    """Put the content from *before* back into a volume, however far :func:`swap_directory` came.
+
+    May be cut off anywhere and called again. As long as there is something still to come, what lies in the volume is
+    the former content.
+    """
+    coming, arriving, old = (os.path.join(directory, name) for name in (_COMING, _ARRIVING, before))
+    if os.path.isdir(old):
+        if not os.path.isdir(coming):
+            os.makedirs(arriving, 0o700, exist_ok=True)
+            for name in sorted(os.listdir(directory)):
+                if not name.startswith(".tamma-"):
+                    os.rename(os.path.join(directory, name), os.path.join(arriving, name))
+            os.rename(arriving, coming)
+        for name in sorted(os.listdir(old)):
+            os.rename(os.path.join(old, name), os.path.join(directory, name))
+        os.rmdir(old)
+    shutil.rmtree(coming, ignore_errors=True)
+
+
 class Drill:
     """Restores a backup where nobody is disturbed, compares it, and removes it."""
 
@@ -393,8 +456,8 @@ class Drill:
         """Raise OperatorError unless the backup can be restored and is what its manifest says."""
         chosen = backups.choose(store, self._stack.name, which)
         found = backups.manifest(store, chosen)
-        name = self._database.name + database.DRILL
-        self._database.end_dead_sessions()
+        name = self._database.called(database.DRILL)
+        self._database.end_dead_runs()
         self._database.drop(name)
         self._database.create(name)
         try:

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import tempfile
 import threading
@@ -54,6 +55,12 @@ class _Watch:
         self.barked = True
         for process in self._processes:
             process.kill()
+
+
+def mortal(argv: List[str]) -> List[str]:
+    """The command line of a program that is killed when we are: what we began alone makes no sense."""
+    setpriv = shutil.which("setpriv", path="/usr/bin:/bin")
+    return [setpriv, "--pdeathsig", "KILL", *argv] if setpriv else argv
 
 
 def _temporary() -> IO[str]:

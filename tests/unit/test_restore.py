@@ -156,7 +156,7 @@ def test_what_former_restores_keep_stays(tmp_path: Path) -> None:
 
 def test_the_journal_is_read_back(tmp_path: Path) -> None:
     assert pending(str(tmp_path)) is None
-    journal = Journal("id", "local", ["database"], "tamma_restoring", "tamma_before_x", "x", True)
+    journal = Journal("id", "local", ["database"], "tamma_restoring", "tamma_before_x", "x", restore.FORWARD)
     (tmp_path / JOURNAL).parent.mkdir()
     (tmp_path / JOURNAL).write_text(json.dumps(journal._asdict()), encoding="utf-8")
     assert pending(str(tmp_path)) == journal
