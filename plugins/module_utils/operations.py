@@ -64,6 +64,11 @@ def settings_file(project: str, root: str = CONFIGURATION) -> str:
     return os.path.join(root, project, "backup.json")
 
 
+def lock_file(project: str) -> str:
+    """Who holds it is at work on the stack."""
+    return os.path.join(RUN, project + ".lock")
+
+
 def configuration(project: str, root: str = CONFIGURATION) -> Configuration:
     """Read the settings that the role tamma_backup wrote. Raises OperatorError when there are none."""
     path = settings_file(project, root)
@@ -94,8 +99,9 @@ class Operations:
 
     @contextlib.contextmanager
     def _locked(self, operation: str) -> Iterator[None]:
-        path = os.path.join(RUN, self.settings.project + ".lock")
-        with Lock(path, operation, self._wait, lambda who: self._progress("wait", "for %s" % who)):
+        with Lock(
+            lock_file(self.settings.project), operation, self._wait, lambda who: self._progress("wait", "for %s" % who)
+        ):
             backup.remove_leftovers(self.settings.project)
             yield
 
