@@ -72,7 +72,10 @@ WantedBy=timers.target
 
 
 class Wanted(NamedTuple):
-    """What shall be on the host. passwords: repository → password. schedule: timer → OnCalendar, empty for none."""
+    """What shall be on the host. passwords: repository → password. schedule: timer → OnCalendar, empty for none.
+
+    store: whether restic is there; before that no timer makes sense.
+    """
 
     configuration: Configuration
     passwords: Dict[str, str]
@@ -80,6 +83,7 @@ class Wanted(NamedTuple):
     random_delay: int
     tammactl: bytes
     completion: str
+    store: bool = True
 
 
 def directory(project: str) -> str:
@@ -135,7 +139,7 @@ def files(wanted: Wanted) -> List[File]:
         for name, password in sorted(wanted.passwords.items())
     ]
     for name, arguments in TIMERS.items():
-        if wanted.configuration.repositories and wanted.schedule.get(name):
+        if wanted.store and wanted.configuration.repositories and wanted.schedule.get(name):
             values = {
                 "what": name.capitalize(),
                 "project": project,

@@ -13,7 +13,7 @@ author: the Tamma collection contributors (@meywd)
 description:
   - Writes the settings of the backups, the passwords of the repositories, systemd timers and the program C(tammactl),
     all in one visit. Timers that are no longer wanted are removed.
-  - restic itself is installed by the role P(meywd.tamma.tamma_backup#role).
+  - restic itself is installed by the role P(meywd.tamma.tamma_backup#role). There are no timers before it is there.
 options:
   state:
     description:
@@ -143,8 +143,8 @@ from ansible_collections.meywd.tamma.plugins.module_utils.operations import Conf
 from ansible_collections.meywd.tamma.plugins.module_utils.restic import PROGRAM_PATH, Repository
 
 
-def wanted(params: Dict[str, Any]) -> backup_setup.Wanted:
-    """Read the options; what makes no sense in them was refused on the controller."""
+def wanted(params: Dict[str, Any], store: bool) -> backup_setup.Wanted:
+    """Read the options; what makes no sense in them was refused on the controller. store: whether restic is there."""
     project = params["project"]
     return backup_setup.Wanted(
         Configuration(
@@ -172,13 +172,18 @@ def wanted(params: Dict[str, Any]) -> backup_setup.Wanted:
         params["random_delay"],
         backup_setup.decoded(params["tammactl"]),
         params["completion"],
+        store,
     )
 
 
 def set_up(module: AnsibleModule) -> Dict[str, Any]:
     """Plan and, outside check mode, write."""
     present = module.params["state"] == "present"
-    setup = backup_setup.Setup(wanted(module.params), shell.runner(module.params), present=present)
+    restic = shutil.which("restic", path=PROGRAM_PATH) or ""
+    # A check tells of the timers as well that come once restic is installed.
+    setup = backup_setup.Setup(
+        wanted(module.params, bool(restic) or module.check_mode), shell.runner(module.params), present=present
+    )
     changes = setup.changes()
     if changes and not module.check_mode:
         if present:
@@ -190,7 +195,7 @@ def set_up(module: AnsibleModule) -> Dict[str, Any]:
         "changed": bool(changes),
         "files": [{"path": change.path, "action": change.action} for change in changes],
         "diff": shell.diff_files(changes, {}),
-        "restic": shutil.which("restic", path=PROGRAM_PATH) or "",
+        "restic": restic,
         "family": host.family_of(host.parse_os_release(read("/etc/os-release") or "")),
     }
 

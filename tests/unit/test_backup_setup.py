@@ -222,6 +222,13 @@ def test_without_a_repository_nothing_runs_by_itself(host: Host) -> None:
     assert configuration("tamma", str(host.root / "etc/tamma")).repositories == []
 
 
+def test_no_timer_before_there_is_restic(host: Host) -> None:
+    host.converge(WANTED._replace(store=False))
+    assert not [name for name in host.tree() if name.startswith(UNITS)]
+    host.converge()
+    assert host.tree() == EVERY_FILE
+
+
 def fill(host: Host) -> None:
     """What operations leave in the course of time."""
     for name in ("var/lib/tamma/tamma/backups.json", "var/cache/tamma-restic/x/index", "var/lib/node/tamma.prom"):
@@ -239,7 +246,11 @@ def test_everything_goes_and_what_was_there_before_stays(host: Host) -> None:
         assert not (host.root / gone).exists(), gone
     for kept in ("etc/systemd/system", "usr/local/bin", "usr/local/share", "var/lib/node"):
         assert (host.root / kept).is_dir(), kept
-    assert "disable --now tamma-backup.timer" in host.told()
+    assert host.told() == [
+        "disable --now tamma-backup.timer tamma-drill.timer tamma-prune.timer",
+        "stop tamma-backup.service tamma-drill.service tamma-prune.service",
+        "daemon-reload",
+    ]
     assert host.converge(wanted, present=False) == []
 
 
