@@ -73,6 +73,17 @@ def backup_rows(hosts: Iterable[str], hostvars: Mapping[str, Any], variable: str
     return rows
 
 
+def backup_states(hosts: Iterable[str], hostvars: Mapping[str, Any], variable: str) -> list[dict[str, Any]]:
+    """One row for each repository of each host: when each operation last went well."""
+    rows: list[dict[str, Any]] = []
+    for host in hosts:
+        found = (hostvars[host].get(variable) or {}).get("backups") or {}
+        for state in found.get("repositories") or []:
+            times = {name.replace("_", " "): moment or "never" for name, moment in state.items()}
+            rows.append({"host": host, **times})
+    return rows
+
+
 def restore_rows(hosts: Iterable[str], hostvars: Mapping[str, Any], variable: str) -> list[dict[str, Any]]:
     """One row for each host that was restored: from what, and under which name its former database is kept."""
     found = [(host, (hostvars[host].get(variable) or {}).get("restore")) for host in hosts]
@@ -92,6 +103,9 @@ def restore_rows(hosts: Iterable[str], hostvars: Mapping[str, Any], variable: st
 
 def complaints(status: Mapping[str, Any]) -> str:
     """What is not well, in one sentence for each trouble."""
+    overdue = list((status.get("backups") or {}).get("problems") or [])
+    if status["healthy"]:
+        return "\n".join(overdue)
     if not status["services"]:
         return "There is no stack on this host: run site.yml to bring it up."
     lines = [
@@ -107,7 +121,7 @@ def complaints(status: Mapping[str, Any]) -> str:
     ]
     program = status.get("engine", "docker")
     return "\n".join(
-        [*lines, "The services' logs say more: %s compose logs SERVICE in the stack's directory." % program]
+        [*lines, *overdue, "The services' logs say more: %s compose logs SERVICE in the stack's directory." % program]
     )
 
 
@@ -121,6 +135,7 @@ class FilterModule:
             "service_rows": service_rows,
             "removal_rows": removal_rows,
             "backup_rows": backup_rows,
+            "backup_states": backup_states,
             "restore_rows": restore_rows,
             "complaints": complaints,
         }

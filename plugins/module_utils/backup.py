@@ -428,13 +428,16 @@ class _One:
 
 
 class Meter:
-    """Tells progress in bytes: how far, how fast, how long still."""
+    """Tells progress in bytes: how far, how fast, how long still.
 
-    def __init__(self, progress: Progress, phase: str, total: int, every: float = 5.0) -> None:
-        self._progress = progress
+    Who is told may say how often, and take measurements another way than the rest (tammactl on a terminal).
+    """
+
+    def __init__(self, progress: Progress, phase: str, total: int) -> None:
+        self._tell: Progress = getattr(progress, "measured", progress)
+        self._every: float = getattr(progress, "every", 5.0)
         self._phase = phase
         self._total = total
-        self._every = every
         self._began = self._last = time.monotonic()
 
     def __call__(self, done: int) -> None:
@@ -444,7 +447,7 @@ class Meter:
         self._last = now
         rate = done / max(0.001, now - self._began)
         left = max(0.0, self._total - done) / max(1.0, rate)
-        self._progress(
+        self._tell(
             self._phase,
             "%s of about %s, %s/s, %.0f s left" % (human(done), human(self._total), human(int(rate)), left),
         )

@@ -8,23 +8,33 @@ from __future__ import annotations
 import base64
 import json
 import os
-from typing import Dict, List, NamedTuple
+import shutil
+from typing import Dict, List, NamedTuple, Sequence, Set
 
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
 from ansible_collections.meywd.tamma.plugins.module_utils.files import (
     File,
     FileChange,
     compare,
+    read,
     remove,
     replace_bytes,
     write,
 )
-from ansible_collections.meywd.tamma.plugins.module_utils.operations import CONFIGURATION, Configuration
+from ansible_collections.meywd.tamma.plugins.module_utils.operations import CONFIGURATION, RECORDS, Configuration
+from ansible_collections.meywd.tamma.plugins.module_utils.restic import CACHE
 from ansible_collections.meywd.tamma.plugins.module_utils.runner import Runner
 
 UNITS = "etc/systemd/system"
 TAMMACTL = "usr/local/bin/tammactl"
 COMPLETION = "usr/local/share/bash-completion/completions/tammactl"
+
+STORE_CACHE = CACHE.lstrip("/")
+# What every stack of a host uses; it goes with the last one.
+SHARED = (COMPLETION, TAMMACTL)
+# Directories that go when they are empty. Others, such as /usr/local/bin, were there before. The one with the record
+# of what was written comes last, so that a removal which was cut off can be completed.
+_OWN_DIRECTORIES = ("usr/local/share/bash-completion", "var/lib/tamma", "etc/tamma")
 
 # What runs by itself, and what of tammactl does it.
 TIMERS = {"backup": "backup --reason scheduled", "drill": "drill", "check": "check", "prune": "prune"}
@@ -76,6 +86,11 @@ def directory(project: str) -> str:
     return "%s/%s" % (CONFIGURATION.lstrip("/"), project)
 
 
+def records(project: str) -> str:
+    """Where it is recorded what came of the operations."""
+    return "%s/%s/backups.json" % (RECORDS.lstrip("/"), project)
+
+
 def password_file(project: str, repository: str) -> str:
     """The path of a repository's password."""
     return "/%s/repository-%s.password" % (directory(project), repository)
@@ -86,11 +101,21 @@ def timer(project: str, name: str) -> str:
     return "%s-%s.timer" % (project, name)
 
 
+def inactive(runner: Runner, timers: Sequence[str]) -> List[str]:
+    """Those of these timers that do not wait for their time."""
+    if not timers:
+        return []
+    said = runner.run(["systemctl", "is-active", *timers], timeout=60).out.split()
+    # Without systemd it says nothing at all.
+    return [name for name, state in zip(timers, said or [""] * len(timers)) if state != "active"]
+
+
 def files(wanted: Wanted) -> List[File]:
     """Every text file, by its path below /."""
     project = wanted.configuration.project
     settings = {
         **wanted.configuration._asdict(),
+        "overdue_hours": dict(wanted.configuration.overdue_hours),
         "repositories": [
             {**item._asdict(), "environment": dict(item.environment)} for item in wanted.configuration.repositories
         ],
@@ -138,30 +163,58 @@ class Setup:
             return []
 
     def changes(self) -> List[FileChange]:
-        """What would change: files, and timers that are not enabled."""
+        """What would change: files, and timers that are not enabled or do not run.
+
+        Raises OperatorError for a time that systemd does not understand.
+        """
         if not self._present:
             return self._removals()
         found = compare(self._root, self._every_file(), self._formerly())
         if self._tammactl_differs():
             found.append(FileChange(TAMMACTL, "update" if os.path.exists(self._path(TAMMACTL)) else "create", ""))
         changed = {change.path for change in found}
-        for name in self._timers():
-            unit = "%s/%s" % (UNITS, name)
+        units = {name: "%s/%s" % (UNITS, name) for name in self._timers()}
+        self._refuse_times({path for path in units.values() if path in changed})
+        unchanged = [name for name, path in units.items() if path not in changed]
+        stopped = inactive(self._runner, unchanged)
+        for name in unchanged:
             link = self._path("%s/timers.target.wants/%s" % (UNITS, name))
-            if unit not in changed and not os.path.lexists(link):
-                found.append(FileChange(unit, "enable", ""))
+            if name in stopped or not os.path.lexists(link):
+                found.append(FileChange(units[name], "enable", ""))
         return found
+
+    def _refuse_times(self, units: Set[str]) -> None:
+        for name, moment in sorted(self._wanted.schedule.items()):
+            if "%s/%s" % (UNITS, timer(self._project, name)) in units:
+                done = self._runner.run(["systemd-analyze", "calendar", "--", moment], timeout=60)
+                if done.rc:
+                    raise OperatorError(
+                        "tamma_backup_schedule has the time '%s' for %s, which systemd does not understand: "
+                        "'systemd-analyze calendar' on a host explains how times are written." % (moment, name)
+                    )
 
     def _removals(self) -> List[FileChange]:
         """tammactl stays as long as another stack of this host has settings."""
-        formerly = [*self._formerly(), self._record]
-        try:
-            others = set(os.listdir(self._path(CONFIGURATION.lstrip("/")))) - {self._project}
-        except OSError:
-            others = set()
-        shared = {COMPLETION, TAMMACTL}
-        names = [name for name in formerly if name not in shared] + ([] if others else sorted(shared))
+        formerly = [*self._formerly(), self._record, records(self._project)]
+        metrics = self._former_metrics()
+        names = [name for name in formerly if name not in SHARED] + ([metrics] if metrics else [])
+        if not self._others():
+            names += [*SHARED, STORE_CACHE]
         return [FileChange(name, "remove", "") for name in names if os.path.lexists(self._path(name))]
+
+    def _others(self) -> Set[str]:
+        """The other stacks of this host that have settings."""
+        try:
+            return set(os.listdir(self._path(CONFIGURATION.lstrip("/")))) - {self._project}
+        except OSError:
+            return set()
+
+    def _former_metrics(self) -> str:
+        try:
+            found: str = json.loads(read(self._path(directory(self._project) + "/backup.json")) or "{}")["metrics_file"]
+        except (ValueError, KeyError, TypeError):
+            return ""
+        return found.lstrip("/")
 
     def _every_file(self) -> List[File]:
         every = files(self._wanted)
@@ -191,7 +244,7 @@ class Setup:
         for path, action in changed.items():
             if action == "remove" and path.endswith(".timer"):
                 self._systemctl("disable", "--now", os.path.basename(path))
-        remove(self._root, [path for path, action in changed.items() if action == "remove"])
+        self._remove([path for path, action in changed.items() if action == "remove"])
         if not self._present:
             self._systemctl("daemon-reload")
             return
@@ -206,6 +259,18 @@ class Setup:
                 self._systemctl("enable", "--quiet", *timers)
                 # Also those that run: they shall know their new time.
                 self._systemctl("restart", *timers)
+
+    def _remove(self, paths: Sequence[str]) -> None:
+        """Remove files, and of the directories those that are nobody else's."""
+        own = {path: name for path in paths for name in _OWN_DIRECTORIES if path.startswith(name + "/")}
+        for path in paths:
+            if path == STORE_CACHE:
+                shutil.rmtree(self._path(path))
+            elif path not in own:
+                os.unlink(self._path(path))
+        for name in _OWN_DIRECTORIES:
+            parent = os.path.dirname(name)
+            remove(self._path(parent), [os.path.relpath(path, parent) for path in paths if own.get(path) == name])
 
     def _systemctl(self, *words: str) -> None:
         done = self._runner.run(["systemctl", *words], timeout=60)

@@ -251,6 +251,11 @@ class Database:
         """The name of a database beside the stack's; the server cuts what is longer than 63 bytes."""
         return self.name.encode("utf-8")[: 63 - len(mark)].decode("utf-8", "ignore") + mark
 
+    def beside(self, mark: str) -> List[str]:
+        """The databases beside the stack's that are called so, with whatever follows the mark, in order."""
+        rows = self.query("SELECT datname FROM pg_database ORDER BY 1")
+        return [name for (name,) in rows if name and mark in name and name == self.called(name[name.rindex(mark) :])]
+
     def create(self, name: str) -> None:
         """Make an empty database like the stack's own: its owner, encoding and collation."""
         like = self.query(
@@ -375,15 +380,15 @@ _CAUSES = (
         "PostgreSQL went away meanwhile; see its log (%s)",
     ),
 )
-_SIGNALS = (137, 143, -signal.SIGKILL, -signal.SIGTERM)
 
 
 def failure(done: Result, what: str) -> OperatorError:
     """Say why a client program failed."""
     errors = [line.strip() for line in done.err.splitlines() if re.search("error:|FATAL:|PANIC:", line)]
     words = errors[0].rstrip(".") if errors else last_line(done.err)
-    if done.rc in _SIGNALS and not errors:
-        words = "the program was killed"
+    if not done.err.strip():
+        # A program in a container ends like this together with the container.
+        words = "the program was killed, or PostgreSQL with it; see its log (exit status %d)" % done.rc
     for pattern, sentence in _CAUSES:
         if pattern.search(done.err):
             words = sentence % words

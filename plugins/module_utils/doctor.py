@@ -7,20 +7,24 @@ from __future__ import annotations
 
 import calendar
 import os
+import shutil
 import time
 from typing import Any, Dict, List, NamedTuple, Optional
 
-from ansible_collections.meywd.tamma.plugins.module_utils import restore, rotation, status
+from ansible_collections.meywd.tamma.plugins.module_utils import backup_setup, restore, rotation, status
 from ansible_collections.meywd.tamma.plugins.module_utils.backup import human
 from ansible_collections.meywd.tamma.plugins.module_utils.compose import Compose, find_compose
 from ansible_collections.meywd.tamma.plugins.module_utils.engine import Engine
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
-from ansible_collections.meywd.tamma.plugins.module_utils.operations import Operations
+from ansible_collections.meywd.tamma.plugins.module_utils.operations import (
+    Configuration,
+    Operations,
+    configuration,
+    settings_file,
+)
+from ansible_collections.meywd.tamma.plugins.module_utils.restic import PROGRAM_PATH
 from ansible_collections.meywd.tamma.plugins.module_utils.runner import Runner
 
-# Twice the interval of the default schedule, and a little.
-_BACKUP_HOURS = 50
-_DRILL_DAYS = 16
 _FREE_SHARE = 0.1
 
 
@@ -36,7 +40,10 @@ def examine(work: Operations, now: Optional[float] = None) -> List[Finding]:
     found = _engine(work)
     found += _interrupted(work)
     found += _disks(work)
+    found += _restic(work)
+    found += _timers(work)
     found += _backups(work, time.time() if now is None else now)
+    found += _kept(work)
     return found
 
 
@@ -108,40 +115,112 @@ def _disks(work: Operations) -> List[Finding]:
     return found
 
 
+def _restic(work: Operations) -> List[Finding]:
+    if not work.settings.repositories or shutil.which("restic", path=PROGRAM_PATH):
+        return []
+    return [Finding("problem", "restic is missing, so nothing is backed up: run site.yml, which installs it.")]
+
+
+def _timers(work: Operations) -> List[Finding]:
+    """Those that the role installed; one that does not wait for its time does not run."""
+    names = [backup_setup.timer(work.settings.project, name) for name in backup_setup.TIMERS]
+    names = [name for name in names if os.path.exists(os.path.join("/", backup_setup.UNITS, name))]
+    return [
+        Finding("problem", "The timer %s does not run: systemctl enable --now %s, or run site.yml." % (name, name))
+        for name in backup_setup.inactive(Runner(), names)
+    ]
+
+
+def _kept(work: Operations) -> List[Finding]:
+    try:
+        found = work.kept()
+    except OperatorError:
+        # Without its database the stack has a finding already.
+        return []
+    if not found:
+        return []
+    return [
+        Finding(
+            "advice",
+            "What former restores replaced takes %s (%s): when nobody wants to go back, remove it with 'tammactl discard'."
+            % (human(sum(item["bytes"] for item in found)), ", ".join(item["name"] for item in found)),
+        )
+    ]
+
+
 def _backups(work: Operations, now: float) -> List[Finding]:
-    if not work.settings.repositories:
+    settings = work.settings
+    if not settings.repositories:
         return [Finding("problem", "No backups are configured: set tamma_backup_password and run site.yml.")]
-    found = []
-    records = work.records()
-    for repository in work.settings.repositories:
-        entry = records.get(repository.name, {})
-        found += _overdue(entry, "backup", _BACKUP_HOURS * 3600.0, repository.name, now)
-        found += _overdue(entry, "drill", _DRILL_DAYS * 86400.0, repository.name, now)
-        for operation in ("backup", "drill", "check", "prune"):
-            last: Dict[str, Any] = entry.get(operation) or {"ok": True}
-            if not last["ok"]:
-                found.append(
-                    Finding("problem", "The last %s in %s failed: %s" % (operation, repository.name, last["problem"]))
-                )
-    if all(item.location.startswith("/") for item in work.settings.repositories):
+    found = backups(settings, work.records(), _configured(settings.project), now)
+    if all(item.location.startswith("/") for item in settings.repositories):
         found.append(
             Finding("advice", "Every repository is on this host: add one elsewhere, the host may be lost as a whole.")
         )
     return found
 
 
-def _overdue(entry: Dict[str, Any], operation: str, limit: float, repository: str, now: float) -> List[Finding]:
-    good = entry.get("good_" + operation)
-    if good is None:
-        words = "There was no good %s in %s yet: tammactl %s." % (operation, repository, operation)
-        return [Finding("problem" if operation == "backup" else "advice", words)]
-    age = now - calendar.timegm(time.strptime(good["time"], "%Y-%m-%dT%H:%M:%SZ"))
-    if age <= limit:
+def _configured(project: str) -> float:
+    try:
+        return os.stat(settings_file(project)).st_mtime
+    except OSError:
+        return 0
+
+
+def backups(settings: Configuration, records: Dict[str, Any], since: float, now: float) -> List[Finding]:
+    """What is overdue, or failed the last time. since: when backups were configured; from then on they are due."""
+    found = []
+    for repository in settings.repositories:
+        entries = records.get(repository.name, {})
+        for operation, hours in sorted(settings.overdue_hours.items()):
+            if hours:
+                found += _overdue(entries, operation, hours, repository.name, since, now)
+        for operation in backup_setup.TIMERS:
+            last: Dict[str, Any] = entries.get(operation) or {"ok": True}
+            if not last["ok"]:
+                found.append(
+                    Finding("problem", "The last %s in %s failed: %s" % (operation, repository.name, last["problem"]))
+                )
+    return found
+
+
+def _overdue(
+    entries: Dict[str, Any], operation: str, hours: float, repository: str, since: float, now: float
+) -> List[Finding]:
+    good = entries.get("good_" + operation)
+    last = calendar.timegm(time.strptime(good["time"], "%Y-%m-%dT%H:%M:%SZ")) if good else since
+    if now - last > hours * 3600:
+        what = "is %.0f hours old" % ((now - last) / 3600) if good else "has not come yet"
+        words = "The last good %s in %s %s: see 'systemctl list-timers', and run tammactl %s." % (
+            operation,
+            repository,
+            what,
+            operation,
+        )
+        return [Finding("problem", words)]
+    if good:
         return []
-    words = "The last good %s in %s is %.0f hours old: see 'systemctl list-timers', and run tammactl %s." % (
-        operation,
-        repository,
-        age / 3600,
-        operation,
-    )
-    return [Finding("problem", words)]
+    return [Finding("advice", "There was no good %s in %s yet: tammactl %s." % (operation, repository, operation))]
+
+
+def overview(project: str, now: Optional[float] = None) -> Dict[str, Any]:
+    """How the backups of a stack stand, for whoever looks at the stack; asks no repository."""
+    try:
+        settings = configuration(project)
+    except OperatorError:
+        return {"repositories": [], "problems": []}
+    records = Operations(settings, lambda _phase, _words: None).records()
+    rows = []
+    for repository in settings.repositories:
+        entries = records.get(repository.name, {})
+        rows.append(
+            {
+                "repository": repository.name,
+                **{
+                    "last_" + operation: (entries.get("good_" + operation) or {}).get("time", "")
+                    for operation in backup_setup.TIMERS
+                },
+            }
+        )
+    found = backups(settings, records, _configured(project), time.time() if now is None else now)
+    return {"repositories": rows, "problems": [item.words for item in found if item.severity == "problem"]}

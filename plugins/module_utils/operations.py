@@ -16,9 +16,10 @@ import os
 import subprocess
 import time
 import urllib.request
-from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Sequence
+from types import MappingProxyType
+from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Sequence
 
-from ansible_collections.meywd.tamma.plugins.module_utils import backup, restore, retention
+from ansible_collections.meywd.tamma.plugins.module_utils import backup, kept, restore, retention
 from ansible_collections.meywd.tamma.plugins.module_utils.compose import find_compose
 from ansible_collections.meywd.tamma.plugins.module_utils.engine import Engine
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
@@ -31,6 +32,8 @@ from ansible_collections.meywd.tamma.plugins.module_utils.stack import Stack
 CONFIGURATION = "/etc/tamma"
 RECORDS = "/var/lib/tamma"
 _NOTIFY_SECONDS = 30
+# Before the name of an operation in the records: the last one that went well.
+_GOOD = "good_"
 # What is older and has no manifest is what a dead run left.
 _ORPHAN_SECONDS = 86400
 
@@ -38,7 +41,10 @@ Progress = Callable[[str, str], None]
 
 
 class Configuration(NamedTuple):
-    """The settings of a stack's backups. keep: see retention. check_subset: how much data a check reads ("5%")."""
+    """The settings of a stack's backups. keep: see retention. check_subset: how much data a check reads ("5%").
+
+    overdue_hours: operation → how old the last good one may be; one that is not named may be of any age.
+    """
 
     project: str
     directory: str
@@ -49,11 +55,17 @@ class Configuration(NamedTuple):
     notify_command: str
     notify_webhook: str
     metrics_file: str
+    overdue_hours: Mapping[str, int] = MappingProxyType({})
+
+
+def settings_file(project: str, root: str = CONFIGURATION) -> str:
+    """Where the role tamma_backup writes the settings."""
+    return os.path.join(root, project, "backup.json")
 
 
 def configuration(project: str, root: str = CONFIGURATION) -> Configuration:
     """Read the settings that the role tamma_backup wrote. Raises OperatorError when there are none."""
-    path = os.path.join(root, project, "backup.json")
+    path = settings_file(project, root)
     text = read(path)
     if text is None:
         raise OperatorError(
@@ -81,7 +93,8 @@ class Operations:
 
     @contextlib.contextmanager
     def _locked(self, operation: str) -> Iterator[None]:
-        with Lock("/run/tamma/%s.lock" % self.settings.project, operation, self._wait):
+        path = "/run/tamma/%s.lock" % self.settings.project
+        with Lock(path, operation, self._wait, lambda who: self._progress("wait", "for %s" % who)):
             backup.remove_leftovers(self.settings.project)
             yield
 
@@ -132,7 +145,7 @@ class Operations:
         found = records.setdefault(repository, {})
         found[operation] = entry
         if entry["ok"]:
-            found["good_" + operation] = entry
+            found[_GOOD + operation] = entry
         write(
             os.path.join(RECORDS, self.settings.project),
             [File("backups.json", json.dumps(records, indent=1, sort_keys=True) + "\n", 0o600)],
@@ -268,6 +281,15 @@ class Operations:
             raise OperatorError("\n".join(problems), results=results)
         return results
 
+    def kept(self) -> List[Dict[str, Any]]:
+        """What former restores left for whoever wants to go back, and how much room it takes."""
+        return [item._asdict() for item in kept.find(self._stack())]
+
+    def discard(self, names: Sequence[str]) -> List[Dict[str, Any]]:
+        """Remove some of that, or everything when no name is given."""
+        with self._locked("discard"):
+            return [item._asdict() for item in kept.remove(self._at_rest(), names, self._progress)]
+
     def plan_restore(self, which: str, parts: Sequence[str], repository: str = "", source: str = "") -> Dict[str, Any]:
         """What a restore would do; changes nothing."""
         stack = self._stack()
@@ -333,8 +355,12 @@ def _now() -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
 
 
+def _epoch(moment: str) -> int:
+    return calendar.timegm(time.strptime(moment, "%Y-%m-%dT%H:%M:%SZ"))
+
+
 def _age(moment: str) -> int:
-    return int(time.time()) - calendar.timegm(time.strptime(moment, "%Y-%m-%dT%H:%M:%SZ"))
+    return int(time.time()) - _epoch(moment)
 
 
 def _without_login(location: str) -> str:
@@ -342,26 +368,38 @@ def _without_login(location: str) -> str:
     return scheme + separator + rest.rpartition("@")[2] if separator else location
 
 
+# What an entry has, and what Prometheus is told of it.
+_METRICS = {
+    "success": ("Whether the last operation went well.", False, lambda entry: int(entry["ok"])),
+    "last_success_timestamp_seconds": ("When an operation last went well.", True, lambda entry: _epoch(entry["time"])),
+    "duration_seconds": ("How long the last good operation took.", True, lambda entry: entry.get("seconds")),
+    "bytes": ("How much the last good backup holds.", True, lambda entry: entry.get("bytes")),
+    "stored_bytes": (
+        "How much the last good backup added to the repository.",
+        True,
+        lambda entry: entry.get("stored_bytes"),
+    ),
+}
+
+
 def metrics(project: str, records: Dict[str, Any]) -> str:
     """What came of the last operations in Prometheus' text format."""
-    lines = [
-        "# HELP tamma_operation_success Whether the last operation went well.",
-        "# TYPE tamma_operation_success gauge",
-    ]
-    seconds = [
-        "# HELP tamma_operation_last_success_timestamp_seconds When an operation last went well.",
-        "# TYPE tamma_operation_last_success_timestamp_seconds gauge",
-    ]
-    for repository, found in sorted(records.items()):
-        for operation, entry in sorted(found.items()):
-            labels = '{stack="%s",repository="%s",operation="%s"}' % (
-                project,
-                repository,
-                operation.replace("good_", ""),
-            )
-            if operation.startswith("good_"):
-                stamp = calendar.timegm(time.strptime(entry["time"], "%Y-%m-%dT%H:%M:%SZ"))
-                seconds.append("tamma_operation_last_success_timestamp_seconds%s %d" % (labels, stamp))
-            else:
-                lines.append("tamma_operation_success%s %d" % (labels, entry["ok"]))
-    return "\n".join([*lines, *seconds]) + "\n"
+    lines = []
+    for name, (meaning, of_good, value) in _METRICS.items():
+        found = []
+        for repository, entries in sorted(records.items()):
+            for operation, entry in sorted(entries.items()):
+                if operation.startswith(_GOOD) == of_good and value(entry) is not None:
+                    labels = 'stack="%s",repository="%s",operation="%s"' % (
+                        project,
+                        repository,
+                        operation[len(_GOOD) if of_good else 0 :],
+                    )
+                    found.append("tamma_operation_%s{%s} %s" % (name, labels, value(entry)))
+        if found:
+            lines += [
+                "# HELP tamma_operation_%s %s" % (name, meaning),
+                "# TYPE tamma_operation_%s gauge" % name,
+                *found,
+            ]
+    return "".join(line + "\n" for line in lines)

@@ -15,7 +15,7 @@ from ansible_collections.meywd.tamma.plugins.module_utils.errors import Operator
 from ansible_collections.meywd.tamma.plugins.module_utils.runner import Result, Runner, mortal
 
 PROGRAM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-_CACHE = "/var/cache/tamma-restic"
+CACHE = "/var/cache/tamma-restic"
 
 # restic goes on trying to reach a repository for a quarter of an hour.
 _ANSWER_SECONDS = 60
@@ -56,7 +56,7 @@ class Restic:
             {
                 "RESTIC_REPOSITORY": repository.location,
                 "RESTIC_PASSWORD_FILE": repository.password_file,
-                "RESTIC_CACHE_DIR": _CACHE,
+                "RESTIC_CACHE_DIR": CACHE,
                 "RESTIC_PROGRESS_FPS": "1",
                 **repository.environment,
             }
@@ -113,7 +113,7 @@ class Restic:
         done = self._try("cat", "config", timeout=_ANSWER_SECONDS)
         if done.rc == 0:
             return True
-        if _MISSING.search(done.err):
+        if _reason(done.err) is _MISSING:
             return False
         raise self.failure(done)
 
@@ -268,7 +268,8 @@ def _tags(tags: Sequence[str]) -> Dict[str, str]:
 
 _MISSING = re.compile(r"repository does not exist|unable to open config file|Is there a repository at", re.I)
 
-# What restic says → what to do about it. The first that fits counts.
+# What restic says → what to do about it. The first that fits counts: a connection that breaks off leaves damage in its
+# words as well.
 _FAILURES = (
     (
         re.compile("wrong password|no key found", re.I),
@@ -281,6 +282,14 @@ _FAILURES = (
     (
         re.compile("unable to create lock|already locked", re.I),
         "{repository} is in use by another process: wait until that has ended.",
+    ),
+    (
+        re.compile(
+            r"connection refused|no such host|i/o timeout|network is unreachable|no route to host|connection reset"
+            r"|ssh: |subprocess ssh|x509|TLS handshake|timeout|HTTP response \(5\d\d\)|server response unexpected",
+            re.I,
+        ),
+        "{repository} cannot be reached: {said}. Check its location, the network and the server there.",
     ),
     (
         re.compile(
@@ -297,14 +306,8 @@ _FAILURES = (
     ),
     (
         re.compile(
-            r"connection refused|no such host|i/o timeout|network is unreachable|no route to host|connection reset"
-            r"|ssh: |subprocess ssh|x509|TLS handshake|timeout|50[234]|server response unexpected",
-            re.I,
+            r"permission denied|HTTP response \(40[13]\)|access ?denied|InvalidAccessKeyId|SignatureDoesNotMatch", re.I
         ),
-        "{repository} cannot be reached: {said}. Check its location, the network and the server there.",
-    ),
-    (
-        re.compile("permission denied|403|401|access ?denied|InvalidAccessKeyId|SignatureDoesNotMatch", re.I),
         (
             "{repository} refuses access: {said}. Check the credentials and permissions of {name} in "
             "tamma_backup_repositories."
@@ -317,16 +320,22 @@ _FAILURES = (
 )
 
 
+_SENTENCES: Dict[Optional["re.Pattern[str]"], str] = dict(_FAILURES)
+
+
 def explain(restic: Restic, done: Result) -> str:
     """Turn what restic complained about into one sentence."""
     said = complaint(done.err)
     if done.rc < 0 and not done.err.strip():
         said = "it was killed"
-    for pattern, sentence in _FAILURES:
-        if pattern.search(done.err):
-            text = sentence.format(repository=str(restic), name=restic.repository.name, said=said)
-            return _capital(text)
-    return "restic failed on %s: %s." % (restic, said)
+    sentence = _SENTENCES.get(_reason(done.err), "restic failed on {repository}: {said}.")
+    text = sentence.format(repository=str(restic), name=restic.repository.name, said=said)
+    return _capital(text) if sentence.startswith("{") else text
+
+
+def _reason(said: str) -> Optional["re.Pattern[str]"]:
+    """Which of the known failures this is. A server that is away looks to restic like one without a repository."""
+    return next((pattern for pattern, _sentence in _FAILURES if pattern.search(said)), None)
 
 
 def complaint(text: str) -> str:
@@ -339,7 +348,7 @@ def complaint(text: str) -> str:
         except (ValueError, AttributeError):
             pass
         if line.strip():
-            lines.append(line.strip())
+            lines.append(line.strip().splitlines()[0])
     # Warnings about single blobs are many; the reason is the fatal one, else the last.
     fatal = [line for line in lines if line.startswith("Fatal:")] or lines
     last = re.sub(r"^Fatal: ", "", fatal[-1]) if fatal else "it said nothing"

@@ -47,7 +47,7 @@ PARTS = ("database", "broker", "volumes", "files")
 _ARCHIVE = "tamma-restore"
 _COMING = ".tamma-restoring"
 _ARRIVING = ".tamma-arriving"
-_BEFORE = ".tamma-before-"
+BEFORE = ".tamma-before-"
 
 _JOBS = 2
 
@@ -312,7 +312,7 @@ class Restoring:
                 if "database" in journal.parts and self._database.exists(journal.scratch):
                     self._database.swap(journal.scratch, journal.before)
                 for directory in self._volumes().values():
-                    swap_directory(directory, _BEFORE + journal.stamp)
+                    swap_directory(directory, BEFORE + journal.stamp)
                 self._writers.start()
                 self.away = time.monotonic() - began
         except (OperatorError, OSError, KeyboardInterrupt) as failure:
@@ -339,7 +339,7 @@ class Restoring:
         """Put the former data back, however far the swap came; what was restored goes."""
         self._start_database()
         self._database.wait()
-        before = _BEFORE + journal.stamp
+        before = BEFORE + journal.stamp
         moved = [path for path in self._volumes().values() if os.path.isdir(os.path.join(path, before))]
         swapped = "database" in journal.parts and self._database.exists(journal.before)
         if moved or swapped:

@@ -60,6 +60,10 @@ options:
     description: Seconds by which a timer is delayed at most, so that a fleet does not begin at once.
     type: int
     default: 0
+  overdue_hours:
+    description: How many hours old the last good V(backup), V(drill), V(check) and V(prune) may be; 0 for any age.
+    type: dict
+    default: {}
   notify_command:
     description: A shell command that is run when something fails, with C(TAMMA_STACK), C(TAMMA_OPERATION),
       C(TAMMA_REPOSITORY) and C(TAMMA_PROBLEM) in its environment.
@@ -115,6 +119,11 @@ restic:
   returned: success
   type: str
   sample: /usr/bin/restic
+family:
+  description: How the host's distribution packs software, V(debian) or V(redhat); empty for another.
+  returned: success
+  type: str
+  sample: debian
 """
 
 import shutil
@@ -122,23 +131,16 @@ from typing import Any, Dict
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.meywd.tamma.plugins.module_utils import backup_setup, retention
+from ansible_collections.meywd.tamma.plugins.module_utils import backup_setup, host
 from ansible_collections.meywd.tamma.plugins.module_utils import module as shell
-from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
+from ansible_collections.meywd.tamma.plugins.module_utils.files import read
 from ansible_collections.meywd.tamma.plugins.module_utils.operations import Configuration
 from ansible_collections.meywd.tamma.plugins.module_utils.restic import PROGRAM_PATH, Repository
 
 
 def wanted(params: Dict[str, Any]) -> backup_setup.Wanted:
-    """Read the options. Raises OperatorError with a sentence for what makes no sense."""
+    """Read the options; what makes no sense in them was refused on the controller."""
     project = params["project"]
-    keep, schedule = params["keep"], params["schedule"]
-    for option, names, known in (("keep", keep, retention.RULES), ("schedule", schedule, tuple(backup_setup.TIMERS))):
-        strange = sorted(set(names) - set(known))
-        if strange:
-            raise OperatorError(
-                "tamma_backup_%s has %s, which it does not know: it takes %s." % (option, strange[0], ", ".join(known))
-            )
     return backup_setup.Wanted(
         Configuration(
             project=project,
@@ -153,14 +155,15 @@ def wanted(params: Dict[str, Any]) -> backup_setup.Wanted:
                 )
                 for item in params["repositories"]
             ],
-            keep={name: int(count) for name, count in keep.items()},
+            keep={name: int(count) for name, count in params["keep"].items()},
             check_subset=params["check_subset"],
             notify_command=params["notify_command"],
             notify_webhook=params["notify_webhook"],
             metrics_file=params["metrics_file"] or "",
+            overdue_hours={name: int(hours) for name, hours in params["overdue_hours"].items()},
         ),
         {item["name"]: item["password"] for item in params["repositories"]},
-        {name: str(value or "") for name, value in schedule.items()},
+        {name: str(value or "") for name, value in params["schedule"].items()},
         params["random_delay"],
         backup_setup.decoded(params["tammactl"]),
         params["completion"],
@@ -179,6 +182,7 @@ def set_up(module: AnsibleModule) -> Dict[str, Any]:
         "files": [{"path": change.path, "action": change.action} for change in changes],
         "diff": shell.diff_files(changes, {}),
         "restic": shutil.which("restic", path=PROGRAM_PATH) or "",
+        "family": host.family_of(host.parse_os_release(read("/etc/os-release") or "")),
     }
 
 
@@ -194,7 +198,8 @@ def main() -> None:
                 "default": [],
                 "options": {
                     "name": {"type": "str", "required": True},
-                    "location": {"type": "str", "required": True},
+                    # It may hold a login.
+                    "location": {"type": "str", "required": True, "no_log": True},
                     "password": {"type": "str", "required": True, "no_log": True},
                     "environment": {"type": "dict", "default": {}, "no_log": True},
                 },
@@ -203,10 +208,13 @@ def main() -> None:
             "check_subset": {"type": "str", "default": "5%"},
             "schedule": {"type": "dict", "default": {}},
             "random_delay": {"type": "int", "default": 0},
-            "notify_command": {"type": "str", "default": ""},
-            "notify_webhook": {"type": "str", "default": ""},
+            "overdue_hours": {"type": "dict", "default": {}},
+            # Those that take messages know their senders by a token in the address.
+            "notify_command": {"type": "str", "default": "", "no_log": True},
+            "notify_webhook": {"type": "str", "default": "", "no_log": True},
             "metrics_file": {"type": "path"},
-            "tammactl": {"type": "str", "default": ""},
+            # No secret, but nothing for the host's journal.
+            "tammactl": {"type": "str", "default": "", "no_log": True},
             "completion": {"type": "str", "default": ""},
         },
         supports_check_mode=True,

@@ -377,7 +377,7 @@ def postgres_killed_during_the_restore(backups: Backups) -> None:
     backups.backup()
     connected = "until pgrep -f 'postgres: tamma tamma_restoring' >/dev/null; do sleep 0.01; done"
     said = backups.ctl("restore latest", Fault("during", "pg_restore #1", f"{connected}; {KILL_POSTGRES}"))
-    failed(said, "The backup cannot be restored, and nothing was changed: PostgreSQL went away")
+    failed(said, "The backup cannot be restored, and nothing was changed:", "PostgreSQL")
 
 
 @case("PostgreSQL down")

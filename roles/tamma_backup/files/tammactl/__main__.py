@@ -11,111 +11,246 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
+import shutil
 import sys
 import time
-from typing import Any, Dict, List, Sequence
+from typing import Any, Callable, Dict, List, Optional, Sequence, TextIO
 
 from ansible_collections.meywd.tamma.plugins.module_utils import doctor, operations, restore, status
 from ansible_collections.meywd.tamma.plugins.module_utils.backup import human
-from ansible_collections.meywd.tamma.plugins.module_utils.compose import Compose, find_compose
+from ansible_collections.meywd.tamma.plugins.module_utils.compose import Compose, find_compose, last_line
 from ansible_collections.meywd.tamma.plugins.module_utils.engine import Engine
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
 from ansible_collections.meywd.tamma.plugins.module_utils.lock import Busy
 from ansible_collections.meywd.tamma.plugins.module_utils.runner import Runner
 
 # Exit statuses.
-DONE, FAILED, USAGE, UNWELL, BUSY = 0, 1, 2, 3, 4
+DONE, FAILED, USAGE, UNWELL, BUSY, INTERRUPTED = 0, 1, 2, 3, 4, 130
 
 _ABOUT = """\
 Looks after the Tamma stack of this host.
 
-  tammactl status                 how every service is, and the last backup
+  tammactl status                 how every service is, and whether the backups are in time
   tammactl backup                 take a backup now, and read it back
-  tammactl backups                list the backups
+  tammactl backups                list the backups, and what former restores keep
   tammactl restore latest --plan  say what a restore would do
   tammactl restore latest         put the newest backup's data in the place of today's
+  tammactl discard --all          remove what former restores keep
   tammactl drill                  prove that the newest backup can be restored
   tammactl doctor                 what is wrong with this host, and what to do
 
-Exit status: 0 done; 1 it failed, and the last line says why; 2 the command line is wrong; 3 the stack or
-the host is not well (status, doctor); 4 another operation is at work on the stack.
+'tammactl COMMAND --help' says more about each. Timers run backup, prune, check and drill by themselves
+('systemctl list-timers'); 'journalctl -u STACK-backup' shows what became of them.
 """
+
+_STATUSES = """\
+Exit status:
+  0    done; with status and doctor: all is well
+  1    it failed, and the last line says why and what to do
+  2    the command line is wrong
+  3    the stack, its backups or the host are not well (status, doctor)
+  4    another operation is at work on the stack (see --wait)
+  130  interrupted
+
+Results go to standard output, with --json as one JSON object, in which "ok" says whether all is well; a
+failure is {"ok": false, "problem": "..."}. What happens meanwhile goes to standard error.
+"""
+
+# With which Compose makes room for a line, colour or not.
+_ERASE = re.compile(r"^\x1b\[\d*[A-Z]")
+
+_BACKUPS = """\
+A backup is named by 'latest', by its id or the beginning of it ('tammactl backups' lists them), by
+tag:NAME, or by a time such as 2026-01-31T12:00:00Z or 2026-01-31, which means the newest backup that is
+not after it.
+"""
+
+# What each command does, for --help.
+_HELP = {
+    "status": (
+        "show every service and whether the backups are in time",
+        "Asks the engine for every container, and looks up when each operation on the backups last went well.",
+    ),
+    "backup": (
+        "take a backup and read it back",
+        (
+            "Dumps the database while the stack serves, stores it with the broker's definitions, the volumes and the\n"
+            "release in every repository, and reads all of it back. What cannot be read back is no backup."
+        ),
+    ),
+    "backups": (
+        "list the backups, their sizes and ages, when they were last proven, and what restores keep",
+        "Asks every repository. What former restores replaced is listed with the room that it takes.",
+    ),
+    "restore": (
+        "put a backup's data in the place of today's, which is kept",
+        (
+            "Restores into a new database beside the live one and compares it with what was backed up. Then the\n"
+            "services that write are stopped for some seconds, and the new database takes the name of the live one,\n"
+            "which stays under a dated name. A failure before that leaves everything as it is. On a terminal it asks\n"
+            "before it begins.\n\n" + _BACKUPS
+        ),
+    ),
+    "discard": (
+        "remove what former restores keep",
+        (
+            "Former databases and files of volumes stay after a restore, for whoever wants to go back. 'tammactl\n"
+            "backups' lists them. On a terminal it asks before it begins."
+        ),
+    ),
+    "drill": (
+        "restore a backup beside the live database, compare it, and remove it",
+        "Proves that a backup can be restored, without touching anything that is served.\n\n" + _BACKUPS,
+    ),
+    "check": (
+        "check the integrity of the stored data",
+        "Checks the structure of every repository, and reads a part of the data (tamma_backup_check_subset).",
+    ),
+    "prune": (
+        "remove the backups that the retention does not keep",
+        "Keeps what tamma_backup_keep says, always the newest backup, and frees the room of the others.",
+    ),
+    "logs": (
+        "show what the services wrote",
+        "With --json each line is an object with service, container, time and text; with --follow, one a line.",
+    ),
+    "doctor": (
+        "look for what is wrong with this host, and say what to do",
+        (
+            "Looks at the engine, the services, what was interrupted, the disks, the timers and the backups, and\n"
+            "changes nothing."
+        ),
+    ),
+}
 
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    top = argparse.ArgumentParser(
-        prog="tammactl", description=_ABOUT, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    top.add_argument(
-        "--stack", default=os.environ.get("TAMMA_STACK", ""), help="the stack's name (when there are more)"
-    )
-    top.add_argument("--json", action="store_true", help="print the result as JSON")
-    top.add_argument("--wait", type=float, default=0, metavar="SECONDS", help="wait for another operation to end")
+    plain = argparse.RawDescriptionHelpFormatter
+    top = argparse.ArgumentParser(prog="tammactl", description=_ABOUT, epilog=_STATUSES, formatter_class=plain)
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
 
-    def add(name: str, text: str) -> argparse.ArgumentParser:
-        command = commands.add_parser(name, help=text, description=text[0].upper() + text[1:] + ".")
-        # Also behind the command, where most people write it.
-        command.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS)
-        command.add_argument("--wait", type=float, default=argparse.SUPPRESS, help=argparse.SUPPRESS)
+    def add_common(to: argparse.ArgumentParser, **defaults: Any) -> None:
+        """Before the command and behind it, where most people write them; the latter only set what is given."""
+        to.set_defaults(**defaults)
+        unset = argparse.SUPPRESS
+        to.add_argument(
+            "--stack", default=unset, metavar="NAME", help="the stack (default: TAMMA_STACK, else the host's only one)"
+        )
+        to.add_argument("--json", action="store_true", default=unset, help="print the result as JSON")
+        to.add_argument(
+            "--wait",
+            type=_seconds,
+            default=unset,
+            metavar="SECONDS",
+            help="wait so long for another operation on the stack to end (default: leave at once)",
+        )
+
+    def add(name: str) -> argparse.ArgumentParser:
+        summary, text = _HELP[name]
+        command = commands.add_parser(name, help=summary, description=text, formatter_class=plain)
+        add_common(command)
         return command
 
-    def add_repository(command: argparse.ArgumentParser) -> None:
-        command.add_argument("--repository", default="", metavar="NAME", help="this repository alone")
+    def add_repository(command: argparse.ArgumentParser, which: str) -> None:
+        command.add_argument("--repository", default="", metavar="NAME", help=which)
 
-    add("status", "show every service and the last backup")
-    command = add("backup", "take a backup and read it back")
-    command.add_argument("--reason", default="by hand", help="stands in the list of backups")
+    def add_yes(command: argparse.ArgumentParser) -> None:
+        command.add_argument("--yes", action="store_true", help="do not ask")
+
+    add_common(top, stack=os.environ.get("TAMMA_STACK", ""), json=False, wait=0.0)
+    add("status")
+    command = add("backup")
+    command.add_argument("--reason", default="by hand", help="stands in the list of backups (default: by hand)")
     command.add_argument("--tag", action="append", default=[], help="a name to find it by; may be repeated")
-    add_repository(command)
-    add("backups", "list the backups, their sizes and ages, and when they were last proven")
-    command = add("restore", "put a backup's data in the place of today's, which is kept under another name")
-    command.add_argument("backup", help="'latest', an id, tag:NAME, or a time such as 2026-01-31T12:00:00Z")
+    add_repository(command, "into this repository alone (default: into all)")
+    add("backups")
+    command = add("restore")
+    command.add_argument("backup", help="which backup")
     command.add_argument(
         "--part",
         action="append",
         choices=restore.PARTS,
-        help="restore this part; may be repeated (default: all but files)",
+        help="this part; may be repeated (default: database, broker, volumes); 'files' are put aside, to be looked at",
     )
     command.add_argument("--plan", action="store_true", help="say what would happen, and change nothing")
     command.add_argument("--source", default="", metavar="STACK", help="take the backup of another stack")
-    add_repository(command)
-    command = add("drill", "restore a backup beside the live database, compare it, and remove it")
-    command.add_argument("backup", nargs="?", default="latest", help="as for restore (default: latest)")
-    add_repository(command)
-    command = add("check", "check the integrity of the stored data")
+    add_repository(command, "from this repository (default: the first)")
+    add_yes(command)
+    command = add("discard")
+    command.add_argument("name", nargs="*", metavar="NAME", help="a database or directory of the list")
+    command.add_argument("--all", action="store_true", help="all of them")
+    add_yes(command)
+    command = add("drill")
+    command.add_argument("backup", nargs="?", default="latest", help="which backup (default: latest)")
+    add_repository(command, "from this repository alone (default: from each)")
+    command = add("check")
     command.add_argument("--everything", action="store_true", help="read all of it, not a part")
-    add_repository(command)
-    command = add("prune", "remove the backups that the retention does not keep")
-    add_repository(command)
-    command = add("logs", "show what the services wrote")
-    command.add_argument("service", nargs="*", help="these services alone")
-    command.add_argument("--tail", type=int, default=100, help="so many lines of each (default: 100)")
+    add_repository(command, "this repository alone (default: each)")
+    command = add("prune")
+    add_repository(command, "this repository alone (default: each)")
+    command = add("logs")
+    command.add_argument("service", nargs="*", metavar="SERVICE", help="these services alone")
+    command.add_argument("--tail", type=int, default=100, metavar="LINES", help="so many of each (default: 100)")
     command.add_argument("--follow", action="store_true", help="go on until interrupted")
-    add("doctor", "look for what is wrong with this host, and say what to do")
+    add("doctor")
     return top
 
 
-class Progress:
-    """Lines of what happens, on standard error: with a clock on a terminal, for the journal otherwise."""
+def _seconds(text: str) -> float:
+    value = float(text)
+    if value < 0:
+        raise ValueError(text)
+    return value
 
-    def __init__(self) -> None:
+
+class Progress:
+    """What happens, on standard error: on a terminal with a clock and measured progress in one line that is rewritten;
+    in plain lines otherwise, for the journal."""
+
+    def __init__(self, stream: TextIO = sys.stderr) -> None:
         self._began = time.monotonic()
+        self._stream = stream
+        self._terminal = stream.isatty()
+        self._open = False
 
     def __call__(self, phase: str, words: str) -> None:
-        stamp = "%6.1f s  " % (time.monotonic() - self._began) if sys.stderr.isatty() else ""
-        print("%s%-7s %s" % (stamp, phase, words), file=sys.stderr, flush=True)
+        self._write(phase, words)
+
+    def measured(self, phase: str, words: str) -> None:
+        """How far something is; on a terminal the next line takes its place."""
+        self._write(phase, words, self._terminal)
+
+    @property
+    def every(self) -> float:
+        """How many seconds lie between two measurements that are worth being told."""
+        return 0.5 if self._terminal else 5.0
+
+    def _write(self, phase: str, words: str, passing: bool = False) -> None:
+        stamp = "%6.1f s  " % (time.monotonic() - self._began) if self._terminal else ""
+        line = "%s%-7s %s" % (stamp, phase, words)
+        if passing:
+            # A line that wraps could not be rewritten.
+            line = line[: max(20, shutil.get_terminal_size().columns - 1)]
+        self._stream.write(("\r\x1b[K" if self._open else "") + line + ("" if passing else "\n"))
+        self._stream.flush()
+        self._open = passing
+
+    def close(self) -> None:
+        """Leave the cursor at the beginning of a line."""
+        if self._open:
+            self._stream.write("\r\x1b[K")
+            self._stream.flush()
+            self._open = False
 
 
-def stack_name(given: str) -> str:
+def stack_name(given: str, root: str = operations.CONFIGURATION) -> str:
     """The stack that is meant: the given one, or the only one of this host."""
     if given:
         return given
-    try:
-        found = sorted(os.listdir(operations.CONFIGURATION))
-    except OSError:
-        found = []
+    names = sorted(os.listdir(root)) if os.path.isdir(root) else []
+    found = [name for name in names if os.path.exists(operations.settings_file(name, root))]
     if len(found) == 1:
         return found[0]
     if not found:
@@ -125,30 +260,39 @@ def stack_name(given: str) -> str:
 
 def main(words: Sequence[str]) -> int:
     """Do what the command line says; return the exit status."""
-    arguments = parser().parse_args(words)
+    line = parser()
+    arguments = line.parse_args(words)
+    if arguments.command == "discard" and bool(arguments.name) == arguments.all:
+        line.error("discard takes either names, which 'tammactl backups' lists, or --all")
+    progress = Progress()
     try:
         settings = operations.configuration(stack_name(arguments.stack))
-        work = operations.Operations(settings, Progress(), arguments.wait)
+        work = operations.Operations(settings, progress, arguments.wait)
         return COMMANDS[arguments.command](work, arguments)
     except Busy as exc:
-        return _failed(arguments, exc, BUSY)
+        return _failed(arguments, progress, BUSY, exc.message, exc.facts)
     except OperatorError as exc:
-        return _failed(arguments, exc, FAILED)
+        return _failed(arguments, progress, FAILED, exc.message, exc.facts)
     except PermissionError as exc:
-        print("tammactl: %s: %s. Run it as root." % (exc.filename, exc.strerror), file=sys.stderr)
-        return FAILED
+        return _failed(arguments, progress, FAILED, "%s: %s. Run it as root." % (exc.filename, exc.strerror))
     except OSError as exc:
-        print("tammactl: %s: %s." % (exc.filename or "this host", exc.strerror or exc), file=sys.stderr)
-        return FAILED
+        return _failed(arguments, progress, FAILED, "%s: %s." % (exc.filename or "this host", exc.strerror or exc))
     except KeyboardInterrupt:
-        print("tammactl: interrupted; the next run cleans up.", file=sys.stderr)
-        return 130
+        return _failed(arguments, progress, INTERRUPTED, "Interrupted; the next run cleans up.")
 
 
-def _failed(arguments: argparse.Namespace, exc: OperatorError, exit_status: int) -> int:
+def _failed(
+    arguments: argparse.Namespace,
+    progress: Progress,
+    exit_status: int,
+    problem: str,
+    facts: Optional[Dict[str, Any]] = None,
+) -> int:
+    progress.close()
     if arguments.json:
-        print(json.dumps({"ok": False, "problem": exc.message, **exc.facts}, indent=1, sort_keys=True, default=str))
-    print("tammactl: %s" % exc.message, file=sys.stderr)
+        result = {**(facts or {}), "ok": False, "problem": problem}
+        print(json.dumps(result, indent=1, sort_keys=True, default=str))
+    print("tammactl: %s" % problem, file=sys.stderr)
     return exit_status
 
 
@@ -159,7 +303,7 @@ def _show(arguments: argparse.Namespace, result: Any, lines: List[str]) -> None:
         print("\n".join(lines))
 
 
-def table(rows: List[Sequence[str]]) -> List[str]:
+def table(rows: Sequence[Sequence[str]]) -> List[str]:
     """Rows as lines with aligned columns."""
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
@@ -176,12 +320,23 @@ def _status(work: operations.Operations, arguments: argparse.Namespace) -> int:
         [("SERVICE", "CONTAINER", "STATE", "HEALTH", "SINCE")]
         + [(row["service"], row["container"] or "-", row["state"], row["health"], row["since"] or "-") for row in rows]
     )
-    records = work.records()
-    for repository in settings.repositories:
-        found = records.get(repository.name, {}).get("good_backup")
-        lines.append("Last good backup in %s: %s" % (repository.name, found["time"] if found else "never"))
-    _show(arguments, {"ok": well, "services": rows, "operations": records}, lines)
+    backups = doctor.overview(settings.project)
+    if backups["repositories"]:
+        lines += ["", *table([_STATE_HEADINGS, *(_state(item) for item in backups["repositories"])])]
+    else:
+        lines += ["", "No backups are configured."]
+    lines += backups["problems"]
+    well = well and not backups["problems"]
+    _show(arguments, {"ok": well, "services": rows, "backups": backups}, lines)
     return DONE if well else UNWELL
+
+
+_STATE_HEADINGS = ("REPOSITORY", "LAST BACKUP", "LAST DRILL", "LAST CHECK", "LAST PRUNE")
+
+
+def _state(item: Dict[str, str]) -> Sequence[str]:
+    names = ("last_backup", "last_drill", "last_check", "last_prune")
+    return (item["repository"], *(item[name] or "never" for name in names))
 
 
 def _backup(work: operations.Operations, arguments: argparse.Namespace) -> int:
@@ -214,8 +369,32 @@ def _backups(work: operations.Operations, arguments: argparse.Namespace) -> int:
         for operation in ("drill", "check"):
             good = entry["last"].get("good_" + operation)
             lines.append("  last good %s: %s" % (operation, good["time"] if good else "never"))
-    _show(arguments, {"ok": not any(entry["problem"] for entry in found), "repositories": found}, lines)
-    return FAILED if any(entry["problem"] for entry in found) else DONE
+    if not found:
+        lines.append("No backups are configured: set tamma_backup_password and run site.yml.")
+    kept = _kept(work)
+    lines += _kept_lines(kept)
+    problems = [entry["problem"] for entry in found if entry["problem"]]
+    _show(arguments, {"ok": not problems, "repositories": found, "kept": kept}, lines)
+    return FAILED if problems else DONE
+
+
+def _kept(work: operations.Operations) -> List[Dict[str, Any]]:
+    """What former restores keep; nothing is known of it while PostgreSQL does not run."""
+    try:
+        return work.kept()
+    except OperatorError as exc:
+        print("tammactl: What former restores keep is not known: %s" % exc.message, file=sys.stderr)
+        return []
+
+
+def _kept_lines(kept: List[Dict[str, Any]]) -> List[str]:
+    if not kept:
+        return []
+    rows = [(item["name"], item["kind"], human(item["bytes"])) for item in kept]
+    return [
+        "Kept by restores ('tammactl discard NAME' removes one):",
+        *("  " + line for line in table([("NAME", "KIND", "SIZE"), *rows])),
+    ]
 
 
 def _age(seconds: int) -> str:
@@ -225,20 +404,62 @@ def _age(seconds: int) -> str:
     return "%d s" % seconds
 
 
+def _asks(arguments: argparse.Namespace) -> bool:
+    """Whether somebody sits there who can be asked."""
+    return sys.stdin.isatty() and not arguments.yes
+
+
+def _agree(lines: List[str]) -> None:
+    """Show what would happen, and ask. Raises OperatorError when the answer is not yes."""
+    print("\n".join(lines), file=sys.stderr)
+    print("Go on? [y/N] ", end="", file=sys.stderr, flush=True)
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise OperatorError("Nothing was changed, because you did not agree.")
+
+
 def _restore(work: operations.Operations, arguments: argparse.Namespace) -> int:
     parts = arguments.part or ["database", "broker", "volumes"]
+    chosen = (arguments.backup, parts, arguments.repository, arguments.source)
     if arguments.plan:
-        planned = work.plan_restore(arguments.backup, parts, arguments.repository, arguments.source)
-    else:
-        planned = work.restore(arguments.backup, parts, arguments.repository, arguments.source)
-    verb = "Would restore" if arguments.plan else "Restored"
-    lines = ["%s %s of %s from %s." % (verb, ", ".join(planned["parts"]), planned["id"], planned["repository"])]
+        planned = work.plan_restore(*chosen)
+        _show(arguments, {"ok": True, "restore": planned}, _planned(planned))
+        return DONE
+    if _asks(arguments):
+        _agree(_planned(work.plan_restore(*chosen)))
+    done = work.restore(*chosen)
+    lines = [
+        "Restored %s of %s from %s; the services that write were away for %.1f s."
+        % (", ".join(done["parts"]), done["id"], done["repository"], done["away_seconds"])
+    ]
+    if done["kept_as"]:
+        lines.append(
+            "The former database is kept as %s; 'tammactl discard %s' removes it." % (done["kept_as"], done["kept_as"])
+        )
+    _show(arguments, {"ok": True, "restore": done}, lines)
+    return DONE
+
+
+def _planned(planned: Dict[str, Any]) -> List[str]:
+    lines = [
+        "Would restore %s of %s, %d rows, from %s."
+        % (", ".join(planned["parts"]), planned["id"], planned["rows"], planned["repository"])
+    ]
     if planned["kept_as"]:
         lines.append(
-            'The present database %s kept as %s; remove it with: DROP DATABASE "%s"'
-            % ("would be" if arguments.plan else "is", planned["kept_as"], planned["kept_as"])
+            "The services that write would be stopped for some seconds; the present database would be kept as %s."
+            % planned["kept_as"]
         )
-    _show(arguments, {"ok": True, "restore": planned}, lines)
+    return lines
+
+
+def _discard(work: operations.Operations, arguments: argparse.Namespace) -> int:
+    if _asks(arguments):
+        found = [item for item in work.kept() if not arguments.name or item["name"] in arguments.name]
+        if found:
+            _agree(["Would remove %s, %s." % (item["name"], human(item["bytes"])) for item in found])
+    gone = work.discard(arguments.name)
+    lines = ["Removed %s, %s." % (item["name"], human(item["bytes"])) for item in gone]
+    _show(arguments, {"ok": True, "removed": gone}, lines or ["No restore has left anything."])
     return DONE
 
 
@@ -249,26 +470,63 @@ def _results(name: str, arguments: argparse.Namespace, results: List[Dict[str, A
 
 
 def _logs(work: operations.Operations, arguments: argparse.Namespace) -> int:
-    program = find_compose() or "docker-compose"
+    program = find_compose()
+    if program is None:
+        raise OperatorError("This host has no Docker Compose: let site.yml install it.")
+    settings = work.settings
+    if not os.path.isdir(settings.directory):
+        raise OperatorError("There is no stack in %s: deploy it with site.yml." % settings.directory)
     options = ["--tail", str(arguments.tail), *(["--follow"] if arguments.follow else [])]
-    os.chdir(work.settings.directory)
-    os.environ["DOCKER_HOST"] = "unix://" + work.settings.engine_socket
-    os.execv(program, [program, "logs", *options, *arguments.service])  # noqa: S606 - it takes over this process
-    return FAILED
+    argv = [program, "--project-name", settings.project, "logs", *options]
+    engine = {"DOCKER_HOST": "unix://" + settings.engine_socket}
+    if not arguments.json:
+        os.chdir(settings.directory)
+        known = {name: os.environ[name] for name in ("PATH", "HOME", "TERM", "NO_COLOR") if name in os.environ}
+        os.execve(program, [*argv, *arguments.service], {**known, **engine})  # noqa: S606 - it takes over this process
+    lines: List[Dict[str, str]] = []
+
+    def on_line(line: str) -> bool:
+        entry = log_line(line)
+        if arguments.follow:
+            print(json.dumps(entry, sort_keys=True), flush=True)
+        else:
+            lines.append(entry)
+        return True
+
+    argv += ["--no-color", "--timestamps", *arguments.service]
+    (done,) = Runner(engine).pipeline([argv], on_line, settings.directory)
+    if done.rc:
+        raise OperatorError("The logs cannot be read: %s." % last_line(done.err))
+    if not arguments.follow:
+        _show(arguments, {"ok": True, "lines": lines}, [])
+    return DONE
+
+
+def log_line(line: str) -> Dict[str, str]:
+    """A line of Compose's as an object: who wrote it, when, and what."""
+    name, separator, rest = _ERASE.sub("", line).rstrip("\n").partition("| ")
+    if not separator:
+        return {"service": "", "container": "", "time": "", "text": name}
+    # Compose leaves the project's name out: service and number.
+    container = name.strip()
+    moment, _space, text = rest.partition(" ")
+    return {"service": container.rpartition("-")[0] or container, "container": container, "time": moment, "text": text}
 
 
 def _doctor(work: operations.Operations, arguments: argparse.Namespace) -> int:
     found = doctor.examine(work)
     lines = ["%s: %s" % (item.severity, item.words) for item in found] or ["Nothing is wrong."]
-    _show(arguments, {"ok": not found, "findings": [item._asdict() for item in found]}, lines)
-    return UNWELL if any(item.severity == "problem" for item in found) else DONE
+    well = not any(item.severity == "problem" for item in found)
+    _show(arguments, {"ok": well, "findings": [item._asdict() for item in found]}, lines)
+    return DONE if well else UNWELL
 
 
-COMMANDS = {
+COMMANDS: Dict[str, Callable[[operations.Operations, argparse.Namespace], int]] = {
     "status": _status,
     "backup": _backup,
     "backups": _backups,
     "restore": _restore,
+    "discard": _discard,
     "drill": lambda work, arguments: _results(
         "the drill", arguments, work.drill(arguments.backup, arguments.repository)
     ),

@@ -1,22 +1,33 @@
 # Completion of tammactl for bash.
 _tammactl() {
-    local word=${COMP_WORDS[COMP_CWORD]} command=
+    local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} command='' words
     local -i index
     for ((index = 1; index < COMP_CWORD; index++)); do
         case ${COMP_WORDS[index]} in
-            status | backup | backups | restore | drill | check | prune | logs | doctor)
+            status | backup | backups | restore | discard | drill | check | prune | logs | doctor)
                 command=${COMP_WORDS[index]}
                 break
                 ;;
         esac
     done
-    case $command in
-        '') mapfile -t COMPREPLY < <(compgen -W "status backup backups restore drill check prune logs doctor --stack --json --wait --help" -- "$word") ;;
-        restore) mapfile -t COMPREPLY < <(compgen -W "latest --part --plan --source --repository --json --help" -- "$word") ;;
-        backup) mapfile -t COMPREPLY < <(compgen -W "--reason --tag --repository --json --help" -- "$word") ;;
-        check) mapfile -t COMPREPLY < <(compgen -W "--everything --repository --json --help" -- "$word") ;;
-        logs) mapfile -t COMPREPLY < <(compgen -W "--tail --follow --help" -- "$word") ;;
-        *) mapfile -t COMPREPLY < <(compgen -W "--repository --json --help" -- "$word") ;;
+    case $before in
+        --part) words="database broker volumes files" ;;
+        --stack) words=$(ls /etc/tamma 2>/dev/null) ;;
+        --wait | --reason | --tag | --source | --repository | --tail) words='' ;;
+        *)
+            words="--stack --json --wait --help"
+            case $command in
+                '') words+=" status backup backups restore discard drill check prune logs doctor" ;;
+                backup) words+=" --reason --tag --repository" ;;
+                restore) words+=" latest --part --plan --source --repository --yes" ;;
+                discard) words+=" --all --yes" ;;
+                drill) words+=" latest --repository" ;;
+                check) words+=" --everything --repository" ;;
+                prune) words+=" --repository" ;;
+                logs) words+=" --tail --follow" ;;
+            esac
+            ;;
     esac
+    mapfile -t COMPREPLY < <(compgen -W "$words" -- "$word")
 }
 complete -F _tammactl tammactl
