@@ -27,6 +27,7 @@ from ansible_collections.meywd.tamma.plugins.module_utils.errors import Operator
 from ansible_collections.meywd.tamma.plugins.module_utils.files import File, recorded, write
 from ansible_collections.meywd.tamma.plugins.module_utils.release import ENV_FILE, every_secret_name
 from ansible_collections.meywd.tamma.plugins.module_utils.restic import ProducerFailed, Repository, Restic, Snapshot
+from ansible_collections.meywd.tamma.plugins.module_utils.runner import Result
 from ansible_collections.meywd.tamma.plugins.module_utils.stack import Stack
 
 Progress = Callable[[str, str], None]
@@ -265,21 +266,16 @@ class Taking:
 
     def _definitions(self) -> Optional[str]:
         """The broker's exchanges, queues, bindings, users and so on; None without a broker of the stack."""
-        service = self._stack.rabbitmq
-        if service is None:
+        if self._stack.rabbitmq is None:
             return None
-        done = self._stack.compose.run(
-            "exec", "-T", service.name, "rabbitmqctl", "-q", "export_definitions", "-", timeout=300
-        )
+        done = rabbitmqctl(self._stack, "export_definitions", "-")
         try:
             if done.rc == 0:
                 return json.dumps(json.loads(done.out), indent=1, sort_keys=True)
         except ValueError:
             pass
         raise OperatorError(
-            "The definitions of RabbitMQ cannot be exported: %s. Is it well ('status')?"
-            % last_line(done.err or done.out),
-            rc=done.rc,
+            "The definitions of RabbitMQ cannot be exported: %s. Is it well ('status')?" % complaint(done), rc=done.rc
         )
 
     def _release_files(self) -> List[File]:
@@ -295,6 +291,23 @@ class Taking:
                 with open(full, encoding="utf-8", errors="surrogateescape") as handle:
                     found.append(File("release/" + path, handle.read(), 0o600))
         return found
+
+
+def rabbitmqctl(stack: Stack, *words: str, stdin: Optional[str] = None) -> Result:
+    """Have the stack's own RabbitMQ do something; one that has just been started is waited for."""
+    service = stack.rabbitmq
+    prefix = ["exec", "-T", service.name if service else "", "rabbitmqctl", "-q"]
+    done = stack.compose.run(*prefix, *words, stdin=stdin, timeout=300)
+    # Its health check is content before everything of it runs.
+    if done.rc and stack.compose.run(*prefix, "await_startup", "--timeout", "60", timeout=90).rc == 0:
+        done = stack.compose.run(*prefix, *words, stdin=stdin, timeout=300)
+    return done
+
+
+def complaint(done: Result) -> str:
+    """Why rabbitmqctl failed; how it is used comes behind."""
+    said = done.err or done.out
+    return next((line.rstrip(".:") for line in said.splitlines() if line.startswith("Error")), last_line(said))
 
 
 def volumes(stack: Stack) -> Dict[str, str]:

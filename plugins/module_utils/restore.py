@@ -28,7 +28,6 @@ from ansible_collections.meywd.tamma.plugins.module_utils.backup import (
     VOLUME,
     Backup,
 )
-from ansible_collections.meywd.tamma.plugins.module_utils.compose import last_line
 from ansible_collections.meywd.tamma.plugins.module_utils.database import Client, Database
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
 from ansible_collections.meywd.tamma.plugins.module_utils.files import File, read, remove, write
@@ -392,17 +391,13 @@ class Restoring:
     def _import_definitions(self) -> None:
         """Add what the broker had to what it has; nothing of it goes, and doing it twice does no harm."""
         definitions = read(os.path.join(self._stack.directory, _DEFINITIONS))
-        service = self._stack.rabbitmq
-        if service is None or definitions is None:
+        if self._stack.rabbitmq is None or definitions is None:
             return
         self._progress("swap", "the definitions of the broker")
-        done = self._stack.compose.run(
-            "exec", "-T", service.name, "rabbitmqctl", "-q", "import_definitions", stdin=definitions, timeout=300
-        )
+        done = backups.rabbitmqctl(self._stack, "import_definitions", stdin=definitions)
         if done.rc:
             raise OperatorError(
-                "RabbitMQ does not take the definitions of the backup: %s." % last_line(done.err or done.out),
-                rc=done.rc,
+                "RabbitMQ does not take the definitions of the backup: %s." % backups.complaint(done), rc=done.rc
             )
 
 

@@ -180,7 +180,7 @@ def backups(stack: Stack, request: pytest.FixtureRequest) -> Backups:
 
 @pytest.fixture
 def unharmed(backups: Backups) -> Iterator[Backups]:
-    """What is done to it must not show: the same values and files afterwards, nothing left behind, everything serves."""
+    """What is done to it must not show: the same values and files afterwards, nothing left, everything serves."""
     before = data.values(CONTAINER), data.files(CONTAINER)
     yield backups
     backups.clean()
@@ -408,7 +408,8 @@ def restic_killed(backups: Backups) -> None:
 @case("flipped bits")
 def flipped_bits(backups: Backups) -> None:
     backups.backup()
-    flip = 'printf \'\\377\\000\\377\\000\' | dd of="$pack" bs=1 seek=$(($(stat -c %s "$pack") / 3)) conv=notrunc 2>/dev/null'
+    place = 'dd of="$pack" bs=1 seek=$(($(stat -c %s "$pack") / 3)) conv=notrunc 2>/dev/null'
+    flip = f"printf '\\377\\000\\377\\000' | {place}"
     with backups.damaged(f"find data -type f -size +100k | while read -r pack; do {flip}; done"):
         failed(backups.ctl("restore latest"), "is damaged")
         failed(backups.ctl("drill"), "is damaged")
