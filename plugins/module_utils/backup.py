@@ -49,7 +49,7 @@ NOTHING = ""
 # How files begin that a restore leaves in a volume.
 OWN_FILES = ".tamma-"
 
-_DUMP = "database.dump"
+DUMP = "database.dump"
 _MANIFEST_FILE = "manifest.json"
 ROLES = "roles.sql"
 DEFINITIONS = "definitions.json"
@@ -259,7 +259,7 @@ class Taking:
     def _roles(self) -> str:
         self._progress("look", "roles of the database, definitions of the broker, files of the release")
         with self._database.client() as client:
-            done = self._stack.runner.run(client.roles(), timeout=300)
+            done = self._stack.runner.run(client.roles(self._database.superuser()), timeout=300)
         if done.rc:
             raise database.failure(done, "The roles of PostgreSQL cannot be dumped")
         return done.out
@@ -383,7 +383,7 @@ class _One:
                 self._tags(DATABASE),
                 self._when(),
                 client.dump(self._database.name, self._exported),
-                _DUMP,
+                DUMP,
                 moved=meter,
             )
         except ProducerFailed as exc:
@@ -409,7 +409,7 @@ class _One:
             if found["snapshot"] == NOTHING:
                 continue
             if part == DATABASE:
-                reader, path, consumer = "the archive of the database", "/" + _DUMP, client.read_through()
+                reader, path, consumer = "the archive of the database", "/" + DUMP, client.read_through()
             else:
                 reader, path, consumer = "the part %s" % part, "/", ["sh", "-c", "exec cat > /dev/null"]
             printed, read = self._store.pipe(found["snapshot"], path, consumer)

@@ -9,6 +9,7 @@ import contextlib
 import json
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -31,6 +32,7 @@ BACKUPS = {"tamma_backup_password": "a repository's throw-away password", "tamma
 #: What is generated; the whole suite takes the greater one.
 MEBIBYTES, MANY_MEBIBYTES = 24, 1024
 BUSY = 4
+SECONDS_TO_RECOVER = 120
 RESTIC_IS_READING = "restic backup #1"
 
 
@@ -110,9 +112,10 @@ class Backups:
     def clean(self) -> None:
         """Make sure that nothing is left of what was begun, and that the stack serves."""
         # A server that was killed comes back by itself.
-        self.shell(
-            "for i in $(seq 120); do tammactl status >/dev/null 2>&1 && exit 0; sleep 0.5; done; tammactl status"
-        )
+        until = time.monotonic() + SECONDS_TO_RECOVER
+        while waiting := [row for row in self.found("status")["services"] if not row["ready"]]:
+            assert time.monotonic() < until, waiting
+            time.sleep(0.2)
         left = f"""
             ls -A /run/tamma | grep -v 'tamma.lock$'
             ls -Ad {DATABASE_VOLUME}/tamma-* {FILES_VOLUME}/.tamma-restoring {FILES_VOLUME}/.tamma-arriving 2>/dev/null
@@ -343,12 +346,12 @@ def database_disk_full(backups: Backups) -> None:
     )
     try:
         # Too little from the beginning on is seen before anything is done.
-        fill = "fallocate -l $(($(df --output=avail -B1 /mnt/disk | tail -1) - 20000000)) /mnt/disk/filler"
-        backups.shell(fill)
+        free = "df --output=avail -B1 /mnt/disk | tail -1"
+        backups.shell(f"fallocate -l $(($({free}) - 20000000)) /mnt/disk/filler")
         failed(backups.ctl("restore latest --part database"), "A restore needs", "nothing was changed")
         backups.shell("rm /mnt/disk/filler")
         # Or somebody else takes the room while the new database is filled.
-        fault = Fault("during", "pg_restore #1", "dd if=/dev/zero of=/mnt/disk/filler bs=1M 2>/dev/null")
+        fault = Fault("during", "pg_restore #1", f"fallocate -l $(($({free}) - 8000000)) /mnt/disk/filler")
         failed(backups.ctl("restore latest --part database", fault), "disk of PostgreSQL is full")
         backups.shell("rm -f /mnt/disk/filler")
     finally:
