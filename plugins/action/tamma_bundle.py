@@ -88,7 +88,11 @@ class ActionModule(tamma_deploy.ActionModule):
         arguments = dict(self._task.args)
         arguments["files"] = [self._with_content(item) for item in arguments.get("files") or []]
         result.update(
-            self._execute_module(module_name="meywd.tamma.tamma_bundle", module_args=arguments, task_vars=task_vars)
+            self._execute_module(
+                module_name="meywd.tamma.tamma_bundle",
+                module_args=arguments,
+                task_vars=tamma_deploy.unlogged(task_vars),
+            )
         )
         if not result.get("failed"):
             self._show(arguments, result)

@@ -62,6 +62,14 @@ class _Follower(threading.Thread):
         self.show(lines[self.shown :])
 
 
+def unlogged(task_vars: dict[str, Any]) -> dict[str, Any]:
+    """Variables with which Ansible does not write a module's options into the host's log.
+
+    It would write their representation, in which it recognises no secret with a line break, a quote or a backslash.
+    """
+    return {**task_vars, "ansible_no_target_syslog": True}
+
+
 def _plan_lines(result: dict[str, Any]) -> list[str]:
     """The plan in a module's result, a line for each step."""
     lines = ["%s %s" % (change["action"], change["path"]) for change in result.get("files", [])]
@@ -104,7 +112,7 @@ class ActionModule(ActionBase):
 
     def _execute(self, arguments: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         executed: dict[str, Any] = self._execute_module(
-            module_name="meywd.tamma.tamma_deploy", module_args=arguments, task_vars=task_vars
+            module_name="meywd.tamma.tamma_deploy", module_args=arguments, task_vars=unlogged(task_vars)
         )
         return executed
 

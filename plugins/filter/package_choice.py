@@ -58,9 +58,9 @@ EXAMPLES = r"""
 RETURN = r"""
 _value:
   description:
-    - C(packages) are to be installed, C(sources) says from where in words, C(repository) whether Docker's repository has
-      to be set up for that, C(unknown) whether that rests on no knowledge of the distribution's offer, and C(refusal) why
-      it cannot be, as a sentence.
+    - C(packages) are to be installed, C(sources) says from where in words, and C(repository) whether Docker's
+      repository has to be set up for that.
+    - C(unknown) says that the distribution's offer is not known, C(refusal) why nothing can be installed.
   type: dict
   sample:
     packages: [podman, catatonit, docker-compose]

@@ -104,7 +104,7 @@ def restore_rows(hosts: Iterable[str], hostvars: Mapping[str, Any], variable: st
 def complaints(status: Mapping[str, Any]) -> str:
     """What is not well, in one sentence for each trouble."""
     overdue = list((status.get("backups") or {}).get("problems") or [])
-    if status["healthy"]:
+    if status.get("healthy"):
         return "\n".join(overdue)
     if not status["services"]:
         return "There is no stack on this host: run site.yml to bring it up."

@@ -61,6 +61,7 @@ Description={what} of the stack {project}
 
 [Timer]
 OnCalendar={calendar}
+AccuracySec=1s
 # Made up for after a boot when the host was off.
 Persistent=true
 RandomizedDelaySec={delay}
@@ -101,6 +102,11 @@ def timer(project: str, name: str) -> str:
     return "%s-%s.timer" % (project, name)
 
 
+def service(project: str, name: str) -> str:
+    """The name of the unit that a timer starts."""
+    return "%s-%s.service" % (project, name)
+
+
 def inactive(runner: Runner, timers: Sequence[str]) -> List[str]:
     """Those of these timers that do not wait for their time."""
     if not timers:
@@ -138,7 +144,7 @@ def files(wanted: Wanted) -> List[File]:
                 "calendar": wanted.schedule[name],
                 "delay": wanted.random_delay,
             }
-            found.append(File("%s/%s-%s.service" % (UNITS, project, name), _SERVICE.format(**values)))
+            found.append(File("%s/%s" % (UNITS, service(project, name)), _SERVICE.format(**values)))
             found.append(File("%s/%s" % (UNITS, timer(project, name)), _TIMER.format(**values)))
     return found
 
@@ -239,11 +245,20 @@ class Setup:
         return os.path.join(self._root, name)
 
     def apply(self, changes: List[FileChange]) -> None:
-        """Make it so. Timers that are no longer wanted are stopped and removed."""
+        """Make it so. Timers that are no longer wanted are stopped and removed.
+
+        Hold the stack's lock while everything is removed.
+        """
         changed = {change.path: change.action for change in changes}
-        for path, action in changed.items():
-            if action == "remove" and path.endswith(".timer"):
-                self._systemctl("disable", "--now", os.path.basename(path))
+        gone = [
+            os.path.basename(path) for path, action in changed.items() if action == "remove" and path.startswith(UNITS)
+        ]
+        timers = [name for name in gone if name.endswith(".timer")]
+        if timers:
+            self._systemctl("disable", "--now", *timers)
+        if gone and not self._present:
+            # Those that wait for us, who hold the lock: nothing is under way.
+            self._systemctl("stop", *(name for name in gone if name.endswith(".service")))
         self._remove([path for path, action in changed.items() if action == "remove"])
         if not self._present:
             self._systemctl("daemon-reload")

@@ -297,11 +297,6 @@ class Database:
         """The name of a database beside the stack's; the server cuts what is longer than 63 bytes."""
         return self.name.encode("utf-8")[: 63 - len(mark)].decode("utf-8", "ignore") + mark
 
-    def beside(self, mark: str) -> List[str]:
-        """The databases beside the stack's that are called so, with whatever follows the mark, in order."""
-        rows = self.query("SELECT datname FROM pg_database ORDER BY 1")
-        return [name for (name,) in rows if name and mark in name and name == self.called(name[name.rindex(mark) :])]
-
     def create(self, name: str) -> None:
         """Make an empty database like the stack's own: its owner, encoding and collation."""
         like = self.query(

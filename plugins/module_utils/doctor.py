@@ -142,7 +142,7 @@ def _kept(work: Operations) -> List[Finding]:
     return [
         Finding(
             "advice",
-            "What former restores replaced takes %s (%s): when nobody wants to go back, remove it with 'tammactl discard'."
+            "What former restores replaced takes %s (%s): 'tammactl discard' removes it when nobody wants to go back."
             % (human(sum(item["bytes"] for item in found)), ", ".join(item["name"] for item in found)),
         )
     ]

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from typing import Callable, List, NamedTuple, Sequence
 
@@ -15,6 +16,9 @@ from ansible_collections.meywd.tamma.plugins.module_utils.errors import Operator
 from ansible_collections.meywd.tamma.plugins.module_utils.stack import Stack
 
 Progress = Callable[[str, str], None]
+
+
+_FORMER = re.compile(database.BEFORE + r"\d{8}t\d{6}z\Z")
 
 
 class Kept(NamedTuple):
@@ -32,9 +36,14 @@ def find(stack: Stack) -> List[Kept]:
 
 def _databases(stack: Stack) -> List[Kept]:
     server = Database(stack)
-    names = server.beside(database.BEFORE)
-    sizes = {name: server.query("SELECT pg_database_size(%s)", name)[0][0] for name in names}
-    return [Kept("database", name, int(size or 0)) for name, size in sizes.items()]
+    rows = server.query("SELECT datname, pg_database_size(datname) FROM pg_database ORDER BY 1")
+    return [Kept("database", name, int(size or 0)) for name, size in rows if name and is_former(name, server.called)]
+
+
+def is_former(name: str, called: Callable[[str], str]) -> bool:
+    """Whether a database is a former one of a stack; *called* makes the names of databases beside the stack's own."""
+    mark = _FORMER.search(name)
+    return mark is not None and called(mark.group()) == name
 
 
 def directories(volumes: Sequence[str]) -> List[Kept]:

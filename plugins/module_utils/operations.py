@@ -31,6 +31,7 @@ from ansible_collections.meywd.tamma.plugins.module_utils.stack import Stack
 
 CONFIGURATION = "/etc/tamma"
 RECORDS = "/var/lib/tamma"
+RUN = "/run/tamma"
 _NOTIFY_SECONDS = 30
 # Before the name of an operation in the records: the last one that went well.
 _GOOD = "good_"
@@ -65,6 +66,11 @@ def settings_file(project: str, root: str = CONFIGURATION) -> str:
     return os.path.join(root, project, "backup.json")
 
 
+def lock_file(project: str) -> str:
+    """Who holds it is at work on the stack."""
+    return os.path.join(RUN, project + ".lock")
+
+
 def configuration(project: str, root: str = CONFIGURATION) -> Configuration:
     """Read the settings that the role tamma_backup wrote. Raises OperatorError when there are none."""
     path = settings_file(project, root)
@@ -95,8 +101,9 @@ class Operations:
 
     @contextlib.contextmanager
     def _locked(self, operation: str) -> Iterator[None]:
-        path = "/run/tamma/%s.lock" % self.settings.project
-        with Lock(path, operation, self._wait, lambda who: self._progress("wait", "for %s" % who)):
+        with Lock(
+            lock_file(self.settings.project), operation, self._wait, lambda who: self._progress("wait", "for %s" % who)
+        ):
             backup.remove_leftovers(self.settings.project)
             yield
 

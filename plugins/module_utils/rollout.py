@@ -29,6 +29,9 @@ from ansible_collections.meywd.tamma.plugins.module_utils.runner import Result
 _POLL_SECONDS = 0.25
 _STARTS_AT_ONCE = 4
 _LOG_LINES = 15
+# A request that came before the edge forgot a container may still be on its way there, while its password is checked
+# for instance. Caddy does not send it elsewhere then: it gives up whatever belongs to a former configuration.
+_ON_THEIR_WAY_SECONDS = 2.0
 # How long a service may be on its way before the operator is told what it waits for.
 _QUIET_SECONDS = 5.0
 
@@ -196,9 +199,12 @@ class Rollout:
         ]
         port = int(self._edge.routed[name])
         pids = [int((self._engine.container(old.id) or {}).get("State", {}).get("Pid") or 0) for old in leaving]
-        deadline = time.monotonic() + self._release.drain
+        began = time.monotonic()
         self._progress("apply", "%s: the old ones finish what they have" % name)
-        while time.monotonic() < deadline and any(connections.count(pid, port, sources) for pid in pids if pid):
+        while time.monotonic() - began < self._release.drain and (
+            time.monotonic() - began < _ON_THEIR_WAY_SECONDS
+            or any(connections.count(pid, port, sources) for pid in pids if pid)
+        ):
             time.sleep(_POLL_SECONDS)
 
     def _settle_edge(self) -> None:

@@ -83,6 +83,10 @@ options:
   metrics_file:
     description: A file for Prometheus' node exporter; empty for none.
     type: path
+  wait:
+    description: Seconds that V(state=absent) waits for an operation on the stack to end.
+    type: int
+    default: 0
   tammactl:
     description: The program, in base64. The action plugin makes it from the collection.
     type: str
@@ -141,7 +145,8 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.meywd.tamma.plugins.module_utils import backup_setup, host
 from ansible_collections.meywd.tamma.plugins.module_utils import module as shell
 from ansible_collections.meywd.tamma.plugins.module_utils.files import read
-from ansible_collections.meywd.tamma.plugins.module_utils.operations import Configuration
+from ansible_collections.meywd.tamma.plugins.module_utils.lock import Lock
+from ansible_collections.meywd.tamma.plugins.module_utils.operations import Configuration, lock_file
 from ansible_collections.meywd.tamma.plugins.module_utils.restic import PROGRAM_PATH, Repository
 from ansible_collections.meywd.tamma.plugins.module_utils.restore import DRILLS
 
@@ -185,7 +190,11 @@ def set_up(module: AnsibleModule) -> Dict[str, Any]:
     setup = backup_setup.Setup(wanted(module.params), shell.runner(module.params), present=present)
     changes = setup.changes()
     if changes and not module.check_mode:
-        setup.apply(changes)
+        if present:
+            setup.apply(changes)
+        else:
+            with Lock(lock_file(module.params["project"]), "removal of the backups", module.params["wait"]):
+                setup.apply(changes)
     return {
         "changed": bool(changes),
         "files": [{"path": change.path, "action": change.action} for change in changes],
@@ -223,6 +232,7 @@ def main() -> None:
             "notify_command": {"type": "str", "default": "", "no_log": True},
             "notify_webhook": {"type": "str", "default": "", "no_log": True},
             "metrics_file": {"type": "path"},
+            "wait": {"type": "int", "default": 0},
             # No secret, but nothing for the host's journal.
             "tammactl": {"type": "str", "default": "", "no_log": True},
             "completion": {"type": "str", "default": ""},

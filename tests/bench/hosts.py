@@ -24,6 +24,7 @@ from .names import (
 )
 
 SECONDS_TO_BOOT = 180
+SECONDS_TO_SHUT_DOWN = 120
 #: What a host is called besides its name, for what the edge serves under names of their own.
 PREFIXES = ("", "elsa.", "rabbitmq.")
 #: Inside a container these would lie on overlay, where an engine cannot make overlays again.
@@ -103,6 +104,19 @@ def reset(sandbox: str, names: list[str]) -> list[Host]:
     return [host for host in existing(sandbox) if host.name in names]
 
 
+def reboot(sandbox: str, name: str) -> None:
+    """Let a host shut down in good order and boot again; return when the boot has ended."""
+    docker("restart", "--time", str(SECONDS_TO_SHUT_DOWN), container_name(sandbox, name))
+    _let_boot(sandbox, name)
+
+
+def pull_the_plug(sandbox: str, name: str) -> None:
+    """Take a host's power away in the middle of what it does, and boot it again."""
+    docker("kill", container_name(sandbox, name))
+    docker("start", container_name(sandbox, name))
+    _let_boot(sandbox, name)
+
+
 def down(sandbox: str | None) -> list[Host]:
     """Remove a sandbox's hosts (or every sandbox's) with all that is on them."""
     hosts = existing(sandbox)
@@ -127,7 +141,8 @@ def _host(described: dict[str, Any]) -> Host:
 
 
 def _create(sandbox: str, name: str, publish: bool) -> None:
-    ports = ["-p", "127.0.0.1::22"]
+    # A port that the engine chooses would be another one after a reboot.
+    ports = ["-p", f"127.0.0.1:{machine.free_port()}:22"]
     labels = ["--label", f"{LABEL}=host"]
     labels += ["--label", f"{SANDBOX_LABEL}={sandbox}", "--label", f"{HOST_LABEL}={name}"]
     if publish:
@@ -159,13 +174,20 @@ def _open(sandbox: str, name: str) -> None:
     ssh.check(host.ssh_port)
 
 
-def _wait_for_boot(container: str) -> None:
+def _let_boot(sandbox: str, name: str) -> None:
+    _wait_for_boot(container_name(sandbox, name), bare=False)
+    (host,) = (host for host in existing(sandbox) if host.name == name)
+    ssh.check(host.ssh_port or 0)
+
+
+def _wait_for_boot(container: str, *, bare: bool = True) -> None:
     deadline = time.monotonic() + SECONDS_TO_BOOT
     # `--wait` ends when the boot does, but needs a systemd that already takes questions.
     question = ["docker", "exec", container, "systemctl", "is-system-running", "--wait"]
     while True:
         state = run(question, check=False, timeout=SECONDS_TO_BOOT).stdout.strip()
-        if state == "running":
+        # Podman runs health checks as units, and one that comes too early fails.
+        if state == "running" or (state == "degraded" and not bare):
             return
         if state == "degraded":
             failed = docker("exec", container, "systemctl", "--failed", "--plain", "--no-legend")

@@ -47,9 +47,10 @@ IMAGES: dict[str, Image] = {
     "tamma-engine": Image("engine stand-in", "tamma", "debian-12", "tamma-engine"),
     "tamma-dashboard": Image("dashboard (nginx)", "dashboard", "debian-12"),
     "browser": Image("browser (Chromium)", "browser", "debian-12"),
+    "acme": Image("ACME server (Pebble)", "acme", "debian-12"),
 }
-#: Large, and no part of a sandbox: made when a browser is wanted.
-ON_DEMAND = {"browser"}
+#: No part of a sandbox: made when a test wants one.
+ON_DEMAND = {"browser", "acme"}
 
 
 def tag(name: str) -> str:

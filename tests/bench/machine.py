@@ -7,9 +7,11 @@ the bench runs, so that nothing about a particular machine stands in the reposit
 from __future__ import annotations
 
 import os
+import random
 import re
 import shlex
 import shutil
+import socket
 from pathlib import Path
 
 from .command import BenchError, run
@@ -20,6 +22,8 @@ DEFAULT_SECURITY_MIRROR = "http://deb.debian.org/debian-security"
 INSTALLED = ENGINE_DIR / "installed-packages"
 APT = Path("/etc/apt")
 OWN_CERTIFICATES = Path("/usr/local/share/ca-certificates")
+#: Below the ports that Linux gives to whoever does not care.
+PORTS = range(20000, 32000)
 HANDED_ON = (
     "Acquire::Check-Date",
     "Acquire::Check-Valid-Until",
@@ -114,6 +118,15 @@ def install(*packages: str) -> None:
 def installed() -> list[str]:
     """Return the Debian packages that the bench installed on this machine."""
     return INSTALLED.read_text().split() if INSTALLED.exists() else []
+
+
+def free_port() -> int:
+    """Return a TCP port on which nobody listens."""
+    while True:
+        port = random.choice(PORTS)
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)):
+                return port
 
 
 def port_owner(port: int) -> str | None:

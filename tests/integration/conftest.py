@@ -11,9 +11,11 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import secrets
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -21,7 +23,7 @@ from typing import Any, NamedTuple
 import pytest
 import yaml
 
-from tests.bench.names import REGISTRY_ADDRESS
+from tests.bench.names import NETWORK, REGISTRY_ADDRESS, REGISTRY_CONTAINER, REGISTRY_VOLUME
 from tests.tools.roles import ROOT
 from tests.tools.run import run
 
@@ -75,6 +77,8 @@ class Stack(Host):
 
     def __init__(self, directory: Path) -> None:
         super().__init__(SANDBOX)
+        # What no output may show; a test that gives the stack more secrets adds them.
+        self.canaries = dict(CANARIES)
         self._directory = directory
         self._secrets = directory / "secrets.yml"
         self._secrets.write_text(yaml.safe_dump(CANARIES), encoding="utf-8")
@@ -110,7 +114,7 @@ class Stack(Host):
             timeout=600,
             check=False,
         )
-        for name, canary in CANARIES.items():
+        for name, canary in self.canaries.items():
             assert canary not in done.stdout, f"{name} shows in the output of {playbook} {options}"
         return Outcome(done.returncode, done.stdout)
 
@@ -143,16 +147,23 @@ def bare(artifact: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
         yield stack
 
 
+@contextlib.contextmanager
+def watched(host: Host, what: str) -> Iterator[Path]:
+    """Collect what every process of the host shows as ``cmdline`` or ``environ``; yields the file on the host."""
+    collected = Path(f"/root/watched-{what}")
+    loop = f"while :; do cat /proc/[0-9]*/{what} 2>/dev/null; sleep 0.05; done > {collected}"
+    process = host.shell(f"nohup sh -c '{loop}' >/dev/null 2>&1 & echo $!").strip()
+    try:
+        yield collected
+    finally:
+        host.shell(f"kill {process}")
+
+
 @pytest.fixture(scope="session")
 def first(bare: Stack) -> Outcome:
-    """The first deploy, while every command line on the host is collected in /root/arguments."""
-    bare.shell(
-        "nohup sh -c 'while :; do cat /proc/[0-9]*/cmdline 2>/dev/null; sleep 0.05; done > /root/arguments' "
-        ">/dev/null 2>&1 & echo $! > /root/watcher"
-    )
-    outcome = bare.play("site")
-    bare.shell("kill $(cat /root/watcher)")
-    return outcome
+    """The first deploy, while every command line on the host is collected."""
+    with watched(bare, "cmdline"):
+        return bare.play("site")
 
 
 @pytest.fixture(scope="session")
@@ -194,3 +205,36 @@ def podman_host(docker_host: Host) -> Host:
     docker_host.shell(f"printf %s '{settings}' > /etc/containers/registries.conf.d/bench.conf")
     docker_host.shell("systemctl start podman.socket")
     return docker_host
+
+
+class PrivateRegistry(NamedTuple):
+    """A registry that asks for a login, and serves what the bench's own one has."""
+
+    address: str
+    username: str
+    password: str
+
+
+@pytest.fixture(scope="session")
+def private_registry() -> Iterator[PrivateRegistry]:
+    """A real registry with one account."""
+    name = f"tamma-bench-{SANDBOX}-private-registry"
+    # A password file that does not exist is made, with one account that is told in the log.
+    settings = ["AUTH=htpasswd", "AUTH_HTPASSWD_REALM=bench", "AUTH_HTPASSWD_PATH=/tmp/htpasswd"]
+    image = run(["docker", "inspect", "--format", "{{.Config.Image}}", REGISTRY_CONTAINER]).strip()
+    run(
+        [
+            *("docker", "run", "--detach", "--rm", "--name", name, "--network", NETWORK),
+            *("--network-alias", "private.bench", "--volume", f"{REGISTRY_VOLUME}:/var/lib/registry:ro"),
+            *(word for setting in settings for word in ("--env", f"REGISTRY_{setting}")),
+            image,
+        ]
+    )
+    try:
+        deadline = time.monotonic() + 30
+        while not (told := re.search(r" password=(\S+) user=(\S+)", run(["docker", "logs", name]))):
+            assert time.monotonic() < deadline, "the registry has made no account"
+            time.sleep(0.1)
+        yield PrivateRegistry("private.bench:5000", told[2], told[1])
+    finally:
+        run(["docker", "stop", name])

@@ -334,31 +334,33 @@ def backup_disk_full(backups: Backups) -> None:
         backups.shell("umount /mnt/small")
 
 
+@contextlib.contextmanager
+def small_disk(backups: Backups) -> Iterator[str]:
+    """A file system of its own for the database; where it is, and what fills it but for some bytes."""
+    begin, end = "cd /opt/tamma && docker compose stop -t 30 2>&1", "cd /opt/tamma && docker compose start 2>&1"
+    backups.shell(f"{begin}; mkdir -p /mnt/disk; mount -t tmpfs -o size=4g tmpfs /mnt/disk")
+    try:
+        backups.shell(f"cp -a {DATABASE_VOLUME}/. /mnt/disk; mount --bind /mnt/disk {DATABASE_VOLUME}; {end}")
+        yield "fallocate -l $(($(df --output=avail -B1 /mnt/disk | tail -1) - %d)) /mnt/disk/filler"
+    finally:
+        backups.shell(
+            f"{begin}; rm -f /mnt/disk/filler; umount {DATABASE_VOLUME}; "
+            f"find {DATABASE_VOLUME} -mindepth 1 -delete; cp -a /mnt/disk/. {DATABASE_VOLUME}; umount /mnt/disk; {end}"
+        )
+
+
 @case("database disk full")
 def database_disk_full(backups: Backups) -> None:
     backups.backup()
-    compose = "cd /opt/tamma && docker compose"
-    backups.shell(
-        f"{compose} stop -t 30 >/dev/null 2>&1; mkdir -p /mnt/disk; mount -t tmpfs -o size=4g tmpfs /mnt/disk; "
-        f"cp -a {DATABASE_VOLUME}/. /mnt/disk; mount --bind /mnt/disk {DATABASE_VOLUME}; "
-        f"chown --reference=/mnt/disk/PG_VERSION {DATABASE_VOLUME}; chmod 0700 {DATABASE_VOLUME}; "
-        f"{compose} start >/dev/null 2>&1"
-    )
-    try:
+    with small_disk(backups) as fill:
+        backups.clean()
         # Too little from the beginning on is seen before anything is done.
-        free = "df --output=avail -B1 /mnt/disk | tail -1"
-        backups.shell(f"fallocate -l $(($({free}) - 20000000)) /mnt/disk/filler")
+        backups.shell(fill % 20_000_000)
         failed(backups.ctl("restore latest --part database"), "A restore needs", "nothing was changed")
         backups.shell("rm /mnt/disk/filler")
         # Or somebody else takes the room while the new database is filled.
-        fault = Fault("during", "pg_restore #1", f"fallocate -l $(($({free}) - 8000000)) /mnt/disk/filler")
-        failed(backups.ctl("restore latest --part database", fault), "disk of PostgreSQL is full")
-        backups.shell("rm -f /mnt/disk/filler")
-    finally:
-        backups.shell(
-            f"{compose} stop -t 30 >/dev/null 2>&1; umount {DATABASE_VOLUME}; rm -rf {DATABASE_VOLUME}/* ; "
-            f"cp -a /mnt/disk/. {DATABASE_VOLUME}; umount /mnt/disk; {compose} start >/dev/null 2>&1"
-        )
+        said = backups.ctl("restore latest --part database", Fault("during", "pg_restore #1", fill % 8_000_000))
+        failed(said, "disk of PostgreSQL is full")
 
 
 # The oldest one: all others of the server come from it.

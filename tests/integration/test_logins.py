@@ -24,6 +24,8 @@ from ansible_collections.meywd.tamma.plugins.module_utils.logins import (
     check_postgres,
     check_rabbitmq,
 )
+from ansible_collections.meywd.tamma.plugins.module_utils.servers import INIT_SQL as INIT_SQL_PATH
+from ansible_collections.meywd.tamma.plugins.module_utils.servers import POSTGRES_CA, InitSql, init_sql, run_init_sql
 from tests.bench import engine, images
 from tests.bench.command import docker
 from tests.bench.names import LABEL
@@ -294,6 +296,40 @@ def test_the_init_sql_needs_no_superuser_and_can_be_repeated(servers: Servers) -
         for _again in range(2):
             session.query(INIT_SQL.read_text(encoding="utf-8"))
         assert logins.examine(session, servers.postgres).prepared
+
+
+def test_the_init_sql_runs_once(servers: Servers) -> None:
+    servers.sql("CREATE DATABASE once OWNER tamma")
+    outside = but(servers.postgres, database="once")
+    settings = {
+        "POSTGRES_HOST": outside.host,
+        "POSTGRES_HOST_PORT": str(outside.port),
+        "POSTGRES_DB": "once",
+        "POSTGRES_USER": outside.user,
+        "POSTGRES_PASSWORD": outside.password,
+    }
+    files = {INIT_SQL_PATH: INIT_SQL.read_text(encoding="utf-8"), POSTGRES_CA: outside.ca}
+    wanted = init_sql(settings, files, None)
+    assert str(wanted) == "postgres/init-db.sql in the database once of PostgreSQL at localhost:%d" % outside.port
+    assert PASSWORD not in repr(wanted)
+    assert wanted
+    run_init_sql(wanted)
+    assert init_sql(settings, files, wanted.mark) is None
+    # Nobody remembers it, or it says something else by now: it can be repeated.
+    assert init_sql(settings, files, None)
+    assert init_sql(settings, {**files, INIT_SQL_PATH: "SELECT 1"}, wanted.mark)
+    # Somebody else has prepared the database, for a role that may not.
+    servers.sql("ALTER DATABASE once OWNER TO admin")
+    assert init_sql(settings, files, None) is None
+
+
+def test_init_sql_that_fails_leaves_nothing(servers: Servers) -> None:
+    servers.sql("CREATE DATABASE half OWNER tamma")
+    outside = but(servers.postgres, database="half")
+    with pytest.raises(OperatorError, match=r"^The init SQL was not applied.*42601"):
+        run_init_sql(InitSql(outside, "CREATE SCHEMA elsa; NONSENSE"))
+    with PostgresSession(outside) as session:
+        assert session.query("SELECT to_regnamespace('elsa')") == [[None]]
 
 
 # -- RabbitMQ -------------------------------------------------------------------------------

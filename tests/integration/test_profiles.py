@@ -53,26 +53,6 @@ def test_lite_and_back_keeps_the_data(development: Stack) -> None:
     development.shell(PSQL + " 'DROP TABLE kept'")
 
 
-def test_the_engine_s_key_is_readable_by_its_user_alone(development: Stack) -> None:
-    development.shell(
-        "apt-get install -qq -y openssh-client >/dev/null; rm -f /root/k; ssh-keygen -qt ed25519 -N '' -f /root/k"
-    )
-    key = development.shell("cat /root/k").strip()
-    variables = {
-        "tamma_stack_engine_ssh_key": key,
-        "tamma_stack_engine_known_hosts": "git.example.org ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIExample",
-        "tamma_stack_engine_workdir": "/srv/engine",
-    }
-    outcome = development.play("site", variables=variables)
-    assert outcome.status == 0, outcome.output
-    assert not [line for line in key.splitlines()[1:-1] if line in outcome.output]
-    inside = "cd /opt/tamma && docker compose exec -T tamma-engine "
-    assert development.shell(inside + "stat -c '%a %u' /run/ssh/id /run/ssh/known_hosts").split() == ["600", "1001"] * 2
-    assert development.shell(inside + "sh -c 'touch /workspace/from-inside; cat /run/ssh/id'").strip() == key
-    assert development.shell("stat -c %u /srv/engine/from-inside").strip() == "1001"
-    assert development.play("site", variables=variables).unchanged
-
-
 def test_a_key_without_known_hosts_is_refused(untouched: Stack) -> None:
     outcome = untouched.play("site", variables={"tamma_stack_engine_ssh_key": "key"})
     assert outcome.status != 0

@@ -9,11 +9,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.bench.names import NETWORK
-from tests.integration.conftest import Stack
-from tests.tools.run import run
+from tests.bench.names import REGISTRY_ADDRESS
+from tests.integration.conftest import PrivateRegistry, Stack
 
-REGISTRY_WITH_LOGIN = "tamma-bench-private-registry"
+# What somebody may take for a hash or a key.
+EASY = "Change-Me-In-Production-2026!"
+PLAIN = "a-plain-password-of-somebody"
 
 
 def refusal(stack: Stack, **variables: object) -> str:
@@ -67,6 +68,64 @@ def test_refused_with_a_sentence(untouched: Stack, variables: dict[str, object],
     assert sentence in refusal(untouched, **variables)
 
 
+@pytest.mark.parametrize(
+    ("variables", "sentence"),
+    [
+        (
+            {"tamma_stack_postgres_password": "tamma_dev_only"},
+            "tamma_stack_postgres_password is a placeholder or easily",
+        ),
+        ({"tamma_stack_elsa_api_key": "Change_Me!"}, "tamma_stack_elsa_api_key is a placeholder or easily guessed"),
+        ({"tamma_stack_edge_users": {}}, "Production without a login is refused"),
+        ({"tamma_stack_edge": False}, "Production publishes the edge alone"),
+        (
+            {"tamma_stack_edge_forward_auth": "http://login:4180"},
+            "are both set, and a request is asked for one login only",
+        ),
+        ({"tamma_stack_edge_users": {"alice": PLAIN}}, "has something else than a bcrypt hash for alice"),
+        ({"tamma_stack_domain": "tamma.example.org {"}, "which is no domain name"),
+        ({"tamma_stack_edge_open_paths": ["/api/*", "/*"]}, "has '/*', which opens everything"),
+        (
+            {
+                "tamma_stack_edge_tls": "files",
+                "tamma_stack_edge_certificate": "no certificate",
+                "tamma_stack_edge_certificate_key": PLAIN,
+            },
+            "tamma_stack_edge_certificate is no certificate in PEM form",
+        ),
+    ],
+)
+def test_refused_in_production(untouched: Stack, variables: dict[str, object], sentence: str) -> None:
+    answer = refusal(untouched, tamma_stack_profile="production", **variables)
+    assert sentence in answer
+    assert PLAIN not in answer
+
+
+@pytest.fixture
+def with_a_placeholder(stack: Stack) -> Iterator[Stack]:
+    """The host with a secret from an example, which it was given while the profile was another."""
+    assert stack.play("site", variables={"tamma_stack_jwt_secret": EASY}).status == 0
+    yield stack
+    assert stack.play("site").status == 0
+
+
+def test_a_secret_on_the_host_that_production_refuses(with_a_placeholder: Stack) -> None:
+    before = with_a_placeholder.containers()
+    kept = {"tamma_stack_jwt_secret": ""}
+    assert with_a_placeholder.play("site", variables=kept).unchanged
+    sentence = "What this host has for TAMMA_JWT_SECRET is a placeholder or easily guessed"
+    for options in ((), ("--check",)):
+        outcome = with_a_placeholder.play("site", *options, variables={"tamma_stack_profile": "production", **kept})
+        assert outcome.status != 0
+        assert sentence in " ".join(outcome.output.split())
+        assert EASY not in outcome.output
+    assert with_a_placeholder.containers() == before
+    rotated = with_a_placeholder.play("rotate_secrets", variables={**kept, "tamma_stack_rotate": ["TAMMA_JWT_SECRET"]})
+    assert rotated.status == 0, rotated.output
+    accepted = with_a_placeholder.play("site", "--check", variables={"tamma_stack_profile": "production", **kept})
+    assert accepted.status == 0, accepted.output
+
+
 @pytest.mark.parametrize("name", ["tamma_stack_github_token", "tamma_stack_anthropic_api_key"])
 def test_missing_key(untouched: Stack, name: str) -> None:
     assert f"{name} is not set: give it" in refusal(untouched, **{name: ""})
@@ -92,31 +151,19 @@ def test_taken_port(untouched: Stack) -> None:
         untouched.shell("kill $(cat /root/server)")
 
 
-@pytest.fixture
-def registry_with_login() -> Iterator[str]:
-    """A real registry that asks for a login."""
-    # A password file that does not exist is made, with one user whom nobody knows.
-    settings = ["AUTH=htpasswd", "AUTH_HTPASSWD_REALM=bench", "AUTH_HTPASSWD_PATH=/tmp/htpasswd"]
-    image = run(["docker", "inspect", "--format", "{{.Config.Image}}", "tamma-bench-registry"]).strip()
-    run(
-        [
-            *("docker", "run", "--detach", "--rm", "--name", REGISTRY_WITH_LOGIN, "--network", NETWORK),
-            *("--network-alias", "private.bench"),
-            *(word for setting in settings for word in ("--env", f"REGISTRY_{setting}")),
-            image,
-        ]
-    )
-    yield "private.bench:5000"
-    run(["docker", "stop", REGISTRY_WITH_LOGIN])
-
-
-def test_refused_login(untouched: Stack, registry_with_login: str) -> None:
-    answer = refusal(
-        untouched,
-        tamma_stack_registry=registry_with_login,
-        tamma_runtime_insecure_registries=["registry.bench:5000", registry_with_login],
-    )
-    assert f"The registry refused the login for {registry_with_login}/tamma-api-dotnet" in answer
+def test_refused_login(untouched: Stack, private_registry: PrivateRegistry) -> None:
+    """Without a login, and with a wrong one."""
+    registry = private_registry.address
+    asked = {
+        "tamma_stack_registry": registry,
+        "tamma_runtime_insecure_registries": [REGISTRY_ADDRESS, registry],
+    }
+    wrong = [{"registry": registry, "username": private_registry.username, "password": "not-the-password"}]
+    sentence = f"The registry refused the login for {registry}/tamma-api-dotnet"
+    assert sentence in refusal(untouched, **asked)
+    answer = refusal(untouched, **asked, tamma_stack_registry_logins=wrong)
+    assert sentence in answer
+    assert "not-the-password" not in answer
 
 
 def test_unsupported_distribution(untouched: Stack) -> None:

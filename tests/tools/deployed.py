@@ -9,12 +9,14 @@ import json
 import os
 import shlex
 import subprocess
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from testinfra.host import Host
 
 DIRECTORY = "/opt/tamma"
+SOCKETS = {"docker": "/run/docker.sock", "podman": "/run/podman/podman.sock"}
 
 # What the scenario's stack consists of; a scenario names what is different with it.
 SERVICES = {
@@ -29,11 +31,33 @@ SERVICES = {
 } - set(os.environ.get("TAMMA_WITHOUT", "").split())
 
 
+@cache
+def engine(host: Host) -> str:
+    """What runs the stack, docker or podman; also the name of its program."""
+    return "podman" if "docker-compose.podman.yml" in env(host)["COMPOSE_FILE"] else "docker"
+
+
 def compose(host: Host, *arguments: str) -> str:
-    """Run ``docker compose`` in the stack's directory, as somebody would by hand."""
-    result = host.run(f"cd {DIRECTORY} && docker compose {shlex.join(arguments)}")
+    """Run ``docker compose`` in the stack's directory, or ``podman compose``, as somebody would by hand."""
+    result = host.run(f"cd {DIRECTORY} && {engine(host)} compose {shlex.join(arguments)}")
     assert result.rc == 0, result.stderr
     return str(result.stdout)
+
+
+def up(host: Host) -> None:
+    """Bring the stack up by hand and wait until it is healthy.
+
+    Podman probes what starts at the long intervals of the health checks; here it is asked more often.
+    """
+    result = host.run(f"cd {DIRECTORY} && {_UP[engine(host)]}")
+    assert result.rc == 0, result.stderr
+
+
+_UP = {
+    "docker": "docker compose up --detach --wait",
+    "podman": "{ while sleep 1; do podman ps --quiet --filter health=starting | xargs -rn1 podman healthcheck run; done"
+    " >/dev/null 2>&1 & podman compose up --detach --wait; rc=$?; kill $!; exit $rc; }",
+}
 
 
 def containers(host: Host) -> list[dict[str, Any]]:
@@ -45,10 +69,18 @@ def inspect(host: Host, service: str) -> dict[str, Any]:
 
 
 def inspect_all(host: Host, service: str = "") -> list[dict[str, Any]]:
-    """Everything that the engine says of a service's containers, or of all of them."""
+    """What the engine says of a service's containers, or of all of them, in the form that both engines share."""
     identifiers = compose(host, "ps", "--quiet", *([service] if service else [])).split()
-    described: list[dict[str, Any]] = json.loads(host.check_output("docker inspect " + " ".join(identifiers)))
+    ask = f"curl --silent --fail --unix-socket {SOCKETS[engine(host)]} http://engine/containers/$id/json"
+    answers = host.check_output(f"for id in {' '.join(identifiers)}; do {ask} && echo; done")
+    described: list[dict[str, Any]] = [json.loads(line) for line in answers.splitlines() if line]
     return described
+
+
+def has_log_limits(described: dict[str, Any]) -> bool:
+    """Whether a container's log cannot fill the disk. Podman writes into the journal, which has limits of its own."""
+    log: dict[str, Any] = described["HostConfig"]["LogConfig"]
+    return bool(log["Type"] == "journald" or log["Config"] == {"max-size": "10m", "max-file": "5"})
 
 
 def get(host: Host, url: str, *options: str) -> str:

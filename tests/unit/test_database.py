@@ -124,6 +124,6 @@ def test_no_difference_of_counts_is_missed(one: dict[str, int], other: dict[str,
 
 
 def test_no_password_is_in_a_command_line_and_a_name_cannot_leave_its_place() -> None:
-    argv = Client(["docker", "exec", "-i", "x"], "tamma", "tamma-operator-x").dump("odd ' \\ name", "00000003-1")
-    assert "dbname='odd \\' \\\\ name' application_name=tamma-operator-x" in argv
+    argv = Client(["docker", "exec", "-i", "x"], "tamma", "tamma-operator-0123").dump("odd ' \\ name", "00000003-1")
+    assert "dbname='odd \\' \\\\ name' application_name=tamma-operator-0123" in argv
     assert "--no-password" in argv

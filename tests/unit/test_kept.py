@@ -11,7 +11,7 @@ import pytest
 
 from ansible_collections.meywd.tamma.plugins.module_utils import restore
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
-from ansible_collections.meywd.tamma.plugins.module_utils.kept import Kept, choose, directories
+from ansible_collections.meywd.tamma.plugins.module_utils.kept import Kept, choose, directories, is_former
 
 FOUND = [Kept("database", "tamma_before_x", 10), Kept("directory", "/v/.tamma-before-x", 20)]
 
@@ -42,3 +42,29 @@ def test_nothing_else_can_be_named(name: str) -> None:
         OperatorError, match="No restore has left anything that is called %s: 'tammactl backups'" % name
     ):
         choose(FOUND, ["tamma_before_x", name])
+
+
+@pytest.mark.parametrize(
+    ("name", "former"),
+    [
+        ("tamma_before_20260101t000000z", True),
+        ("tamma", False),
+        ("tamma_restoring", False),
+        ("tamma_before_", False),
+        ("tamma_before_mine", False),
+        ("tamma_before_20260101t000000z2", False),
+        ("tamma_before_20260101t000000z\n", False),
+        ("other_before_20260101t000000z", False),
+        ("tamma_before_20260101t000000z_before_20260101t000000z", False),
+    ],
+)
+def test_only_former_databases_of_this_stack_count(name: str, former: bool) -> None:
+    assert is_former(name, lambda mark: "tamma" + mark) == former
+
+
+def test_a_name_that_was_cut_is_known() -> None:
+    def called(mark: str) -> str:
+        return ("x" * 60)[: 63 - len(mark)] + mark
+
+    assert is_former(called("_before_20260101t000000z"), called)
+    assert not is_former("x" * 60 + "_before_20260101t000000z", called)

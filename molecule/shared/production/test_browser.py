@@ -10,27 +10,11 @@ from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Browser, Page
-from testinfra.host import Host
 
 from tests.bench.browser import browser
 from tests.bench.edge import LOGIN, Edge
-from tests.tools.deployed import compose
 
 EVENTS = 5
-RELOADS = 3
-# As the operator does it.
-RELOAD = (
-    "exec",
-    "-T",
-    "edge",
-    "caddy",
-    "reload",
-    "--force",
-    "--config",
-    "/etc/caddy/Caddyfile",
-    "--adapter",
-    "caddyfile",
-)
 # Events are told apart by their text; the page's clock is that of the machine, as is the service's.
 LISTEN = """() => {
   window.arrived = {};
@@ -108,14 +92,3 @@ def test_a_stranger_is_not_asked_where_it_is_open(stranger: Page) -> None:
     assert answer is not None
     assert answer.status == 200
     assert '"ok"' in stranger.content()
-
-
-def test_a_reload_of_the_edge_cuts_no_stream(host: Host, page: Page) -> None:
-    page.goto("/")
-    page.evaluate(LISTEN)
-    page.evaluate("window.cuts = 0; window.source.onerror = () => { window.cuts += 1; }")
-    for number in range(RELOADS):
-        compose(host, *RELOAD)
-        assert page.evaluate(SEND, f"after-{number}") == 202
-        page.wait_for_function(f"window.arrived['after-{number}'] !== undefined")
-    assert page.evaluate("window.cuts") == 0

@@ -61,6 +61,17 @@ def test_a_new_version_under_load(edge: Edge) -> None:
     assert edge.ask("GET", "/version.json").json()["version"] == "0.2.0"
 
 
+def test_a_configuration_that_cannot_work_is_not_taken_over(host: Host, edge: Edge) -> None:
+    serving = served(edge)
+    configuration = host.file("/opt/tamma/edge/Caddyfile").sha256sum
+    done = site({**NEW_VERSION, "tamma_stack_edge_users": {}, "tamma_stack_edge_forward_auth": "http://login:443"})
+    assert done.returncode != 0
+    assert "Caddy does not accept the configuration of the edge" in done.stdout
+    assert host.file("/opt/tamma/edge/Caddyfile").sha256sum == configuration
+    assert served(edge) == serving
+    assert edge.ask("GET", "/", login=False).status_code == 401
+
+
 def test_other_settings_and_a_renewed_certificate_under_load(edge: Edge, tmp_path: Path) -> None:
     first, second = (certificate(tmp_path / name, edge.domain) for name in ("first", "second"))
     trusted = edge._replace(authority=edge.authority + "".join(path.read_text() for path in tmp_path.glob("*/ca.pem")))
@@ -72,14 +83,3 @@ def test_other_settings_and_a_renewed_certificate_under_load(edge: Edge, tmp_pat
     assert not load.failures, load.report()
     # Open connections, of both kinds, have outlived two reloads.
     assert load.cuts == 0, load.report()
-
-
-def test_a_configuration_that_cannot_work_is_not_taken_over(host: Host, edge: Edge) -> None:
-    serving = served(edge)
-    configuration = host.file("/opt/tamma/edge/Caddyfile").sha256sum
-    done = site({**NEW_VERSION, "tamma_stack_edge_users": {}, "tamma_stack_edge_forward_auth": "http://login:443"})
-    assert done.returncode != 0
-    assert "Caddy does not accept the configuration of the edge" in done.stdout
-    assert host.file("/opt/tamma/edge/Caddyfile").sha256sum == configuration
-    assert served(edge) == serving
-    assert edge.ask("GET", "/", login=False).status_code == 401

@@ -60,7 +60,7 @@ def test_elsa_designer_and_health(host: Host) -> None:
     get(host, "http://127.0.0.1:5000/health")
 
 
-@with_elsa
+@pytest.mark.skipif("rabbitmq" not in SERVICES, reason="the scenario is without a broker of its own")
 def test_rabbitmq_management_page(host: Host) -> None:
     assert "RabbitMQ" in get(host, "http://127.0.0.1:15672/")
 

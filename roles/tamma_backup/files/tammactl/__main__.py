@@ -209,10 +209,10 @@ class Progress:
     """What happens, on standard error: on a terminal with a clock and measured progress in one line that is rewritten;
     in plain lines otherwise, for the journal."""
 
-    def __init__(self, stream: TextIO = sys.stderr) -> None:
+    def __init__(self, stream: Optional[TextIO] = None) -> None:
         self._began = time.monotonic()
-        self._stream = stream
-        self._terminal = stream.isatty()
+        self._stream = stream or sys.stderr
+        self._terminal = self._stream.isatty()
         self._open = False
 
     def __call__(self, phase: str, words: str) -> None:

@@ -68,7 +68,10 @@ class Database:
     def migrate(self, schema: str, names: list[str]) -> None:
         """Apply what the schema's history lacks, each migration in a transaction, without a lock."""
         with self.transaction() as cursor:
-            cursor.execute(f'CREATE SCHEMA IF NOT EXISTS "{schema}"')
+            # CREATE SCHEMA IF NOT EXISTS would ask for the right to create one that is there.
+            cursor.execute("SELECT 1 FROM pg_namespace WHERE nspname = %s", (schema,))
+            if not cursor.fetchall():
+                cursor.execute(f'CREATE SCHEMA "{schema}"')
             cursor.execute(
                 f'CREATE TABLE IF NOT EXISTS "{schema}"."__EFMigrationsHistory" ('
                 '"MigrationId" character varying(150) NOT NULL PRIMARY KEY, '
