@@ -435,7 +435,8 @@ class _One:
     def _give_up(self) -> None:
         """Let the parts go; if that cannot be done either, they are no backup all the same."""
         try:
-            self._store.forget([part["snapshot"] for part in self._parts.values() if part["snapshot"] != NOTHING])
+            made = [part["snapshot"] for part in self._parts.values() if part["snapshot"] != NOTHING]
+            self._store.forget(made, patiently=False)
         except OperatorError:
             self._progress("store", "%s: parts without a manifest stay until the next prune" % self._store)
 

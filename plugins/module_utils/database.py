@@ -16,7 +16,7 @@ import os
 import re
 import signal
 import time
-from typing import Any, Dict, Iterator, List, Optional, Set
+from typing import Any, Dict, Iterator, List, Optional, Sequence, Set
 
 from ansible_collections.meywd.tamma.plugins.module_utils import throwaway
 from ansible_collections.meywd.tamma.plugins.module_utils.compose import last_line
@@ -364,30 +364,37 @@ class Client:
         self._user = user
         self._application = application
 
-    def argv(self, program: str, *options: str, database: str = "", settings: str = "") -> List[str]:
-        """A command line. database: also sets the name by which the session is known. settings: of the session."""
-        environment = ["env", "PGOPTIONS=" + settings] if settings else []
+    def argv(self, program: str, *options: str, database: str = "", before: Sequence[str] = ()) -> List[str]:
+        """A command line. database: also sets the name by which the session is known. before: what starts it."""
         where = []
         if database:
             escaped = database.replace("\\", "\\\\").replace("'", "\\'")
             where = ["--dbname", "dbname='%s' application_name=%s" % (escaped, self._application)]
-        return [*self._prefix, *environment, program, "--username", self._user, "--no-password", *where, *options]
+        return [*self._prefix, *before, program, "--username", self._user, "--no-password", *where, *options]
 
     def dump(self, database: str, snapshot: str) -> List[str]:
         """Dump as of an exported snapshot, uncompressed: restic compresses, and finds what it has already."""
         return self.argv("pg_dump", "--format=custom", "--compress=0", "--snapshot", snapshot, database=database)
 
-    def restore(self, database: str, name: str, jobs: int) -> List[str]:
-        """Restore a file of the archive's directory into an empty database, side by side."""
-        options = ["--exit-on-error", "--jobs", str(jobs), os.path.join(self._place, ARCHIVE, name)]
-        # Nothing is lost with a crash meanwhile: such a database is made anew.
-        quick = "-c synchronous_commit=off -c maintenance_work_mem=256MB"
-        return self.argv("pg_restore", *options, database=database, settings=quick)
+    def restore_data(self, database: str) -> List[str]:
+        """Restore tables and their rows from an archive on standard input into an empty database."""
+        return self._restore(database, ["--section=pre-data", "--section=data"])
+
+    def restore_rest(self, database: str, name: str, jobs: int) -> List[str]:
+        """Restore indexes, constraints and what else needs all rows, in parallel, from a file beside the data."""
+        path = os.path.join(self._place, ARCHIVE, name)
+        return self._restore(database, ["--section=post-data", "--jobs", str(jobs), path])
 
     def restore_stream(self, database: str, owners: bool = True) -> List[str]:
         """Restore an archive from standard input into an empty database; without *owners* no other role is needed."""
-        options = [] if owners else ["--no-owner", "--no-privileges"]
-        return self.argv("pg_restore", "--exit-on-error", *options, database=database)
+        return self._restore(database, [] if owners else ["--no-owner", "--no-privileges"])
+
+    def _restore(self, database: str, options: List[str]) -> List[str]:
+        # Nothing is lost with a crash meanwhile: such a database is made anew.
+        quick = "PGOPTIONS=-c synchronous_commit=off -c maintenance_work_mem=256MB"
+        # It need not read an archive to its end; who writes it shall not take that for a failure.
+        drained = ["env", quick, "sh", "-c", '"$@" && exec cat > /dev/null', "sh"]
+        return self.argv("pg_restore", "--exit-on-error", *options, database=database, before=drained)
 
     def roles(self, passwords: bool) -> List[str]:
         """Print the server's roles and memberships; only a superuser sees their passwords."""

@@ -11,10 +11,13 @@ removes it.
 
 from __future__ import annotations
 
+import concurrent.futures
+import contextlib
 import functools
 import json
 import os
 import shutil
+import threading
 import time
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Set
 
@@ -48,7 +51,7 @@ _COMING = ".tamma-restoring"
 _ARRIVING = ".tamma-arriving"
 BEFORE = ".tamma-before-"
 
-_JOBS = 2
+_JOBS = max(2, min(os.cpu_count() or 2, 8))
 
 
 # Where the way leads. Preparing and going back both end with everything as it was.
@@ -257,12 +260,20 @@ class Restoring:
         shutil.rmtree(target, ignore_errors=True)
         os.makedirs(target, 0o700)
         part = planned.manifest["parts"][DATABASE]
-        self._progress("fetch", "%s from %s" % (backups.human(part["bytes"]), store))
-        store.restore(part["snapshot"], target, moved=backups.Meter(self._progress, "fetch", part["bytes"]))
         self._make_roles(store, planned)
-        self._progress("fill", "the new database %s" % journal.scratch)
+        self._progress("fill", "%s from %s into %s" % (backups.human(part["bytes"]), store, journal.scratch))
+        archive = os.path.join(target, backups.DUMP)
         with self._database.client() as client:
-            done = self._stack.runner.run(client.restore(journal.scratch, backups.DUMP, _JOBS))
+            # The rows are filled in while they come; what needs them all takes the archive from the disk.
+            with _Watched(archive, backups.Meter(self._progress, "fill", part["bytes"])):
+                commands = ["tee", archive], client.restore_data(journal.scratch)
+                printed, kept, filled = store.pipe(part["snapshot"], "/" + backups.DUMP, *commands)
+            if printed.rc and "broken pipe" not in printed.err:
+                raise store.failure(printed)
+            done = next((result for result in (filled, kept) if result.rc), None)
+            if done is None:
+                self._progress("fill", "indexes and constraints")
+                done = self._stack.runner.run(client.restore_rest(journal.scratch, backups.DUMP, _JOBS))
         shutil.rmtree(target)
         if done.rc:
             raise database.failure(done, "The backup cannot be restored, and nothing was changed")
@@ -272,9 +283,12 @@ class Restoring:
 
     def _compare(self, name: str, manifest: Dict[str, Any]) -> None:
         self._progress("check", "comparing %s with the manifest" % name)
-        with self._database.session(name) as session:
-            session.query("ANALYZE")
+        with contextlib.ExitStack() as open_now:
+            session, other = (open_now.enter_context(self._database.session(name)) for _number in range(2))
+            beside = open_now.enter_context(concurrent.futures.ThreadPoolExecutor(1))
+            analyzed = beside.submit(other.query, "ANALYZE")
             differences = database.contents(session).differences(manifest)
+            analyzed.result()
         if differences:
             raise OperatorError(
                 "The restored database is not what the backup says: %s. Nothing was changed; use another backup."
@@ -386,6 +400,28 @@ class Restoring:
             raise OperatorError(
                 "RabbitMQ does not take the definitions of the backup: %s." % backups.complaint(done), rc=done.rc
             )
+
+
+class _Watched:
+    """Tells how far a file has grown, while others write it."""
+
+    def __init__(self, path: str, moved: Callable[[int], None]) -> None:
+        self._path = path
+        self._moved = moved
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *exc: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._ended.wait(1):
+            with contextlib.suppress(OSError):
+                self._moved(os.path.getsize(self._path))
 
 
 def swap_directory(directory: str, before: str) -> None:

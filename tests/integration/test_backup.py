@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tests.bench import data, faults
+from ansible_collections.meywd.tamma.plugins.module_utils.database import literal
+from tests.bench import data, faults, hosts
 from tests.bench.faults import Fault
 from tests.integration.conftest import HOST, SANDBOX, Stack
 
@@ -344,7 +345,7 @@ def small_disk(backups: Backups) -> Iterator[str]:
         yield "fallocate -l $(($(df --output=avail -B1 /mnt/disk | tail -1) - %d)) /mnt/disk/filler"
     finally:
         backups.shell(
-            f"{begin}; rm -f /mnt/disk/filler; umount {DATABASE_VOLUME}; "
+            f"{begin}; rm -f /mnt/disk/filler*; umount {DATABASE_VOLUME}; "
             f"find {DATABASE_VOLUME} -mindepth 1 -delete; cp -a /mnt/disk/. {DATABASE_VOLUME}; umount /mnt/disk; {end}"
         )
 
@@ -359,7 +360,9 @@ def database_disk_full(backups: Backups) -> None:
         failed(backups.ctl("restore latest --part database"), "A restore needs", "nothing was changed")
         backups.shell("rm /mnt/disk/filler")
         # Or somebody else takes the room while the new database is filled.
-        said = backups.ctl("restore latest --part database", Fault("during", "pg_restore #1", fill % 8_000_000))
+        rest = "dd if=/dev/zero of=/mnt/disk/filler.rest bs=1M 2>/dev/null"
+        fault = Fault("during", "pg_restore #1", f"{fill % 50_000_000}; {rest}")
+        said = backups.ctl("restore latest --part database", fault)
         failed(said, "disk of PostgreSQL is full")
 
 
@@ -534,3 +537,50 @@ def test_whatever_fails_harms_nothing(unharmed: Backups, name: str) -> None:
 @pytest.mark.parametrize("name", [name for name in CASES if name not in faults.cases(CI_FAULTS)])
 def test_whatever_else_fails_harms_nothing(unharmed: Backups, name: str) -> None:
     CASES[name](unharmed)
+
+
+# --- a database elsewhere -------------------------------------------------------------------------
+
+
+def test_an_external_database_is_backed_up_and_restored_through_a_client(backups: Backups) -> None:
+    """The role is no superuser: it may make databases, as the owner of its own."""
+    stack = backups.stack
+    (host,) = (item for item in hosts.existing(SANDBOX) if item.name == HOST)
+    password = "ext:ern\\al'"
+    here = {
+        **BACKUPS,
+        "tamma_stack_postgres_host": host.address,
+        "tamma_stack_postgres_port": 55432,
+        "tamma_stack_postgres_sslmode": "disable",
+        "tamma_stack_postgres_password": password,
+    }
+
+    def sql(statement: str, database: str = "tamma", user: str = "tamma") -> str:
+        psql = f"docker exec -i external psql -v ON_ERROR_STOP=1 -qXAtU {user} -d {database}"
+        return backups.shell(f"{psql} <<'EOF'\n{statement}\nEOF").strip()
+
+    assert stack.play("teardown", variables={"tamma_stack_remove_volumes": "tamma"}).status == 0
+    backups.shell(
+        "docker run -d --name external --init -p 55432:5432 -e POSTGRES_USER=admin -e POSTGRES_PASSWORD=x "
+        "registry.bench:5000/postgres:15; for i in $(seq 100); do "
+        "docker exec external psql -h 127.0.0.1 -U admin -c 'SELECT 1' && exit 0; sleep 0.2; done; exit 1"
+    )
+    try:
+        sql(f"CREATE ROLE tamma LOGIN CREATEDB PASSWORD {literal(password)}", "postgres", "admin")
+        sql("CREATE DATABASE tamma OWNER tamma", "postgres", "admin")
+        assert (outcome := stack.play("site", variables=here)).status == 0, outcome.output
+        sql("CREATE TABLE tamma.mark AS SELECT 1 AS mark; SELECT lo_from_bytea(7, 'large')")
+        backups.backup()
+        backups.well("drill")
+        sql("UPDATE tamma.mark SET mark = 2; SELECT lo_unlink(7)")
+        found = backups.found("restore latest")["restore"]
+        assert sql("SELECT mark, lo_get(7) FROM tamma.mark") == "1|\\x6c61726765"
+        assert sql("SELECT mark FROM tamma.mark", found["kept_as"]) == "2"
+        left = backups.shell("ls -A /run/tamma /var/lib/tamma/tamma; docker ps -aq --filter label=tamma.throw-away")
+        assert left.split() == ["/run/tamma:", "tamma.lock", "/var/lib/tamma/tamma:", "backups.json"]
+        sql("ALTER ROLE tamma NOCREATEDB", "postgres", "admin")
+        failed(backups.ctl("restore latest"), "needs CREATEDB", "ALTER ROLE")
+        backups.backup()
+    finally:
+        stack.play("teardown", variables={**here, "tamma_stack_remove_volumes": "tamma"})
+        backups.shell("docker rm -fv external; true")
