@@ -27,6 +27,7 @@ from ansible_collections.meywd.tamma.plugins.module_utils.errors import Operator
 from ansible_collections.meywd.tamma.plugins.module_utils.files import File, recorded, write
 from ansible_collections.meywd.tamma.plugins.module_utils.release import ENV_FILE, every_secret_name
 from ansible_collections.meywd.tamma.plugins.module_utils.restic import ProducerFailed, Repository, Restic, Snapshot
+from ansible_collections.meywd.tamma.plugins.module_utils.runner import Result
 from ansible_collections.meywd.tamma.plugins.module_utils.stack import Stack
 
 Progress = Callable[[str, str], None]
@@ -48,7 +49,7 @@ NOTHING = ""
 # How files begin that a restore leaves in a volume.
 OWN_FILES = ".tamma-"
 
-_DUMP = "database.dump"
+DUMP = "database.dump"
 _MANIFEST_FILE = "manifest.json"
 ROLES = "roles.sql"
 DEFINITIONS = "definitions.json"
@@ -258,28 +259,23 @@ class Taking:
     def _roles(self) -> str:
         self._progress("look", "roles of the database, definitions of the broker, files of the release")
         with self._database.client() as client:
-            done = self._stack.runner.run(client.roles(), timeout=300)
+            done = self._stack.runner.run(client.roles(self._database.superuser()), timeout=300)
         if done.rc:
             raise database.failure(done, "The roles of PostgreSQL cannot be dumped")
         return done.out
 
     def _definitions(self) -> Optional[str]:
         """The broker's exchanges, queues, bindings, users and so on; None without a broker of the stack."""
-        service = self._stack.rabbitmq
-        if service is None:
+        if self._stack.rabbitmq is None:
             return None
-        done = self._stack.compose.run(
-            "exec", "-T", service.name, "rabbitmqctl", "-q", "export_definitions", "-", timeout=300
-        )
+        done = rabbitmqctl(self._stack, "export_definitions", "-")
         try:
             if done.rc == 0:
                 return json.dumps(json.loads(done.out), indent=1, sort_keys=True)
         except ValueError:
             pass
         raise OperatorError(
-            "The definitions of RabbitMQ cannot be exported: %s. Is it well ('status')?"
-            % last_line(done.err or done.out),
-            rc=done.rc,
+            "The definitions of RabbitMQ cannot be exported: %s. Is it well ('status')?" % complaint(done), rc=done.rc
         )
 
     def _release_files(self) -> List[File]:
@@ -295,6 +291,23 @@ class Taking:
                 with open(full, encoding="utf-8", errors="surrogateescape") as handle:
                     found.append(File("release/" + path, handle.read(), 0o600))
         return found
+
+
+def rabbitmqctl(stack: Stack, *words: str, stdin: Optional[str] = None) -> Result:
+    """Have the stack's own RabbitMQ do something; one that has just been started is waited for."""
+    service = stack.rabbitmq
+    prefix = ["exec", "-T", service.name if service else "", "rabbitmqctl", "-q"]
+    done = stack.compose.run(*prefix, *words, stdin=stdin, timeout=300)
+    # Its health check is content before everything of it runs.
+    if done.rc and stack.compose.run(*prefix, "await_startup", "--timeout", "60", timeout=90).rc == 0:
+        done = stack.compose.run(*prefix, *words, stdin=stdin, timeout=300)
+    return done
+
+
+def complaint(done: Result) -> str:
+    """Why rabbitmqctl failed; how it is used comes behind."""
+    said = done.err or done.out
+    return next((line.rstrip(".:") for line in said.splitlines() if line.startswith("Error")), last_line(said))
 
 
 def volumes(stack: Stack) -> Dict[str, str]:
@@ -370,7 +383,7 @@ class _One:
                 self._tags(DATABASE),
                 self._when(),
                 client.dump(self._database.name, self._exported),
-                _DUMP,
+                DUMP,
                 moved=meter,
             )
         except ProducerFailed as exc:
@@ -396,7 +409,7 @@ class _One:
             if found["snapshot"] == NOTHING:
                 continue
             if part == DATABASE:
-                reader, path, consumer = "the archive of the database", "/" + _DUMP, client.read_through()
+                reader, path, consumer = "the archive of the database", "/" + DUMP, client.read_through()
             else:
                 reader, path, consumer = "the part %s" % part, "/", ["sh", "-c", "exec cat > /dev/null"]
             printed, read = self._store.pipe(found["snapshot"], path, consumer)
@@ -422,7 +435,8 @@ class _One:
     def _give_up(self) -> None:
         """Let the parts go; if that cannot be done either, they are no backup all the same."""
         try:
-            self._store.forget([part["snapshot"] for part in self._parts.values() if part["snapshot"] != NOTHING])
+            made = [part["snapshot"] for part in self._parts.values() if part["snapshot"] != NOTHING]
+            self._store.forget(made, patiently=False)
         except OperatorError:
             self._progress("store", "%s: parts without a manifest stay until the next prune" % self._store)
 

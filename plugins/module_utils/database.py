@@ -16,8 +16,9 @@ import os
 import re
 import signal
 import time
-from typing import Any, Dict, Iterator, List, Optional, Set
+from typing import Any, Dict, Iterator, List, Optional, Sequence, Set
 
+from ansible_collections.meywd.tamma.plugins.module_utils import throwaway
 from ansible_collections.meywd.tamma.plugins.module_utils.compose import last_line
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
 from ansible_collections.meywd.tamma.plugins.module_utils.logins import PostgresSession, Refused
@@ -26,6 +27,13 @@ from ansible_collections.meywd.tamma.plugins.module_utils.stack import Stack
 
 # How the names begin by which sessions and programs of ours are known, also when their run is dead.
 _APPLICATION = "tamma-operator-"
+
+# Where the server's container has its data, and its programs for an external one the archives.
+_DATA = "/var/lib/postgresql/data"
+_ARCHIVES = "/var/lib/tamma"
+# The directory with an archive that is being restored: in the server's own volume, or here.
+ARCHIVE = "tamma-restore"
+_ELSEWHERE = "/var/lib/tamma"
 
 # A server that was killed is up again after a few seconds.
 _SECONDS_TO_RETURN = 60
@@ -209,6 +217,7 @@ class Database:
     def end_dead_runs(self) -> None:
         """End what a killed run has left: its programs, and its sessions, which would hold a snapshot or a database."""
         _kill_programs(self.application.encode("ascii"))
+        throwaway.remove_leftovers(self._stack)
         self.query(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = %s "
             "AND pid <> pg_backend_pid()",
@@ -234,12 +243,49 @@ class Database:
     def client(self) -> Iterator["Client"]:
         """The server's client programs, for as long as they are needed."""
         service = self._stack.postgres
+        command = [self._stack.engine.kind, "exec", "-i"]
         if service is None:
-            raise OperatorError("An external PostgreSQL is not backed up yet.")
+            with self.session() as session:
+                newest = major(version(session))
+            place = os.path.dirname(self.archive_directory())
+            with throwaway.client(self._stack, self.server, newest, place, _ARCHIVES) as identifier:
+                yield Client([*command, identifier], self.server.user, self.application, _ARCHIVES)
+            return
         running = self._stack.running(service.name)
         if not running:
             raise OperatorError("PostgreSQL of the stack %s does not run any more." % self._stack.name)
-        yield Client([self._stack.engine.kind, "exec", "-i", running[0]["Id"]], self.server.user, self.application)
+        yield Client([*command, running[0]["Id"]], self.server.user, self.application, _DATA)
+
+    def archive_directory(self) -> str:
+        """Where on this host an archive lies while it is restored; the server's programs see it, too."""
+        return os.path.join(self.volume() or os.path.join(_ELSEWHERE, self._stack.name), ARCHIVE)
+
+    def volume(self) -> str:
+        """Where this host sees the data of the server; empty for an external one."""
+        service = self._stack.postgres
+        for item in self._stack.containers(service.name) if service else []:
+            for mount in (self._stack.engine.container(item["Id"]) or {}).get("Mounts") or []:
+                if mount.get("Destination") == _DATA:
+                    return str(mount["Source"])
+        return ""
+
+    def superuser(self) -> bool:
+        """Whether we may do everything."""
+        return self.query("SELECT rolsuper FROM pg_roles WHERE rolname = current_user") == [["t"]]
+
+    def check_privileges(self) -> None:
+        """Raise OperatorError when no database may be made beside the stack's, or that not be renamed."""
+        may = self.query(
+            "SELECT rolsuper OR (rolcreatedb AND pg_has_role(datdba, 'MEMBER')) FROM pg_roles, pg_database "
+            "WHERE rolname = current_user AND datname = %s",
+            self.name,
+        )
+        if may == [["f"]]:
+            raise OperatorError(
+                "A backup is restored into a new database, which then takes the place of %s: the role %s of %s needs "
+                "CREATEDB for that, and has to own %s (ALTER ROLE %s CREATEDB)."
+                % (self.name, self.server.user, self.server, self.name, identifier(self.server.user))
+            )
 
     # -- databases by its side ------------------------------------------------------------------
 
@@ -299,6 +345,10 @@ class Database:
                 if exc.code != _OBJECT_IN_USE or not left:
                     raise
 
+    def roles(self) -> Set[Optional[str]]:
+        """The roles of the server."""
+        return {name for (name,) in self.query("SELECT rolname FROM pg_roles")}
+
     def size(self) -> int:
         """Bytes that the stack's database takes."""
         return int(self.query("SELECT pg_database_size(%s)", self.name)[0][0] or 0)
@@ -307,38 +357,48 @@ class Database:
 class Client:
     """The command lines of PostgreSQL's client programs, as the superuser or owner of the database."""
 
-    def __init__(self, prefix: List[str], user: str, application: str) -> None:
+    def __init__(self, prefix: List[str], user: str, application: str, place: str = "") -> None:
+        """*place*: where the programs find the directory with the archive."""
         self._prefix = mortal(prefix)
+        self._place = place
         self._user = user
         self._application = application
 
-    def argv(self, program: str, *options: str, database: str = "", settings: str = "") -> List[str]:
-        """A command line. database: also sets the name by which the session is known. settings: of the session."""
-        environment = ["env", "PGOPTIONS=" + settings] if settings else []
+    def argv(self, program: str, *options: str, database: str = "", before: Sequence[str] = ()) -> List[str]:
+        """A command line. database: also sets the name by which the session is known. before: what starts it."""
         where = []
         if database:
             escaped = database.replace("\\", "\\\\").replace("'", "\\'")
             where = ["--dbname", "dbname='%s' application_name=%s" % (escaped, self._application)]
-        return [*self._prefix, *environment, program, "--username", self._user, "--no-password", *where, *options]
+        return [*self._prefix, *before, program, "--username", self._user, "--no-password", *where, *options]
 
     def dump(self, database: str, snapshot: str) -> List[str]:
         """Dump as of an exported snapshot, uncompressed: restic compresses, and finds what it has already."""
         return self.argv("pg_dump", "--format=custom", "--compress=0", "--snapshot", snapshot, database=database)
 
-    def restore(self, database: str, path: str, jobs: int) -> List[str]:
-        """Restore an archive that the server's container sees at *path* into an empty database, side by side."""
-        options = ["--exit-on-error", "--jobs", str(jobs), path]
+    def restore_data(self, database: str) -> List[str]:
+        """Restore tables and their rows from an archive on standard input into an empty database."""
+        return self._restore(database, ["--section=pre-data", "--section=data"])
+
+    def restore_rest(self, database: str, name: str, jobs: int) -> List[str]:
+        """Restore indexes, constraints and what else needs all rows, in parallel, from a file beside the data."""
+        path = os.path.join(self._place, ARCHIVE, name)
+        return self._restore(database, ["--section=post-data", "--jobs", str(jobs), path])
+
+    def restore_stream(self, database: str, owners: bool = True) -> List[str]:
+        """Restore an archive from standard input into an empty database; without *owners* no other role is needed."""
+        return self._restore(database, [] if owners else ["--no-owner", "--no-privileges"])
+
+    def _restore(self, database: str, options: List[str]) -> List[str]:
         # Nothing is lost with a crash meanwhile: such a database is made anew.
-        quick = "-c synchronous_commit=off -c maintenance_work_mem=256MB"
-        return self.argv("pg_restore", *options, database=database, settings=quick)
+        quick = "PGOPTIONS=-c synchronous_commit=off -c maintenance_work_mem=256MB"
+        # It need not read an archive to its end; who writes it shall not take that for a failure.
+        drained = ["env", quick, "sh", "-c", '"$@" && exec cat > /dev/null', "sh"]
+        return self.argv("pg_restore", "--exit-on-error", *options, database=database, before=drained)
 
-    def restore_stream(self, database: str) -> List[str]:
-        """Restore an archive from standard input into an empty database."""
-        return self.argv("pg_restore", "--exit-on-error", database=database)
-
-    def roles(self) -> List[str]:
-        """Print the server's roles and memberships."""
-        return self.argv("pg_dumpall", "--roles-only")
+    def roles(self, passwords: bool) -> List[str]:
+        """Print the server's roles and memberships; only a superuser sees their passwords."""
+        return self.argv("pg_dumpall", "--roles-only", *([] if passwords else ["--no-role-passwords"]))
 
     def read_through(self) -> List[str]:
         """Read an archive from standard input to its last byte, and do nothing with it."""
@@ -375,15 +435,15 @@ _CAUSES = (
         "PostgreSQL went away meanwhile; see its log (%s)",
     ),
 )
-_SIGNALS = (137, 143, -signal.SIGKILL, -signal.SIGTERM)
 
 
 def failure(done: Result, what: str) -> OperatorError:
     """Say why a client program failed."""
     errors = [line.strip() for line in done.err.splitlines() if re.search("error:|FATAL:|PANIC:", line)]
     words = errors[0].rstrip(".") if errors else last_line(done.err)
-    if done.rc in _SIGNALS and not errors:
-        words = "the program was killed"
+    if not done.err.strip():
+        # A program in a container ends like this together with the container.
+        words = "the program was killed, or PostgreSQL with it; see its log (exit status %d)" % done.rc
     for pattern, sentence in _CAUSES:
         if pattern.search(done.err):
             words = sentence % words

@@ -44,7 +44,8 @@ Progress = Callable[[str, str], None]
 class Configuration(NamedTuple):
     """The settings of a stack's backups. keep: see retention. check_subset: how much data a check reads ("5%").
 
-    overdue_hours: operation → how old the last good one may be; one that is not named may be of any age.
+    overdue_hours: operation → how old the last good one may be; one that is not named may be of any age. drill: where
+    it restores to, see restore.DRILLS.
     """
 
     project: str
@@ -57,6 +58,7 @@ class Configuration(NamedTuple):
     notify_webhook: str
     metrics_file: str
     overdue_hours: Mapping[str, int] = MappingProxyType({})
+    drill: str = "server"
 
 
 def settings_file(project: str, root: str = CONFIGURATION) -> str:
@@ -230,7 +232,7 @@ class Operations:
         return self._each(
             "drill",
             repository,
-            lambda stack, store: {"id": restore.Drill(stack, self._progress).run(store, which).id},
+            lambda stack, store: {"id": restore.Drill(stack, self._progress, self.settings.drill).run(store, which).id},
         )
 
     def check(self, repository: str = "", everything: bool = False) -> List[Dict[str, Any]]:

@@ -181,9 +181,9 @@ class Restic:
         """The command that prints a file of a snapshot; a directory comes as a tar archive."""
         return self.argv("dump", "--no-lock", snapshot, path)
 
-    def pipe(self, snapshot: str, path: str, consumer: List[str], patience: float = 0) -> List[Result]:
-        """Give a file of a snapshot to a program; return what became of both."""
-        return self._runner.pipeline([self.dump_argv(snapshot, path), consumer], patience=patience)
+    def pipe(self, snapshot: str, path: str, *consumers: List[str]) -> List[Result]:
+        """Give a file of a snapshot to a program, and what that prints to the next; return what became of all."""
+        return self._runner.pipeline([self.dump_argv(snapshot, path), *consumers])
 
     def text(self, snapshot: str, path: str) -> str:
         """A small file of a snapshot."""
@@ -197,10 +197,10 @@ class Restic:
         if done.rc:
             raise self.failure(done)
 
-    def forget(self, snapshots: Sequence[str]) -> None:
+    def forget(self, snapshots: Sequence[str], patiently: bool = True) -> None:
         """Let snapshots go; their data stays until :meth:`prune`."""
         if snapshots:
-            self._run("forget", *snapshots, timeout=_PATIENCE_SECONDS)
+            self._run("forget", *snapshots, timeout=_PATIENCE_SECONDS if patiently else _ANSWER_SECONDS)
 
     def prune(self) -> None:
         """Remove the data that no snapshot needs."""

@@ -11,15 +11,18 @@ removes it.
 
 from __future__ import annotations
 
+import concurrent.futures
+import contextlib
 import functools
 import json
 import os
 import shutil
+import threading
 import time
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Set
 
 from ansible_collections.meywd.tamma.plugins.module_utils import backup as backups
-from ansible_collections.meywd.tamma.plugins.module_utils import database, services
+from ansible_collections.meywd.tamma.plugins.module_utils import database, services, throwaway
 from ansible_collections.meywd.tamma.plugins.module_utils.backup import (
     DATABASE,
     DEFINITIONS,
@@ -28,10 +31,10 @@ from ansible_collections.meywd.tamma.plugins.module_utils.backup import (
     VOLUME,
     Backup,
 )
-from ansible_collections.meywd.tamma.plugins.module_utils.compose import last_line
 from ansible_collections.meywd.tamma.plugins.module_utils.database import Client, Database
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
 from ansible_collections.meywd.tamma.plugins.module_utils.files import File, read, remove, write
+from ansible_collections.meywd.tamma.plugins.module_utils.logins import PostgresSession
 from ansible_collections.meywd.tamma.plugins.module_utils.restic import Restic
 from ansible_collections.meywd.tamma.plugins.module_utils.stack import Stack
 
@@ -43,13 +46,12 @@ _DEFINITIONS = ".tamma/restore-definitions.json"
 # What can be restored: the database, the broker's definitions, the volumes, and the files of the release.
 PARTS = ("database", "broker", "volumes", "files")
 
-# Inside the database's volume and inside the others.
-_ARCHIVE = "tamma-restore"
+# Inside the volumes.
 _COMING = ".tamma-restoring"
 _ARRIVING = ".tamma-arriving"
 BEFORE = ".tamma-before-"
 
-_JOBS = 2
+_JOBS = max(2, min(os.cpu_count() or 2, 8))
 
 
 # Where the way leads. Preparing and going back both end with everything as it was.
@@ -130,6 +132,7 @@ class Restoring:
                 "The backup %s is one of the stack %s, not of %s: name that stack (tamma_backup_restore_source) if you "
                 "want its data here." % (manifest["id"], manifest["stack"], self._stack.name)
             )
+        self._database.check_privileges()
         with self._database.session("postgres") as session:
             here = database.version(session)
         if database.major(manifest["postgres"]["version"]) > database.major(here):
@@ -139,11 +142,14 @@ class Restoring:
             )
 
     def _check_space(self, planned: Planned) -> None:
-        """Make sure that there is room for the archive and a second database beside the live one."""
-        directory = self._data_directory()
-        needed = int(1.1 * (planned.manifest.get("size", 0) + planned.manifest["parts"][DATABASE]["bytes"])) + (
-            64 << 20
-        )
+        """Make sure that there is room for the archive, and on the same disk for a second database."""
+        directory = self._database.volume()
+        needed = planned.manifest["parts"][DATABASE]["bytes"]
+        if directory:
+            needed += planned.manifest["size"]
+        else:
+            directory = os.path.dirname(os.path.dirname(self._database.archive_directory()))
+        needed = int(1.1 * needed) + (64 << 20)
         room = os.statvfs(directory)
         free = room.f_bavail * room.f_frsize
         if free < needed:
@@ -225,7 +231,7 @@ class Restoring:
         """Remove everything that was prepared beside the live data."""
         # What takes most room goes first: a server whose disk is full does not come up.
         if "database" in journal.parts:
-            shutil.rmtree(os.path.join(self._data_directory(), _ARCHIVE), ignore_errors=True)
+            shutil.rmtree(self._database.archive_directory(), ignore_errors=True)
         for directory in self._volumes().values():
             shutil.rmtree(os.path.join(directory, _COMING), ignore_errors=True)
         if "database" in journal.parts:
@@ -240,20 +246,6 @@ class Restoring:
     def _end(self) -> None:
         remove(self._stack.directory, [_DEFINITIONS, JOURNAL])
 
-    def _data_directory(self) -> str:
-        """Where the host sees the volume of PostgreSQL."""
-        return self._mount("/var/lib/postgresql/data")
-
-    def _mount(self, target: str) -> str:
-        service = self._stack.postgres
-        for item in self._stack.containers(service.name) if service else []:
-            for mount in (self._stack.engine.container(item["Id"]) or {}).get("Mounts") or []:
-                if mount.get("Destination") == target:
-                    return str(mount["Source"])
-        raise OperatorError(
-            "An external PostgreSQL cannot be restored into from here: restore with its own tools, from 'restic dump'."
-        )
-
     def _volumes(self) -> Dict[str, str]:
         return backups.volumes(self._stack)
 
@@ -264,18 +256,24 @@ class Restoring:
         self._database.end_dead_runs()
         self._database.drop(journal.scratch)
         self._database.create(journal.scratch)
-        target = os.path.join(self._data_directory(), _ARCHIVE)
+        target = self._database.archive_directory()
         shutil.rmtree(target, ignore_errors=True)
-        os.mkdir(target, 0o700)
+        os.makedirs(target, 0o700)
         part = planned.manifest["parts"][DATABASE]
-        self._progress("fetch", "%s from %s" % (backups.human(part["bytes"]), store))
-        store.restore(part["snapshot"], target, moved=backups.Meter(self._progress, "fetch", part["bytes"]))
         self._make_roles(store, planned)
-        self._progress("fill", "the new database %s" % journal.scratch)
+        self._progress("fill", "%s from %s into %s" % (backups.human(part["bytes"]), store, journal.scratch))
+        archive = os.path.join(target, backups.DUMP)
         with self._database.client() as client:
-            done = self._stack.runner.run(
-                client.restore(journal.scratch, "/var/lib/postgresql/data/%s/database.dump" % _ARCHIVE, _JOBS)
-            )
+            # The rows are filled in while they come; what needs them all takes the archive from the disk.
+            with _Watched(archive, backups.Meter(self._progress, "fill", part["bytes"])):
+                commands = ["tee", archive], client.restore_data(journal.scratch)
+                printed, kept, filled = store.pipe(part["snapshot"], "/" + backups.DUMP, *commands)
+            if printed.rc and "broken pipe" not in printed.err:
+                raise store.failure(printed)
+            done = next((result for result in (filled, kept) if result.rc), None)
+            if done is None:
+                self._progress("fill", "indexes and constraints")
+                done = self._stack.runner.run(client.restore_rest(journal.scratch, backups.DUMP, _JOBS))
         shutil.rmtree(target)
         if done.rc:
             raise database.failure(done, "The backup cannot be restored, and nothing was changed")
@@ -285,9 +283,12 @@ class Restoring:
 
     def _compare(self, name: str, manifest: Dict[str, Any]) -> None:
         self._progress("check", "comparing %s with the manifest" % name)
-        with self._database.session(name) as session:
-            session.query("ANALYZE")
+        with contextlib.ExitStack() as open_now:
+            session, other = (open_now.enter_context(self._database.session(name)) for _number in range(2))
+            beside = open_now.enter_context(concurrent.futures.ThreadPoolExecutor(1))
+            analyzed = beside.submit(other.query, "ANALYZE")
             differences = database.contents(session).differences(manifest)
+            analyzed.result()
         if differences:
             raise OperatorError(
                 "The restored database is not what the backup says: %s. Nothing was changed; use another backup."
@@ -297,8 +298,7 @@ class Restoring:
     def _make_roles(self, store: Restic, planned: Planned) -> None:
         """Make the roles that the server lacks. Those that exist keep their present passwords and rights."""
         text = store.text(planned.manifest["parts"][STATE]["snapshot"], "/" + ROLES)
-        present = {name for (name,) in self._database.query("SELECT rolname FROM pg_roles")}
-        for statement in database.missing_roles(text, present):
+        for statement in database.missing_roles(text, self._database.roles()):
             self._database.query(statement)
 
     # -- the swap ---------------------------------------------------------------------------
@@ -392,18 +392,36 @@ class Restoring:
     def _import_definitions(self) -> None:
         """Add what the broker had to what it has; nothing of it goes, and doing it twice does no harm."""
         definitions = read(os.path.join(self._stack.directory, _DEFINITIONS))
-        service = self._stack.rabbitmq
-        if service is None or definitions is None:
+        if self._stack.rabbitmq is None or definitions is None:
             return
         self._progress("swap", "the definitions of the broker")
-        done = self._stack.compose.run(
-            "exec", "-T", service.name, "rabbitmqctl", "-q", "import_definitions", stdin=definitions, timeout=300
-        )
+        done = backups.rabbitmqctl(self._stack, "import_definitions", stdin=definitions)
         if done.rc:
             raise OperatorError(
-                "RabbitMQ does not take the definitions of the backup: %s." % last_line(done.err or done.out),
-                rc=done.rc,
+                "RabbitMQ does not take the definitions of the backup: %s." % backups.complaint(done), rc=done.rc
             )
+
+
+class _Watched:
+    """Tells how far a file has grown, while others write it."""
+
+    def __init__(self, path: str, moved: Callable[[int], None]) -> None:
+        self._path = path
+        self._moved = moved
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *exc: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._ended.wait(1):
+            with contextlib.suppress(OSError):
+                self._moved(os.path.getsize(self._path))
 
 
 def swap_directory(directory: str, before: str) -> None:
@@ -444,30 +462,26 @@ def swap_directory_back(directory: str, before: str) -> None:
     shutil.rmtree(coming, ignore_errors=True)
 
 
+# Where a drill restores to.
+DRILLS = ("server", "container")
+
+
 class Drill:
     """Restores a backup where nobody is disturbed, compares it, and removes it."""
 
-    def __init__(self, stack: Stack, progress: Progress) -> None:
+    def __init__(self, stack: Stack, progress: Progress, where: str = "server") -> None:
+        """*where*: beside the live database, or in a server of its own in a container that is thrown away."""
         self._stack = stack
         self._progress = progress
+        self._where = where
         self._database = Database(stack)
 
     def run(self, store: Restic, which: str = "latest") -> Backup:
         """Raise OperatorError unless the backup can be restored and is what its manifest says."""
         chosen = backups.choose(store, self._stack.name, which)
         found = backups.manifest(store, chosen)
-        name = self._database.called(database.DRILL)
         self._database.end_dead_runs()
-        self._database.drop(name)
-        self._database.create(name)
-        try:
-            self._progress("drill", "restoring %s beside the live database" % chosen.id)
-            with self._database.client() as client:
-                self._restore(store, client, found, name)
-            with self._database.session(name) as session:
-                differences = database.contents(session).differences(found)
-        finally:
-            self._database.drop(name)
+        differences = (self._in_a_container if self._where == "container" else self._beside)(store, found)
         if differences:
             raise OperatorError(
                 "The backup %s in %s does not restore to what was backed up: %s. Take a new one now, and look at "
@@ -476,9 +490,42 @@ class Drill:
         self._progress("drill", "%s is what its manifest says" % chosen.id)
         return chosen
 
-    def _restore(self, store: Restic, client: Client, manifest: Dict[str, Any], name: str) -> None:
+    def _beside(self, store: Restic, manifest: Dict[str, Any]) -> List[str]:
+        self._database.check_privileges()
+        name = self._database.called(database.DRILL)
+        # A role that is gone would be made by a restore; a drill leaves nothing behind.
+        owners = not self._missing_roles(store, manifest, self._database.roles())
+        self._database.drop(name)
+        self._database.create(name)
+        try:
+            self._progress("drill", "restoring %s beside the live database" % manifest["id"])
+            with self._database.client() as client:
+                self._restore(store, client, manifest, name, owners)
+            with self._database.session(name) as session:
+                return database.contents(session).differences(manifest)
+        finally:
+            self._database.drop(name)
+
+    def _in_a_container(self, store: Restic, manifest: Dict[str, Any]) -> List[str]:
+        newest = database.major(manifest["postgres"]["version"])
+        self._progress("drill", "restoring %s in a container of its own" % manifest["id"])
+        user = self._database.server.user
+        with throwaway.server(self._stack, newest, user, "drill") as (identifier, login):
+            with PostgresSession(login) as session:
+                for statement in self._missing_roles(store, manifest, {user}):
+                    session.query(statement)
+            prefix = [self._stack.engine.kind, "exec", "-i", identifier]
+            self._restore(store, Client(prefix, user, self._database.application), manifest, "drill", True)
+            with PostgresSession(login) as session:
+                session.be_patient()
+                return database.contents(session).differences(manifest)
+
+    def _missing_roles(self, store: Restic, manifest: Dict[str, Any], present: Set[Optional[str]]) -> List[str]:
+        return database.missing_roles(store.text(manifest["parts"][STATE]["snapshot"], "/" + ROLES), present)
+
+    def _restore(self, store: Restic, client: Client, manifest: Dict[str, Any], name: str, owners: bool) -> None:
         printed, restored = store.pipe(
-            manifest["parts"][DATABASE]["snapshot"], "/database.dump", client.restore_stream(name)
+            manifest["parts"][DATABASE]["snapshot"], "/" + backups.DUMP, client.restore_stream(name, owners)
         )
         if printed.rc and "broken pipe" not in printed.err:
             raise store.failure(printed)

@@ -52,6 +52,13 @@ options:
     description: How much of the data a scheduled check reads.
     type: str
     default: 5%
+  drill:
+    description:
+      - Where a drill restores to, a database beside the live one on its server, or a server of its own in a container
+        that is thrown away.
+    type: str
+    choices: [server, container]
+    default: server
   schedule:
     description: When V(backup), V(drill), V(check) and V(prune) run, in the words of C(OnCalendar); empty for never.
     type: dict
@@ -141,6 +148,7 @@ from ansible_collections.meywd.tamma.plugins.module_utils.files import read
 from ansible_collections.meywd.tamma.plugins.module_utils.lock import Lock
 from ansible_collections.meywd.tamma.plugins.module_utils.operations import Configuration, lock_file
 from ansible_collections.meywd.tamma.plugins.module_utils.restic import PROGRAM_PATH, Repository
+from ansible_collections.meywd.tamma.plugins.module_utils.restore import DRILLS
 
 
 def wanted(params: Dict[str, Any], store: bool) -> backup_setup.Wanted:
@@ -162,6 +170,7 @@ def wanted(params: Dict[str, Any], store: bool) -> backup_setup.Wanted:
             ],
             keep={name: int(count) for name, count in params["keep"].items()},
             check_subset=params["check_subset"],
+            drill=params["drill"],
             notify_command=params["notify_command"],
             notify_webhook=params["notify_webhook"],
             metrics_file=params["metrics_file"] or "",
@@ -220,6 +229,7 @@ def main() -> None:
             },
             "keep": {"type": "dict", "default": {}},
             "check_subset": {"type": "str", "default": "5%"},
+            "drill": {"type": "str", "choices": list(DRILLS), "default": "server"},
             "schedule": {"type": "dict", "default": {}},
             "random_delay": {"type": "int", "default": 0},
             "overdue_hours": {"type": "dict", "default": {}},

@@ -9,13 +9,15 @@ import contextlib
 import json
 import subprocess
 import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 
-from tests.bench import data, faults
+from ansible_collections.meywd.tamma.plugins.module_utils.database import literal
+from tests.bench import data, faults, hosts
 from tests.bench.faults import Fault
 from tests.integration.conftest import HOST, SANDBOX, Stack
 
@@ -31,6 +33,7 @@ BACKUPS = {"tamma_backup_password": "a repository's throw-away password", "tamma
 #: What is generated; the whole suite takes the greater one.
 MEBIBYTES, MANY_MEBIBYTES = 24, 1024
 BUSY = 4
+SECONDS_TO_RECOVER = 120
 RESTIC_IS_READING = "restic backup #1"
 
 
@@ -110,9 +113,10 @@ class Backups:
     def clean(self) -> None:
         """Make sure that nothing is left of what was begun, and that the stack serves."""
         # A server that was killed comes back by itself.
-        self.shell(
-            "for i in $(seq 120); do tammactl status >/dev/null 2>&1 && exit 0; sleep 0.5; done; tammactl status"
-        )
+        until = time.monotonic() + SECONDS_TO_RECOVER
+        while waiting := [row for row in self.found("status")["services"] if not row["ready"]]:
+            assert time.monotonic() < until, waiting
+            time.sleep(0.2)
         left = f"""
             ls -A /run/tamma | grep -v 'tamma.lock$'
             ls -Ad {DATABASE_VOLUME}/tamma-* {FILES_VOLUME}/.tamma-restoring {FILES_VOLUME}/.tamma-arriving 2>/dev/null
@@ -180,7 +184,7 @@ def backups(stack: Stack, request: pytest.FixtureRequest) -> Backups:
 
 @pytest.fixture
 def unharmed(backups: Backups) -> Iterator[Backups]:
-    """What is done to it must not show: the same values and files afterwards, nothing left behind, everything serves."""
+    """What is done to it must not show: the same values and files afterwards, nothing left, everything serves."""
     before = data.values(CONTAINER), data.files(CONTAINER)
     yield backups
     backups.clean()
@@ -331,31 +335,35 @@ def backup_disk_full(backups: Backups) -> None:
         backups.shell("umount /mnt/small")
 
 
+@contextlib.contextmanager
+def small_disk(backups: Backups) -> Iterator[str]:
+    """A file system of its own for the database; where it is, and what fills it but for some bytes."""
+    begin, end = "cd /opt/tamma && docker compose stop -t 30 2>&1", "cd /opt/tamma && docker compose start 2>&1"
+    backups.shell(f"{begin}; mkdir -p /mnt/disk; mount -t tmpfs -o size=4g tmpfs /mnt/disk")
+    try:
+        backups.shell(f"cp -a {DATABASE_VOLUME}/. /mnt/disk; mount --bind /mnt/disk {DATABASE_VOLUME}; {end}")
+        yield "fallocate -l $(($(df --output=avail -B1 /mnt/disk | tail -1) - %d)) /mnt/disk/filler"
+    finally:
+        backups.shell(
+            f"{begin}; rm -f /mnt/disk/filler*; umount {DATABASE_VOLUME}; "
+            f"find {DATABASE_VOLUME} -mindepth 1 -delete; cp -a /mnt/disk/. {DATABASE_VOLUME}; umount /mnt/disk; {end}"
+        )
+
+
 @case("database disk full")
 def database_disk_full(backups: Backups) -> None:
     backups.backup()
-    compose = "cd /opt/tamma && docker compose"
-    backups.shell(
-        f"{compose} stop -t 30 >/dev/null 2>&1; mkdir -p /mnt/disk; mount -t tmpfs -o size=4g tmpfs /mnt/disk; "
-        f"cp -a {DATABASE_VOLUME}/. /mnt/disk; mount --bind /mnt/disk {DATABASE_VOLUME}; "
-        f"chown --reference=/mnt/disk/PG_VERSION {DATABASE_VOLUME}; chmod 0700 {DATABASE_VOLUME}; "
-        f"{compose} start >/dev/null 2>&1"
-    )
-    try:
+    with small_disk(backups) as fill:
+        backups.clean()
         # Too little from the beginning on is seen before anything is done.
-        fill = "fallocate -l $(($(df --output=avail -B1 /mnt/disk | tail -1) - 20000000)) /mnt/disk/filler"
-        backups.shell(fill)
+        backups.shell(fill % 20_000_000)
         failed(backups.ctl("restore latest --part database"), "A restore needs", "nothing was changed")
         backups.shell("rm /mnt/disk/filler")
         # Or somebody else takes the room while the new database is filled.
-        fault = Fault("during", "pg_restore #1", "dd if=/dev/zero of=/mnt/disk/filler bs=1M 2>/dev/null")
-        failed(backups.ctl("restore latest --part database", fault), "disk of PostgreSQL is full")
-        backups.shell("rm -f /mnt/disk/filler")
-    finally:
-        backups.shell(
-            f"{compose} stop -t 30 >/dev/null 2>&1; umount {DATABASE_VOLUME}; rm -rf {DATABASE_VOLUME}/* ; "
-            f"cp -a /mnt/disk/. {DATABASE_VOLUME}; umount /mnt/disk; {compose} start >/dev/null 2>&1"
-        )
+        rest = "dd if=/dev/zero of=/mnt/disk/filler.rest bs=1M 2>/dev/null"
+        fault = Fault("during", "pg_restore #1", f"{fill % 50_000_000}; {rest}")
+        said = backups.ctl("restore latest --part database", fault)
+        failed(said, "disk of PostgreSQL is full")
 
 
 # The oldest one: all others of the server come from it.
@@ -377,7 +385,7 @@ def postgres_killed_during_the_restore(backups: Backups) -> None:
     backups.backup()
     connected = "until pgrep -f 'postgres: tamma tamma_restoring' >/dev/null; do sleep 0.01; done"
     said = backups.ctl("restore latest", Fault("during", "pg_restore #1", f"{connected}; {KILL_POSTGRES}"))
-    failed(said, "The backup cannot be restored, and nothing was changed: PostgreSQL went away")
+    failed(said, "The backup cannot be restored, and nothing was changed:", "PostgreSQL")
 
 
 @case("PostgreSQL down")
@@ -408,7 +416,8 @@ def restic_killed(backups: Backups) -> None:
 @case("flipped bits")
 def flipped_bits(backups: Backups) -> None:
     backups.backup()
-    flip = 'printf \'\\377\\000\\377\\000\' | dd of="$pack" bs=1 seek=$(($(stat -c %s "$pack") / 3)) conv=notrunc 2>/dev/null'
+    place = 'dd of="$pack" bs=1 seek=$(($(stat -c %s "$pack") / 3)) conv=notrunc 2>/dev/null'
+    flip = f"printf '\\377\\000\\377\\000' | {place}"
     with backups.damaged(f"find data -type f -size +100k | while read -r pack; do {flip}; done"):
         failed(backups.ctl("restore latest"), "is damaged")
         failed(backups.ctl("drill"), "is damaged")
@@ -528,3 +537,50 @@ def test_whatever_fails_harms_nothing(unharmed: Backups, name: str) -> None:
 @pytest.mark.parametrize("name", [name for name in CASES if name not in faults.cases(CI_FAULTS)])
 def test_whatever_else_fails_harms_nothing(unharmed: Backups, name: str) -> None:
     CASES[name](unharmed)
+
+
+# --- a database elsewhere -------------------------------------------------------------------------
+
+
+def test_an_external_database_is_backed_up_and_restored_through_a_client(backups: Backups) -> None:
+    """The role is no superuser: it may make databases, as the owner of its own."""
+    stack = backups.stack
+    (host,) = (item for item in hosts.existing(SANDBOX) if item.name == HOST)
+    password = "ext:ern\\al'"
+    here = {
+        **BACKUPS,
+        "tamma_stack_postgres_host": host.address,
+        "tamma_stack_postgres_port": 55432,
+        "tamma_stack_postgres_sslmode": "disable",
+        "tamma_stack_postgres_password": password,
+    }
+
+    def sql(statement: str, database: str = "tamma", user: str = "tamma") -> str:
+        psql = f"docker exec -i external psql -v ON_ERROR_STOP=1 -qXAtU {user} -d {database}"
+        return backups.shell(f"{psql} <<'EOF'\n{statement}\nEOF").strip()
+
+    assert stack.play("teardown", variables={"tamma_stack_remove_volumes": "tamma"}).status == 0
+    backups.shell(
+        "docker run -d --name external --init -p 55432:5432 -e POSTGRES_USER=admin -e POSTGRES_PASSWORD=x "
+        "registry.bench:5000/postgres:15; for i in $(seq 100); do "
+        "docker exec external psql -h 127.0.0.1 -U admin -c 'SELECT 1' && exit 0; sleep 0.2; done; exit 1"
+    )
+    try:
+        sql(f"CREATE ROLE tamma LOGIN CREATEDB PASSWORD {literal(password)}", "postgres", "admin")
+        sql("CREATE DATABASE tamma OWNER tamma", "postgres", "admin")
+        assert (outcome := stack.play("site", variables=here)).status == 0, outcome.output
+        sql("CREATE TABLE tamma.mark AS SELECT 1 AS mark; SELECT lo_from_bytea(7, 'large')")
+        backups.backup()
+        backups.well("drill")
+        sql("UPDATE tamma.mark SET mark = 2; SELECT lo_unlink(7)")
+        found = backups.found("restore latest")["restore"]
+        assert sql("SELECT mark, lo_get(7) FROM tamma.mark") == "1|\\x6c61726765"
+        assert sql("SELECT mark FROM tamma.mark", found["kept_as"]) == "2"
+        left = backups.shell("ls -A /run/tamma /var/lib/tamma/tamma; docker ps -aq --filter label=tamma.throw-away")
+        assert left.split() == ["/run/tamma:", "tamma.lock", "/var/lib/tamma/tamma:", "backups.json"]
+        sql("ALTER ROLE tamma NOCREATEDB", "postgres", "admin")
+        failed(backups.ctl("restore latest"), "needs CREATEDB", "ALTER ROLE")
+        backups.backup()
+    finally:
+        stack.play("teardown", variables={**here, "tamma_stack_remove_volumes": "tamma"})
+        backups.shell("docker rm -fv external; true")

@@ -19,7 +19,13 @@ from hypothesis import strategies as st
 
 from ansible_collections.meywd.tamma.plugins.module_utils import restore
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
-from ansible_collections.meywd.tamma.plugins.module_utils.restore import JOURNAL, Journal, pending, swap_directory
+from ansible_collections.meywd.tamma.plugins.module_utils.restore import (
+    JOURNAL,
+    Journal,
+    pending,
+    swap_directory,
+    swap_directory_back,
+)
 
 BEFORE = restore.BEFORE + "20260101t000000z"
 EFFECTS = ("rename", "rmdir", "mkdir")
@@ -59,7 +65,7 @@ def volume(place: Path, old: Tree, new: Tree) -> Path:
     return place
 
 
-def interrupted(number: int, after: bool, place: Path) -> int:
+def interrupted(number: int, after: bool, place: Path, swap: Callable[[str, str], None] = swap_directory) -> int:
     """Swap, killed at the effect with that number; return how many effects there were."""
     count = 0
     with pytest.MonkeyPatch.context() as patch:
@@ -80,7 +86,7 @@ def interrupted(number: int, after: bool, place: Path) -> int:
         for name in EFFECTS:
             patch.setattr(os, name, wrap(getattr(os, name)))
         with contextlib.suppress(Killed):
-            swap_directory(str(place), BEFORE)
+            swap(str(place), BEFORE)
     return count
 
 
@@ -137,6 +143,24 @@ def test_killed_twice(
     interrupted(second, not after, place)
     swap_directory(str(place), BEFORE)
     assert_swapped(place, old, new)
+
+
+@given(trees, trees, st.integers(1, 12), st.booleans(), st.integers(1, 12), st.booleans())
+def test_the_way_back_leads_from_everywhere(
+    tmp_path_factory: pytest.TempPathFactory,
+    old: Tree,
+    new: Tree,
+    forward: int,
+    after: bool,
+    back: int,
+    back_after: bool,
+) -> None:
+    place = volume(tmp_path_factory.mktemp("back") / "volume", old, new)
+    interrupted(forward, after, place)
+    interrupted(back, back_after, place, swap_directory_back)
+    swap_directory_back(str(place), BEFORE)
+    assert content(place) == old
+    assert not [name for name in os.listdir(place) if name.startswith(".tamma-")]
 
 
 def test_a_volume_for_which_nothing_was_fetched_is_left_alone(tmp_path: Path) -> None:

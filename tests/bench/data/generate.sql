@@ -30,7 +30,7 @@ CREATE TABLE messages (
 INSERT INTO messages (written, kind, amount, body)
 SELECT timestamptz '2026-01-01' + g * interval '7 seconds', (ARRAY['prompt', 'answer', 'tool', 'error'])[1 + g % 4],
   CASE WHEN g % 10 > 0 THEN random() * 1000 END, md5(g::text) || repeat(' the agent said: ', 6) || md5((-g)::text)
-FROM generate_series(1, :mebibytes * 3100) g;
+FROM generate_series(1, :mebibytes * 4400) g;
 CREATE INDEX messages_written ON messages (written);
 
 CREATE TABLE events (id bigserial, day date NOT NULL, tenant int NOT NULL, what jsonb, PRIMARY KEY (id, day, tenant))
