@@ -36,6 +36,7 @@ from ansible_collections.meywd.tamma.plugins.module_utils.errors import Operator
 from ansible_collections.meywd.tamma.plugins.module_utils.files import File, read, remove, write
 from ansible_collections.meywd.tamma.plugins.module_utils.logins import PostgresSession
 from ansible_collections.meywd.tamma.plugins.module_utils.restic import Restic
+from ansible_collections.meywd.tamma.plugins.module_utils.runner import Result
 from ansible_collections.meywd.tamma.plugins.module_utils.stack import Stack
 
 Progress = Callable[[str, str], None]
@@ -274,8 +275,9 @@ class Restoring:
                 printed, kept, filled = store.pipe(part["snapshot"], "/" + backups.DUMP, *commands)
             if printed.rc and "broken pipe" not in printed.err:
                 raise store.failure(printed)
-            done = next((result for result in (filled, kept) if result.rc), None)
-            if done is None:
+            # A full disk may take the server with it, which then says something else.
+            done = Result(filled.rc or kept.rc, "", filled.err + kept.err)
+            if done.rc == 0:
                 self._progress("fill", "indexes and constraints")
                 done = self._stack.runner.run(client.restore_rest(journal.scratch, backups.DUMP, _JOBS))
         shutil.rmtree(target)
