@@ -1,14 +1,17 @@
 # Copyright (c) 2026 the Tamma collection contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The three things that are measured; each leaves its hosts ready for the next."""
+"""The things that are measured; each leaves its hosts ready for the next."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+from tests.bench import data
 from tests.bench.command import BenchError
 from tests.bench.hosts import Host
+from tests.bench.names import container_name
 from tests.bench.progress import say
 
 from . import report, sandbox
@@ -24,6 +27,13 @@ _FASTER = 8
 _NEAR = 1.3
 _TASKS = 10
 _SECONDS = {1: 5, 5: 10}
+#: How much is backed up. Goals: how fast beside the raw programs, seconds without service, MiB, growth.
+_MEBIBYTES = 1024
+_DUMP = 2
+_RESTORE = 0.8
+_AWAY = 5
+_PEAK = 64
+_GROWTH = 0.1
 
 
 def bare(rounds: int) -> str:
@@ -145,4 +155,40 @@ def remove(hosts: list[Host]) -> None:
     play("playbooks/teardown.yml", hosts, "--extra-vars", "tamma_stack_remove_volumes=tamma")
 
 
-PARTS = {"bare": bare, "healthy": healthy, "unchanged": unchanged}
+def backups(rounds: int) -> str:
+    """Backup and restore of a gibibyte, beside the programs that they use."""
+    (host,) = sandbox.up(1)
+    # By hand alone: no timer shall come between.
+    settings = {"tamma_backup_password": "throw-away", "tamma_backup_schedule": {}}
+    play("site.yml", [host], "--extra-vars", json.dumps(settings))
+    say(f"backups: generating {_MEBIBYTES} MiB")
+    data.generate(container_name(sandbox.NAME, host.name), _MEBIBYTES)
+    found = sandbox.backups_on(host, rounds)
+    turns = {name: [one[name] for one in found["rounds"]] for name in found["rounds"][0]}
+    unread = [whole - part for whole, part in zip(turns["backup"], turns["read_back"], strict=True)]
+    faster = report.ratio(turns["raw_dump"], turns["backup"])
+    restored = report.ratio(turns["raw_restore"], turns["restore"])
+    peak = max(turns["peak"]) / 1024
+    rows = [
+        ("`pg_dump -Fc \\| cat`", report.seconds(turns["raw_dump"]), "", ""),
+        ("**backup, read back**", report.seconds(turns["backup"]), f"{faster:.1f} × as fast", f"{_DUMP} ×"),
+        ("without the reading back", report.seconds(unread), f"{report.ratio(turns['raw_dump'], unread):.1f} ×", ""),
+        ("`pg_restore -j2`", report.seconds(turns["raw_restore"]), "", ""),
+        (
+            "**restore, analysed, compared, swapped in**",
+            report.seconds(turns["restore"]),
+            f"{restored:.2f} ×",
+            f"{_RESTORE} ×",
+        ),
+        ("of it without service", report.seconds(turns["away"]), "", f"< {_AWAY} s"),
+        ("our own process at its peak", f"{peak:.0f} MiB", "", f"< {_PEAK} MiB"),
+        ("growth by a backup after 1 % more rows", f"{found['growth']:.1%}", "", f"< {_GROWTH:.0%}"),
+    ]
+    return (
+        f"### Backup and restore of {found['bytes'] / 2**30:.2f} GiB\n\n"
+        + report.table(("what", "median (range)", "ratio", "goal"), rows)
+        + "\n\nAn uncompressed archive has that size. The repository lies on the same disk."
+    )
+
+
+PARTS = {"bare": bare, "healthy": healthy, "unchanged": unchanged, "backups": backups}

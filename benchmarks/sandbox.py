@@ -53,3 +53,10 @@ def measure_on(host: Host, what: str) -> dict[str, Any]:
     answer = ask(host, "python3", "-", what, _OVERLAY, data=(_HERE / "on_host.py").read_bytes())
     found: dict[str, Any] = json.loads(answer)
     return found
+
+
+def backups_on(host: Host, rounds: int) -> dict[str, Any]:
+    """Run ``backups_on_host.py``."""
+    answer = ask(host, "python3", "-", str(rounds), data=(_HERE / "backups_on_host.py").read_bytes())
+    found: dict[str, Any] = json.loads(answer)
+    return found

@@ -16,6 +16,7 @@ from tests.tools.run import project_files, run
 
 ROOT = Path(__file__).resolve().parent.parent
 PLUGINS = ".collections/ansible_collections/meywd/tamma/plugins"
+TAMMACTL = "roles/tamma_backup/files/tammactl"
 PYTHON_TREES = ("benchmarks", "molecule", "plugins", "roles", "tests")
 
 # Which Pythons a controller may have, by ansible-core release line.
@@ -52,7 +53,13 @@ def test_ruff_format() -> None:
 
 
 def test_mypy() -> None:
-    targets = [PLUGINS, "tests/bench", "tests/tools", *(str(path) for path in project_files(":(glob)tests/*.py"))]
+    targets = [
+        PLUGINS,
+        TAMMACTL,
+        "tests/bench",
+        "tests/tools",
+        *(str(path) for path in project_files(":(glob)tests/*.py")),
+    ]
     if (ROOT / "benchmarks").is_dir():
         targets.append("benchmarks")
     run(["mypy", *targets])

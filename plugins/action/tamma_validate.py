@@ -15,7 +15,7 @@ from ansible.plugins.action import ActionBase
 
 from ansible_collections.meywd.tamma.plugins.module_utils import placeholders
 from ansible_collections.meywd.tamma.plugins.module_utils.formats import parse_dotenv, quote_dotenv
-from ansible_collections.meywd.tamma.plugins.plugin_utils import certificates, edge_settings, variables
+from ansible_collections.meywd.tamma.plugins.plugin_utils import backups, certificates, edge_settings, variables
 
 _COLLECTION = Path(__file__).resolve().parents[2]
 
@@ -41,6 +41,7 @@ class ActionModule(ActionBase):
                 "settings_example": {"type": "str"},
                 "edge": {"type": "dict", "default": {}, "no_log": True},
                 "production": {"type": "bool", "default": False},
+                "backups": {"type": "dict", "default": {}, "no_log": True},
                 "secret_variables": {"type": "list", "elements": "str", "default": [], "no_log": False},
             }
         )
@@ -76,6 +77,8 @@ class ActionModule(ActionBase):
         every = {**arguments["settings"], **arguments["secrets"]}
         problems += [*_not_ascii(arguments["ascii"], every), *_unprintable(every)]
         problems += edge_settings.problems(arguments["edge"])
+        if arguments["backups"]:
+            problems += backups.problems(arguments["backups"])
         about_certificate, warnings = _certificate(arguments["edge"])
         problems += about_certificate
         if arguments["production"]:

@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ansible_collections.meywd.tamma.plugins.module_utils.backup import human
+
 
 def service_rows(hosts: Iterable[str], hostvars: Mapping[str, Any], variable: str) -> list[dict[str, Any]]:
     """One row for each container of each host, from the result registered as *variable*."""
@@ -46,8 +48,64 @@ def removal_rows(hosts: Iterable[str], hostvars: Mapping[str, Any], variable: st
     ]
 
 
+def backup_rows(hosts: Iterable[str], hostvars: Mapping[str, Any], variable: str) -> list[dict[str, Any]]:
+    """One row for each repository of each host: the backup that came into it, or why none did."""
+    rows: list[dict[str, Any]] = []
+    for host in hosts:
+        result = hostvars[host].get(variable) or {}
+        taken = result.get("backups") or result.get("taken") or []
+        rows += [
+            {
+                "host": host,
+                "repository": one["repository"],
+                "backup": one["id"] or "none",
+                "size": human(one["bytes"]),
+                "seconds": "%.0f" % sum(one["seconds"].values()),
+                "problem": one["problem"],
+            }
+            for one in taken
+        ]
+        if not taken and not result.get("changed"):
+            problem = str(result.get("msg") or "the host was not reached")
+            rows.append(
+                {"host": host, "repository": "", "backup": "none", "size": "", "seconds": "", "problem": problem}
+            )
+    return rows
+
+
+def backup_states(hosts: Iterable[str], hostvars: Mapping[str, Any], variable: str) -> list[dict[str, Any]]:
+    """One row for each repository of each host: when each operation last went well."""
+    rows: list[dict[str, Any]] = []
+    for host in hosts:
+        found = (hostvars[host].get(variable) or {}).get("backups") or {}
+        for state in found.get("repositories") or []:
+            times = {name.replace("_", " "): moment or "never" for name, moment in state.items()}
+            rows.append({"host": host, **times})
+    return rows
+
+
+def restore_rows(hosts: Iterable[str], hostvars: Mapping[str, Any], variable: str) -> list[dict[str, Any]]:
+    """One row for each host that was restored: from what, and under which name its former database is kept."""
+    found = [(host, (hostvars[host].get(variable) or {}).get("restore")) for host in hosts]
+    return [
+        {
+            "host": host,
+            "backup": restored["id"],
+            "repository": restored["repository"],
+            "parts": ", ".join(restored["parts"]),
+            "rows": restored["rows"],
+            "kept as": restored["kept_as"],
+        }
+        for host, restored in found
+        if restored
+    ]
+
+
 def complaints(status: Mapping[str, Any]) -> str:
     """What is not well, in one sentence for each trouble."""
+    overdue = list((status.get("backups") or {}).get("problems") or [])
+    if status.get("healthy"):
+        return "\n".join(overdue)
     if not status["services"]:
         return "There is no stack on this host: run site.yml to bring it up."
     lines = [
@@ -63,7 +121,7 @@ def complaints(status: Mapping[str, Any]) -> str:
     ]
     program = status.get("engine", "docker")
     return "\n".join(
-        [*lines, "The services' logs say more: %s compose logs SERVICE in the stack's directory." % program]
+        [*lines, *overdue, "The services' logs say more: %s compose logs SERVICE in the stack's directory." % program]
     )
 
 
@@ -76,5 +134,8 @@ class FilterModule:
             "outcomes": outcomes,
             "service_rows": service_rows,
             "removal_rows": removal_rows,
+            "backup_rows": backup_rows,
+            "backup_states": backup_states,
+            "restore_rows": restore_rows,
             "complaints": complaints,
         }

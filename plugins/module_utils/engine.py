@@ -14,7 +14,8 @@ import json
 import os
 import socket
 import struct
-from typing import Any, Dict, List, Mapping, Optional, Tuple
+from types import MappingProxyType
+from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 from urllib.parse import quote, urlencode
 
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
@@ -153,18 +154,49 @@ class Engine:
         binds: "host path:container path[:ro]". The image must be here. Secrets belong into files among
         *binds*, never into *argv*.
         """
-        host = {"Binds": binds, "NetworkMode": network}
+        identifier = self.launch(image, argv, binds, network)
+        try:
+            ended = self._json("POST", "/containers/%s/wait" % identifier)
+            return int(ended["StatusCode"]), self.logs(identifier, 50)
+        finally:
+            self.discard(identifier)
+
+    def launch(
+        self,
+        image: str,
+        argv: Sequence[str],
+        binds: Sequence[str] = (),
+        network: str = "none",
+        environment: Mapping[str, str] = MappingProxyType({}),
+        labels: Mapping[str, str] = MappingProxyType({}),
+    ) -> str:
+        """Start a program, or without *argv* what the image is for, in a container; return its id. See :meth:`run`."""
         made = self._json(
             "POST",
             "/containers/create",
-            content={"Image": image, "Entrypoint": argv[:1], "Cmd": argv[1:], "HostConfig": host},
+            content={
+                "Image": image,
+                **({"Entrypoint": list(argv[:1]), "Cmd": list(argv[1:])} if argv else {}),
+                "Env": ["%s=%s" % pair for pair in sorted(environment.items())],
+                "Labels": dict(labels),
+                "HostConfig": {"Binds": list(binds), "NetworkMode": network, "Init": True},
+            },
         )
         try:
             self.start_container(made["Id"])
-            ended = self._json("POST", "/containers/%s/wait" % made["Id"])
-            return int(ended["StatusCode"]), self.logs(made["Id"], 50)
-        finally:
-            self._json("DELETE", "/containers/%s" % made["Id"], {"force": "1", "v": "1"}, missing_ok=True)
+        except OperatorError:
+            self.discard(made["Id"])
+            raise
+        return str(made["Id"])
+
+    def discard(self, identifier: str) -> None:
+        """Kill and remove a container with its anonymous volumes."""
+        self._json("DELETE", "/containers/%s" % identifier, {"force": "1", "v": "1"}, missing_ok=True)
+
+    def labelled(self, label: str) -> List[str]:
+        """The ids of all containers with a label ("key=value")."""
+        query = {"all": "1", "filters": json.dumps({"label": [label]})}
+        return [item["Id"] for item in self._json("GET", "/containers/json", query)]
 
     def probe(self, identifier: str) -> None:
         """Have Podman run a container's health check now; what comes of it stands in the next inspection.
@@ -178,6 +210,10 @@ class Engine:
         """Start a container; one that runs already stays as it is."""
         self._json("POST", "/containers/%s/start" % identifier)
 
+    def stop_container(self, identifier: str) -> None:
+        """Stop a container, with the time that it was given for that."""
+        self._json("POST", "/containers/%s/stop" % identifier, missing_ok=True)
+
     def unpause_container(self, identifier: str) -> None:
         """Let a paused container go on."""
         self._json("POST", "/containers/%s/unpause" % identifier)
@@ -187,7 +223,7 @@ class Engine:
         if (self.container(identifier) or {}).get("State", {}).get("Paused"):
             # Podman stops none that is paused.
             self.unpause_container(identifier)
-        self._json("POST", "/containers/%s/stop" % identifier, missing_ok=True)
+        self.stop_container(identifier)
         self._json("DELETE", "/containers/%s" % identifier, {"v": "1"}, missing_ok=True)
 
     def remove_volume(self, name: str) -> None:

@@ -109,12 +109,17 @@ def write(directory: str, files: Iterable[File]) -> None:
 
 def replace(path: str, content: str, mode: int, owner: Optional[int] = None) -> None:
     """Replace one file atomically: readers see the former content or the new one."""
+    replace_bytes(path, content.encode("utf-8", "surrogateescape"), mode, owner)
+
+
+def replace_bytes(path: str, content: bytes, mode: int, owner: Optional[int] = None) -> None:
+    """Replace one file, whatever it holds; see :func:`replace`."""
     handle, scratch = tempfile.mkstemp(prefix=".tamma-", dir=os.path.dirname(path))
     try:
         os.fchmod(handle, mode)
         if owner is not None:
             os.fchown(handle, owner, -1)
-        with os.fdopen(handle, "w", encoding="utf-8", errors="surrogateescape", newline="") as stream:
+        with os.fdopen(handle, "wb") as stream:
             stream.write(content)
             stream.flush()
             os.fsync(stream.fileno())
@@ -133,7 +138,7 @@ def remove(directory: str, names: Iterable[str]) -> None:
     directory = os.path.abspath(directory)
     paths = [os.path.abspath(os.path.join(directory, name)) for name in names]
     for path in paths:
-        if not path.startswith(directory + os.sep):
+        if not path.startswith(os.path.join(directory, "")):
             raise OperatorError("%s is not below %s and is left alone." % (path, directory))
     for path in paths:
         try:

@@ -9,19 +9,29 @@ import fcntl
 import json
 import os
 import time
-from typing import IO, Optional
+from typing import IO, Callable, Optional
 
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
+
+
+class Busy(OperatorError):
+    """Somebody else holds the lock."""
 
 
 class Lock:
     """A lock on a stack, held by an open file: the kernel frees it however the process ends."""
 
-    def __init__(self, path: str, operation: str, wait: float = 0) -> None:
-        """Prepare a lock in file *path* for *operation*; wait up to *wait* seconds for it."""
+    def __init__(
+        self, path: str, operation: str, wait: float = 0, waiting: Optional[Callable[[str], None]] = None
+    ) -> None:
+        """Prepare a lock in file *path* for *operation*; wait up to *wait* seconds for it.
+
+        waiting: told once who holds it, when it has to be waited for.
+        """
         self._path = path
         self._operation = operation
         self._wait = wait
+        self._waiting = waiting
         self._file: Optional[IO[str]] = None
 
     def __enter__(self) -> "Lock":
@@ -34,9 +44,14 @@ class Lock:
                 break
             except BlockingIOError:
                 if time.monotonic() >= deadline:
-                    message = _held_by_another(self._file)
+                    who = _holder(self._file)
                     self._file.close()
-                    raise OperatorError(message) from None
+                    raise Busy(
+                        "This stack is being worked on by %s; wait until it has ended and run this again." % who
+                    ) from None
+                if self._waiting:
+                    self._waiting(_holder(self._file))
+                    self._waiting = None
                 time.sleep(0.2)
         self._file.truncate(0)
         json.dump({"operation": self._operation, "pid": os.getpid(), "since": int(time.time())}, self._file)
@@ -49,15 +64,14 @@ class Lock:
             self._file.close()
 
 
-def _held_by_another(file: IO[str]) -> str:
+def _holder(file: IO[str]) -> str:
     file.seek(0)
     try:
         holder = json.load(file)
-        who = "a %s (process %d, since %s)" % (
+        return "a %s (process %d, since %s)" % (
             holder["operation"],
             holder["pid"],
             time.strftime("%H:%M:%S", time.localtime(holder["since"])),
         )
     except (ValueError, KeyError, TypeError):
-        who = "another operation"
-    return "This stack is being worked on by %s; wait until it has ended and run this again." % who
+        return "another operation"

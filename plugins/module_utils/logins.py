@@ -109,6 +109,11 @@ class _Connection:
         """End the connection."""
         self._socket.close()
 
+    def be_patient(self) -> None:
+        """Wait without an end; the kernel notices a peer that is gone."""
+        self._socket.settimeout(None)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+
     def secure(self, ca: str, verify: bool, check_name: bool) -> None:
         """Begin TLS on the open connection."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -231,6 +236,10 @@ class PostgresSession:
         with contextlib.suppress(OperatorError):
             self._send(b"X", b"")
         self._link.close()
+
+    def be_patient(self) -> None:
+        """Wait for an answer as long as it takes, from now on: counting a large table takes its time."""
+        self._link.be_patient()
 
     def query(self, sql: str) -> List[List[Optional[str]]]:
         """Run SQL, one statement or several as one transaction, and return the rows as text.

@@ -11,6 +11,7 @@ from ansible_collections.meywd.tamma.plugins.module_utils.compose import find_co
 from ansible_collections.meywd.tamma.plugins.module_utils.engine import DOCKER_SOCKET
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
 from ansible_collections.meywd.tamma.plugins.module_utils.files import File, FileChange
+from ansible_collections.meywd.tamma.plugins.module_utils.operations import Operations, configuration
 from ansible_collections.meywd.tamma.plugins.module_utils.release import ENV_FILE
 from ansible_collections.meywd.tamma.plugins.module_utils.runner import Runner
 
@@ -52,6 +53,20 @@ RELEASE_ARGUMENTS: Dict[str, Dict[str, Any]] = {
     "secrets": {"type": "dict", "default": {}, "no_log": True},
     "generated_secrets": {"type": "list", "elements": "str", "default": [], "no_log": False},
 }
+
+
+# What the modules for backups share; the other settings stand on the host.
+BACKUP_ARGUMENTS: Dict[str, Dict[str, Any]] = {
+    "project": {"type": "str", "default": "tamma"},
+    "repository": {"type": "str", "default": ""},
+}
+
+
+def operations(module: Any) -> Operations:
+    """The operations on the backups of the module's stack, with the settings on the host."""
+    return Operations(
+        configuration(module.params["project"]), lambda _phase, _words: None, module.params.get("wait") or 0
+    )
 
 
 def setting(value: Any) -> str:

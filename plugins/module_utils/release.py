@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from typing import Dict, Iterable, List, Mapping, NamedTuple, Optional, Tuple
+from typing import Dict, Iterable, List, Mapping, NamedTuple, Optional, Set, Tuple
 
 from ansible_collections.meywd.tamma.plugins.module_utils import formats, placeholders, secret_files, servers
 from ansible_collections.meywd.tamma.plugins.module_utils.files import (
@@ -59,8 +59,12 @@ class Release(NamedTuple):
 
 def secret_names(release: Release) -> List[str]:
     """The names in ``.env`` whose values are never shown."""
-    made = {*DERIVED, *INITIAL, *servers.KEPT_SECRETS, secret_files.HASH_KEY}
-    return sorted({*release.secrets, *release.generated, *made})
+    return sorted({*release.secrets, *release.generated, *_MADE_FROM_SECRETS})
+
+
+def every_secret_name() -> Set[str]:
+    """The names in any ``.env`` whose values are never shown."""
+    return {*_MADE_FROM_SECRETS, *(place.secret for place in secret_files.TABLE)}
 
 
 def check_placeholders(release: Release, env: Mapping[str, str]) -> List[str]:
@@ -97,12 +101,20 @@ INITIAL = {
 }
 
 
-def known_settings(release: Release) -> Dict[str, str]:
-    """What the host's present ``.env`` and its store of secrets hold."""
+_MADE_FROM_SECRETS = (*DERIVED, *INITIAL, *servers.KEPT_SECRETS, secret_files.HASH_KEY)
+
+
+def settings_on_host(directory: str) -> Dict[str, str]:
+    """What the ``.env`` in a stack's directory and its store of secrets hold."""
     values = {}
     for name in (ENV_FILE, secret_files.STORE):
-        values.update(formats.parse_dotenv(read(os.path.join(release.directory, name)) or ""))
+        values.update(formats.parse_dotenv(read(os.path.join(directory, name)) or ""))
     return values
+
+
+def known_settings(release: Release) -> Dict[str, str]:
+    """What the host has of a release's settings."""
+    return settings_on_host(release.directory)
 
 
 def wanted_files(release: Release, env: Dict[str, str], mounted: Iterable[File] = ()) -> List[File]:

@@ -31,7 +31,7 @@ from ansible_collections.meywd.tamma.plugins.module_utils.release import (
     Release,
     has_secret_files,
 )
-from ansible_collections.meywd.tamma.plugins.module_utils.secret_files import TABLE
+from ansible_collections.meywd.tamma.plugins.module_utils.secret_files import TABLE, users_of
 
 JOURNAL = ".tamma/rotation.json"
 
@@ -211,10 +211,9 @@ class Credentials:
         its pool closes idle ones and opens others. So the addresses of these containers, which are known to
         have the former password, need none; nobody else is let in with it.
         """
-        users = sorted({place.service for place in TABLE if place.secret == _OF_POSTGRES})
         found = sorted(
             address
-            for name in users
+            for name in users_of(_OF_POSTGRES)
             if name != self._kept_by(_OF_POSTGRES).name
             for item in self._containers(name)
             if item.get("State") == "running"

@@ -6,8 +6,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
-from typing import Dict, List, NamedTuple, Optional
+import tempfile
+import threading
+from typing import IO, Callable, Dict, List, NamedTuple, Optional
 
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
 
@@ -18,6 +21,55 @@ class Result(NamedTuple):
     rc: int
     out: str
     err: str
+
+
+# Of what a pipeline's last program prints, and of what each one complains about.
+_KEPT_LINES = 20
+_KEPT_CHARACTERS = 20000
+
+
+class _Watch:
+    """Kills processes that get nothing done for some seconds; 0 lets them be."""
+
+    def __init__(self, seconds: float, processes: "List[subprocess.Popen[str]]") -> None:
+        self.barked = False
+        self._seconds = seconds
+        self._processes = processes
+        self._timer: Optional[threading.Timer] = None
+        self.start()
+
+    def start(self) -> None:
+        """Begin to count, from zero again."""
+        self.stop()
+        if self._seconds:
+            self._timer = threading.Timer(self._seconds, self._bark)
+            self._timer.daemon = True
+            self._timer.start()
+
+    def stop(self) -> None:
+        """Do not count any more."""
+        if self._timer:
+            self._timer.cancel()
+
+    def _bark(self) -> None:
+        self.barked = True
+        for process in self._processes:
+            process.kill()
+
+
+def mortal(argv: List[str]) -> List[str]:
+    """The command line of a program that is killed when we are: what we began alone makes no sense."""
+    setpriv = shutil.which("setpriv", path="/usr/bin:/bin")
+    return [setpriv, "--pdeathsig", "KILL", *argv] if setpriv else argv
+
+
+def _temporary() -> IO[str]:
+    return tempfile.TemporaryFile(mode="w+", encoding="utf-8", errors="replace")
+
+
+def _text(file: IO[str]) -> str:
+    file.seek(0)
+    return file.read()[-_KEPT_CHARACTERS:]
 
 
 class Runner:
@@ -38,6 +90,65 @@ class Runner:
     def with_env(self, more: Dict[str, str]) -> "Runner":
         """The same with more variables in the programs' environment."""
         return Runner({**self._env, **more})
+
+    def pipeline(
+        self,
+        commands: List[List[str]],
+        on_line: Optional[Callable[[str], bool]] = None,
+        cwd: Optional[str] = None,
+        patience: float = 0,
+    ) -> List[Result]:
+        """Run programs with each one's output as the next one's input; return what became of each.
+
+        Nothing but the last one's lines passes through this process; *on_line* is given each of them as it comes and
+        says whether it shows that things go on. When nothing goes on for *patience* seconds (0: however long), or one
+        cannot be started, raises OperatorError. All of them have ended when this returns or raises.
+        """
+        processes: List["subprocess.Popen[str]"] = []
+        errors = [_temporary() for _command in commands]
+        lines: List[str] = []
+        watch = _Watch(patience, processes)
+        try:
+            for number, argv in enumerate(commands):
+                try:
+                    started = subprocess.Popen(
+                        argv,
+                        cwd=cwd,
+                        env=self._env,
+                        stdin=processes[-1].stdout if processes else subprocess.DEVNULL,
+                        stdout=subprocess.PIPE,
+                        stderr=errors[number],
+                        encoding="utf-8",
+                        errors="replace",
+                    )
+                except OSError as exc:
+                    raise OperatorError("'%s' cannot be run: %s." % (argv[0], exc.strerror), cmd=argv) from exc
+                if processes and processes[-1].stdout:
+                    # So that the one before is told when this one ends.
+                    processes[-1].stdout.close()
+                processes.append(started)
+            for line in processes[-1].stdout or ():
+                lines = [*lines[-_KEPT_LINES:], line]
+                if on_line and on_line(line):
+                    watch.start()
+            if watch.barked:
+                raise OperatorError(
+                    "'%s' got nothing done for %d seconds and was stopped." % (commands[-1][0], patience), stalled=True
+                )
+            return [
+                Result(process.wait(), "".join(lines) if number == len(commands) - 1 else "", _text(errors[number]))
+                for number, process in enumerate(processes)
+            ]
+        finally:
+            watch.stop()
+            for process in processes:
+                if process.poll() is None:
+                    process.kill()
+                    process.wait()
+                if process.stdout:
+                    process.stdout.close()
+            for error in errors:
+                error.close()
 
     def run(
         self,

@@ -69,10 +69,9 @@ TABLE = (
 )
 
 
-def paths(services: Iterable[str]) -> List[str]:
-    """The files that *services* mount, and the store."""
-    wanted = set(services)
-    return sorted({STORE, *(place.path for place in TABLE if place.service in wanted)})
+def users_of(secret: str) -> List[str]:
+    """The services that have a secret."""
+    return sorted({place.service for place in TABLE if place.secret == secret})
 
 
 def render(variables: Mapping[str, Mapping[str, str]]) -> List[File]:

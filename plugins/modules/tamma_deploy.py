@@ -175,7 +175,7 @@ from typing import Any, Dict, List, Optional
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.meywd.tamma.plugins.module_utils import module as shell
-from ansible_collections.meywd.tamma.plugins.module_utils import rotation, status
+from ansible_collections.meywd.tamma.plugins.module_utils import restore, rotation, status
 from ansible_collections.meywd.tamma.plugins.module_utils.boot import Boot
 from ansible_collections.meywd.tamma.plugins.module_utils.compose import find_compose
 from ansible_collections.meywd.tamma.plugins.module_utils.deployment import Deployment, Planned, find_init_sql
@@ -194,6 +194,7 @@ from ansible_collections.meywd.tamma.plugins.module_utils.release import (
     known_settings,
 )
 from ansible_collections.meywd.tamma.plugins.module_utils.servers import InitSql
+from ansible_collections.meywd.tamma.plugins.module_utils.stack import Stack
 
 
 def seconds(service: str, value: Any) -> float:
@@ -305,6 +306,9 @@ def deploy(module: AnsibleModule, progress: ProgressFile) -> Dict[str, Any]:
         journal = rotation.pending(wanted.directory) or rotation.begin(names, known_settings(wanted), wanted)
         return with_boot(describe(aimed_at(journal).plan(), []), boot.change())
     with Lock("/run/tamma/%s.lock" % wanted.project, "deploy", module.params["lock_timeout"]):
+        if restore.pending(wanted.directory):
+            stack = Stack(wanted.project, wanted.directory, engine, shell.compose_program())
+            restore.Restoring(stack, progress, wanted.deadline).resume()
         cut_off = rotation.pending(wanted.directory)
         if cut_off:
             progress("rotate", "a former run was cut off: completing %s" % ", ".join(sorted(cut_off.new)))

@@ -11,8 +11,8 @@ short_description: Tell how a Tamma stack is
 version_added: 0.1.0
 author: the Tamma collection contributors (@meywd)
 description:
-  - Lists the stack's containers with their state and health, and the services that have none, and asks the published
-    addresses.
+  - Lists the stack's containers with their state and health, and the services that have none, asks the published
+    addresses, and tells how its backups stand.
 extends_documentation_fragment:
   - meywd.tamma.stack
   - meywd.tamma.read_only
@@ -44,6 +44,21 @@ endpoints:
   type: list
   elements: dict
   sample: [{service: tamma-api, url: "http://127.0.0.1:3100/api/health", problem: ""}]
+backups:
+  description: When a backup, drill, check and prune last went well in each repository, and what failed or is overdue.
+  returned: success
+  type: dict
+  contains:
+    repositories:
+      description: One entry for each repository; none when no backups are configured.
+      type: list
+      elements: dict
+      sample: [{repository: local, last_backup: "2026-01-01T02:30:00Z", last_drill: "", last_check: "", last_prune: ""}]
+    problems:
+      description: A sentence for each.
+      type: list
+      elements: str
+      sample: []
 healthy:
   description: Whether the stack is there, every container is ready and every address answers.
   returned: success
@@ -56,8 +71,8 @@ from typing import Any, Dict
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.meywd.tamma.plugins.module_utils import doctor, outside, status
 from ansible_collections.meywd.tamma.plugins.module_utils import module as shell
-from ansible_collections.meywd.tamma.plugins.module_utils import outside, status
 from ansible_collections.meywd.tamma.plugins.module_utils.compose import Compose, endpoints, find_compose
 from ansible_collections.meywd.tamma.plugins.module_utils.engine import Engine
 from ansible_collections.meywd.tamma.plugins.module_utils.engines import refuse_a_move
@@ -84,6 +99,7 @@ def inform(params: Dict[str, Any]) -> Dict[str, Any]:
         "engine": engine.kind,
         "services": [row._asdict() for row in rows],
         "endpoints": found,
+        "backups": doctor.overview(params["project"]),
         "healthy": bool(rows) and all(row.ready for row in rows) and not any(item["problem"] for item in found),
     }
 

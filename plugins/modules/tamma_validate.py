@@ -53,6 +53,10 @@ options:
     description: The variables of the edge, by their names; empty where there is no edge.
     type: dict
     default: {}
+  backups:
+    description: The variables of backups, by their names without C(tamma_backup_), and whether this is C(production).
+    type: dict
+    default: {}
   production:
     description: Whether an edge, a login, and secrets that nobody guesses are demanded.
     type: bool

@@ -15,13 +15,23 @@ KILLER = Path(__file__).parent / "killer"
 TARGET = "/root/killer"
 #: What a playbook takes as ansible_python_interpreter.
 PYTHON = f"{TARGET}/python"
+#: What stands before a command such as tammactl in a shell.
+PREFIX = f"PYTHONPATH={TARGET}"
+
+
+#: How the effects begin that are programs.
+PROGRAMS = ("restic", "pg_")
 
 
 class Fault(NamedTuple):
-    """Where an operator dies: "before" or "after" an effect."""
+    """Where an operator dies: "before" or "after" an effect, or "during" one that is a program.
+
+    script: what happens in the place of its death, on the host.
+    """
 
     when: str
     effect: str
+    script: str = ""
 
     def __str__(self) -> str:
         return f"{self.when} {self.effect}"
@@ -34,10 +44,20 @@ def listed(file: Path, operation: str) -> list[Fault]:
     return [Fault(when, effect) for when, _, effect in words]
 
 
+def cases(file: Path) -> list[str]:
+    """Return the names of other faults from such a file: "case: wrong password"."""
+    lines = [line.partition(": ") for line in file.read_text(encoding="utf-8").splitlines()]
+    return [text for name, _, text in lines if name == "case"]
+
+
 def matrix(operation: str, effects: Iterable[str], survive: Callable[[Fault], None]) -> None:
-    """Let an operator die before and after each effect; print what came of it, and fail if anything did not survive."""
+    """Let an operator die at each effect; print what came of it, and fail if anything did not survive."""
     lost = []
-    tried = [Fault(when, effect) for effect in effects for when in ("before", "after")]
+    tried = [
+        Fault(when, effect)
+        for effect in effects
+        for when in (("before", "during", "after") if effect.startswith(PROGRAMS) else ("before", "after"))
+    ]
     for fault in tried:
         try:
             survive(fault)
@@ -48,15 +68,16 @@ def matrix(operation: str, effects: Iterable[str], survive: Callable[[Fault], No
     assert not lost, "\n\n".join(lost)
 
 
-def arm(container: str, fault: Fault | None) -> None:
-    """Put the killer on a host; without a fault it only writes down what happens."""
+def arm(container: str, fault: Fault | None, clock: int = 0) -> None:
+    """Put the killer on a host; without a fault it only writes down what happens. clock: seconds it is ahead."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as archive:
         for path in sorted(KILLER.iterdir()):
             if path.is_file():
                 archive.add(path, f"killer/{path.name}", filter=_of_root)
-        if fault:
-            text = json.dumps(fault._asdict()).encode()
+        if fault or clock:
+            plan = {key: value for key, value in fault._asdict().items() if value} if fault else {}
+            text = json.dumps({**plan, "clock": clock}).encode()
             entry = tarfile.TarInfo("killer/plan.json")
             entry.size = len(text)
             archive.addfile(entry, io.BytesIO(text))

@@ -73,6 +73,23 @@ def test_waiting_until_the_other_has_ended(path: str) -> None:
         assert 0.2 < time.monotonic() - began < 5
 
 
+def test_whoever_waits_is_told_once_for_whom(path: str) -> None:
+    told: list[str] = []
+    with Lock(path, "backup"), pytest.raises(OperatorError), Lock(path, "deploy", wait=0.5, waiting=told.append):
+        pass
+    (who,) = told
+    assert re.fullmatch(r"a backup \(process %d, since \d\d:\d\d:\d\d\)" % os.getpid(), who)
+
+
+def test_whoever_does_not_wait_is_told_nothing(path: str) -> None:
+    told: list[str] = []
+    with Lock(path, "backup", wait=5, waiting=told.append):
+        pass
+    with Lock(path, "backup"), pytest.raises(OperatorError), Lock(path, "deploy", waiting=told.append):
+        pass
+    assert told == []
+
+
 def test_waiting_has_an_end(path: str) -> None:
     began = time.monotonic()
     with Lock(path, "backup"), pytest.raises(OperatorError, match="a backup"), Lock(path, "deploy", wait=0.3):

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from ansible_collections.meywd.tamma.plugins.action.tamma_report import table
 from ansible_collections.meywd.tamma.plugins.filter.report import (
     FilterModule,
+    backup_states,
     complaints,
     outcomes,
     removal_rows,
@@ -56,6 +57,25 @@ def test_rows_of_every_host_that_answered() -> None:
     ]
 
 
+def test_how_backups_stand() -> None:
+    state = {"repository": "local", "last_backup": "2026-01-01T00:00:00Z", "last_drill": ""}
+    hostvars = {
+        "one": {"status": {"backups": {"repositories": [state], "problems": []}}},
+        "two": {"status": {}},
+        "gone": {},
+    }
+    assert backup_states(["one", "two", "gone"], hostvars, "status") == [
+        {"host": "one", "repository": "local", "last backup": "2026-01-01T00:00:00Z", "last drill": "never"}
+    ]
+
+
+def test_an_overdue_backup_is_a_complaint() -> None:
+    well = {"healthy": True, "services": [{"service": "api"}], "endpoints": [], "backups": {"problems": ["Overdue."]}}
+    assert complaints(well) == "Overdue."
+    row = {"service": "api", "state": "exited", "health": "none", "ready": False}
+    assert complaints({**well, "healthy": False, "services": [row]}).splitlines()[:2] == ["api is exited.", "Overdue."]
+
+
 def test_how_much_was_removed() -> None:
     removed = {"containers": ["a", "b"], "networks": ["n"], "volumes": [], "files": []}
     assert removal_rows(["one"], {"one": {"result": {"removed": removed}}}, "result") == [
@@ -97,7 +117,15 @@ def test_no_stack_is_one_sentence() -> None:
 
 
 def test_the_filters_are_offered_to_playbooks() -> None:
-    assert set(FilterModule().filters()) == {"service_rows", "removal_rows", "complaints", "outcomes"}
+    assert set(FilterModule().filters()) == {
+        "service_rows",
+        "removal_rows",
+        "complaints",
+        "outcomes",
+        "backup_rows",
+        "backup_states",
+        "restore_rows",
+    }
 
 
 def test_what_a_deploy_did() -> None:

@@ -5,6 +5,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -39,3 +43,102 @@ def test_a_program_that_is_not_there() -> None:
 def test_a_program_that_takes_too_long() -> None:
     with pytest.raises(OperatorError, match=r"^'sleep 60' did not end within 1 seconds\.$"):
         Runner().run(["sleep", "60"], timeout=1)
+
+
+# -- pipelines --------------------------------------------------------------------------------------
+
+
+def sh(script: str) -> list[str]:
+    return ["sh", "-c", script]
+
+
+def children() -> set[int]:
+    """The processes that this one has, those that are dead and not waited for as well."""
+    found = set()
+    for entry in Path("/proc").iterdir():
+        try:
+            fields = (entry / "stat").read_text().rpartition(")")[2].split() if entry.name.isdigit() else []
+        except (FileNotFoundError, ProcessLookupError):
+            continue
+        if fields and int(fields[1]) == os.getpid():
+            found.add(int(entry.name))
+    return found
+
+
+@pytest.fixture(autouse=True)
+def _no_process_is_left() -> Iterator[None]:
+    before = children()
+    yield
+    assert children() <= before
+
+
+def test_a_pipeline_hands_everything_on() -> None:
+    lines: list[str] = []
+    found = Runner().pipeline(
+        [sh("seq 1 100000"), ["sort", "-n"], ["tail", "-n", "2"]], lambda line: not lines.append(line)
+    )
+    assert found == [Result(0, "", ""), Result(0, "", ""), Result(0, "99999\n100000\n", "")]
+    assert lines == ["99999\n", "100000\n"]
+
+
+def test_only_the_end_of_much_output_is_kept() -> None:
+    (found,) = Runner().pipeline([sh("seq 1 100000; yes complaint | head -n 100000 >&2")])
+    assert found.out.splitlines()[-1] == "100000"
+    assert len(found.out.splitlines()) < 100
+    assert found.err.endswith("complaint\n")
+    assert len(found.err) <= 20000
+
+
+def test_the_first_one_fails() -> None:
+    first, last = Runner().pipeline([sh("echo half; echo broken >&2; exit 7"), ["cat"]])
+    assert first == Result(7, "", "broken\n")
+    assert last == Result(0, "half\n", "")
+
+
+def test_the_last_one_fails_and_the_first_is_told() -> None:
+    """A producer whose consumer is gone ends with a broken pipe: it does not go on for ever."""
+    first, last = Runner().pipeline([["yes"], sh("head -c 10 >/dev/null; echo full >&2; exit 3")])
+    assert (last.rc, last.err) == (3, "full\n")
+    assert first.rc == -signal.SIGPIPE or "Broken pipe" in first.err
+
+
+def test_one_that_is_killed() -> None:
+    first, last = Runner().pipeline([sh("echo part; kill -KILL $$"), ["cat"]])
+    assert first.rc == -signal.SIGKILL
+    assert last == Result(0, "part\n", "")
+
+
+@pytest.mark.parametrize("place", [0, 1])
+def test_one_that_cannot_be_started_leaves_no_other(place: int) -> None:
+    commands = [["yes"], ["cat"]]
+    commands[place] = ["/no/such/program"]
+    with pytest.raises(OperatorError, match=r"^'/no/such/program' cannot be run: No such file or directory\.$"):
+        Runner().pipeline(commands)
+
+
+def test_a_pipeline_that_stands_still_is_stopped() -> None:
+    began = time.monotonic()
+    with pytest.raises(OperatorError, match=r"^'sleep' got nothing done for 0 seconds and was stopped\.$") as stalled:
+        Runner().pipeline([sh("exec sleep 60"), ["sleep", "60"]], patience=0.3)
+    assert stalled.value.facts == {"stalled": True}
+    assert time.monotonic() - began < 30
+
+
+def test_one_that_goes_on_is_not_stopped() -> None:
+    """Slow in all, but never still for as long as the patience lasts."""
+    script = "for i in 1 2 3 4 5 6 7 8 9 10 11 12; do echo $i; sleep 0.1; done"
+    (found,) = Runner().pipeline([sh(script)], lambda _line: True, patience=1)
+    assert found.rc == 0
+    with pytest.raises(OperatorError, match="got nothing done"):
+        # The same lines count for nothing when they say that nothing has moved.
+        Runner().pipeline(
+            [sh(script.replace("12;", "12 13 14 15 16 17 18 19 20 $(seq 100);"))], lambda _line: False, patience=1
+        )
+
+
+def test_an_error_on_the_way_ends_all_of_them() -> None:
+    def refuse(_line: str) -> bool:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        Runner().pipeline([["yes"], ["cat"]], refuse)

@@ -75,11 +75,6 @@ def test_a_service_is_recreated_for_other_secrets_unless_it_keeps_them(service: 
     assert labels.get("tamma.secrets-hash") == expected
 
 
-def test_the_files_and_the_store_of_some_services() -> None:
-    assert secret_files.paths(["postgres", "tamma-dashboard"]) == ["secrets/postgres/password", secret_files.STORE]
-    assert secret_files.paths([]) == [secret_files.STORE]
-
-
 # -- content --------------------------------------------------------------------------------
 
 

@@ -1,0 +1,484 @@
+# Copyright (c) 2026 the Tamma collection contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Backups: taken of a running stack, read back before they count, and found again.
+
+A backup is several snapshots of restic's, its parts, and a last one with the manifest that names them.
+Parts without a manifest are no backup, whatever became of the run that made them.
+"""
+
+from __future__ import annotations
+
+import calendar
+import json
+import os
+import re
+import secrets
+import shutil
+import socket
+import tempfile
+import time
+from typing import Any, Callable, Dict, List, NamedTuple, Optional
+
+from ansible_collections.meywd.tamma.plugins.module_utils import database, formats
+from ansible_collections.meywd.tamma.plugins.module_utils.compose import last_line
+from ansible_collections.meywd.tamma.plugins.module_utils.database import Client, Database
+from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
+from ansible_collections.meywd.tamma.plugins.module_utils.files import File, recorded, write
+from ansible_collections.meywd.tamma.plugins.module_utils.release import ENV_FILE, every_secret_name
+from ansible_collections.meywd.tamma.plugins.module_utils.restic import ProducerFailed, Repository, Restic, Snapshot
+from ansible_collections.meywd.tamma.plugins.module_utils.runner import Result
+from ansible_collections.meywd.tamma.plugins.module_utils.stack import Stack
+
+Progress = Callable[[str, str], None]
+
+FORMAT = 1
+_SCRATCH = "/run/tamma"
+
+# On a service: where the volumes are mounted that belong into a backup.
+VOLUMES_LABEL = "tamma.backup-volumes"
+
+# Parts. Of "volume:<name>" there is one for each volume.
+DATABASE = "database"
+STATE = "state"
+VOLUME = "volume:"
+MANIFEST = "manifest"
+
+# Of a part that was empty.
+NOTHING = ""
+# How files begin that a restore leaves in a volume.
+OWN_FILES = ".tamma-"
+
+DUMP = "database.dump"
+_MANIFEST_FILE = "manifest.json"
+ROLES = "roles.sql"
+DEFINITIONS = "definitions.json"
+
+_TIME = "%Y-%m-%dT%H:%M:%SZ"
+
+
+class Backup(NamedTuple):
+    """A backup in one repository. id: the same in every repository. manifest: see :func:`take`."""
+
+    id: str
+    time: str
+    repository: str
+    snapshot: str
+    parts: Dict[str, str]
+
+
+class Taken(NamedTuple):
+    """What became of a backup in one repository; problem is empty when it was read back whole."""
+
+    repository: str
+    id: str
+    problem: str
+    bytes: int
+    stored_bytes: int
+    seconds: Dict[str, float]
+
+
+def find(restic: Restic, stack: str) -> List[Backup]:
+    """The backups of a stack in a repository, oldest first."""
+    listed = restic.snapshots({"stack": stack})
+    parts: Dict[str, Dict[str, str]] = {}
+    for item in listed:
+        parts.setdefault(item.tags.get("backup", ""), {})[item.tags.get("part", "")] = item.id
+    return [
+        Backup(
+            item.tags["backup"],
+            _iso(item),
+            restic.repository.name,
+            item.id,
+            {name: found for name, found in parts[item.tags["backup"]].items() if name != MANIFEST},
+        )
+        for item in listed
+        if item.tags.get("part") == MANIFEST and item.tags.get("backup")
+    ]
+
+
+def _iso(item: Snapshot) -> str:
+    return item.time[:19] + "Z"
+
+
+def manifest(restic: Restic, backup: Backup) -> Dict[str, Any]:
+    """Read a backup's manifest, and make sure that its parts are there."""
+    text = restic.text(backup.snapshot, "/" + _MANIFEST_FILE)
+    try:
+        found: Dict[str, Any] = json.loads(text)
+        wanted = {name: part["snapshot"] for name, part in found["parts"].items() if part["snapshot"] != NOTHING}
+    except (ValueError, KeyError, TypeError, AttributeError) as exc:
+        raise OperatorError("The manifest of the backup %s cannot be read (%s)." % (backup.id, exc)) from exc
+    if int(found.get("format", 0)) > FORMAT:
+        raise OperatorError(
+            "The backup %s was made by a newer version of the collection (format %s): update the collection first."
+            % (backup.id, found["format"])
+        )
+    missing = sorted(name for name, snapshot in wanted.items() if backup.parts.get(name) != snapshot)
+    if missing:
+        raise OperatorError(
+            "The backup %s is not whole in %s: the part %s is missing. Use another backup."
+            % (backup.id, restic, missing[0])
+        )
+    return found
+
+
+def choose(restic: Restic, stack: str, which: str) -> Backup:
+    """Find a backup: "latest", an id or its beginning, "tag:<tag>", or the newest not after a time.
+
+    Raises OperatorError when there is none, or more than one.
+    """
+    every = find(restic, stack)
+    if not every:
+        raise OperatorError(
+            "There is no backup of the stack %s in %s: check tamma_stack_name, and the repository's location."
+            % (stack, restic)
+        )
+    if which in ("", "latest"):
+        return every[-1]
+    if which.startswith("tag:"):
+        tagged = [item for item in every if which[4:] in manifest(restic, item).get("tags", [])]
+        if not tagged:
+            raise OperatorError("No backup in %s has the tag %s." % (restic, which[4:]))
+        return tagged[-1]
+    named = [item for item in every if item.id.startswith(which)]
+    moment = _moment(which)
+    if len(named) > 1 and not moment:
+        raise OperatorError("%s begins the ids of %d backups: give more of it." % (which, len(named)))
+    if len(named) == 1:
+        return named[0]
+    before = [item for item in every if moment and item.time <= moment]
+    if not before:
+        raise OperatorError(
+            "There is no backup %s in %s: name an id, a tag (tag:NAME), a time (2026-01-31T12:00:00Z) or 'latest'; the "
+            "backups go from %s to %s." % (which, restic, every[0].id, every[-1].id)
+        )
+    return before[-1]
+
+
+def _moment(text: str) -> str:
+    """A time in ISO 8601, in UTC, made whole; empty for something else."""
+    match = re.fullmatch(r"(\d{4}-\d\d-\d\d)(?:[T ](\d\d:\d\d)(:\d\d)?Z?)?", text)
+    if not match:
+        return ""
+    day, minute, second = match.groups()
+    return "%sT%s%sZ" % (day, minute or "23:59", second or ":59")
+
+
+class Taking:
+    """A backup on its way."""
+
+    def __init__(
+        self, stack: Stack, repositories: List[Repository], progress: Progress, now: Optional[float] = None
+    ) -> None:
+        """*now* is the clock, in seconds; it may go backwards."""
+        self._stack = stack
+        self._stores = [Restic(item, stack.runner) for item in repositories]
+        self._progress = progress
+        self._now = time.time() if now is None else now
+        self._database = Database(stack)
+
+    def take(self, reason: str, tags: List[str]) -> List[Taken]:
+        """Take it in every repository; one that fails does not keep the others from theirs.
+
+        Raises OperatorError when nothing could be taken at all, because the stack did not give it.
+        """
+        if not self._stores:
+            raise OperatorError(
+                "No repository is configured for backups: set tamma_backup_repositories and run site.yml."
+            )
+        self._database.end_dead_runs()
+        ready = [(store, self._prepare(store)) for store in self._stores]
+        if all(problem for _store, problem in ready):
+            return [Taken(store.repository.name, "", problem, 0, 0, {}) for store, problem in ready]
+        begun = self._after_the_newest([store for store, problem in ready if not problem])
+        backup = "%s-%s" % (time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(begun)), secrets.token_hex(2))
+        with self._database.session() as session:
+            session.query("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
+            exported = session.query("SELECT pg_export_snapshot()")[0][0] or ""
+            self._progress("look", "counting the rows of every table")
+            description = {
+                "format": FORMAT,
+                "id": backup,
+                "time": time.strftime(_TIME, time.gmtime(begun)),
+                "stack": self._stack.name,
+                "host": socket.gethostname(),
+                "reason": reason,
+                "tags": tags,
+                "postgres": {"version": database.version(session), "database": self._database.name},
+                **database.contents(session).as_dict(),
+                "properties": database.properties(session),
+                "broker": self._stack.rabbitmq is not None,
+                "size": self._database.size(),
+                "images": self._images(),
+            }
+            with self._state() as state:
+                taken = []
+                for store, problem in ready:
+                    if problem:
+                        taken.append(Taken(store.repository.name, "", problem, 0, 0, {}))
+                    else:
+                        taken.append(_One(self, store, description, exported, state, begun).take())
+        return taken
+
+    def _prepare(self, store: Restic) -> str:
+        """Open or make a repository; return what keeps it from being used."""
+        try:
+            if store.exists():
+                store.unlock()
+            else:
+                self._progress("store", "making %s" % store)
+                store.create()
+        except OperatorError as exc:
+            return exc.message
+        return ""
+
+    def _after_the_newest(self, stores: List[Restic]) -> float:
+        """The time of this backup: now, or right after the newest one if the clock went backwards."""
+        newest = [item.time for store in stores for item in find(store, self._stack.name)[-1:]]
+        last = max((calendar.timegm(time.strptime(text, _TIME)) for text in newest), default=0)
+        if last >= int(self._now):
+            self._progress("look", "the clock is behind the newest backup: this one is given the second after it")
+            return last + 1
+        return self._now
+
+    def _images(self) -> Dict[str, str]:
+        return {name: service.image for name, service in sorted(self._stack.project.services.items())}
+
+    def _state(self) -> "tempfile.TemporaryDirectory[str]":
+        """What is small: roles, definitions of the broker, the files of the release without its secrets."""
+        os.makedirs(_SCRATCH, mode=0o700, exist_ok=True)
+        directory = tempfile.TemporaryDirectory(prefix=self._stack.name + "-backup-", dir=_SCRATCH)
+        files = [File(ROLES, self._roles(), 0o600)]
+        definitions = self._definitions()
+        if definitions is not None:
+            files.append(File(DEFINITIONS, definitions, 0o600))
+        write(directory.name, [*files, *self._release_files()])
+        return directory
+
+    def _roles(self) -> str:
+        self._progress("look", "roles of the database, definitions of the broker, files of the release")
+        with self._database.client() as client:
+            done = self._stack.runner.run(client.roles(self._database.superuser()), timeout=300)
+        if done.rc:
+            raise database.failure(done, "The roles of PostgreSQL cannot be dumped")
+        return done.out
+
+    def _definitions(self) -> Optional[str]:
+        """The broker's exchanges, queues, bindings, users and so on; None without a broker of the stack."""
+        if self._stack.rabbitmq is None:
+            return None
+        done = rabbitmqctl(self._stack, "export_definitions", "-")
+        try:
+            if done.rc == 0:
+                return json.dumps(json.loads(done.out), indent=1, sort_keys=True)
+        except ValueError:
+            pass
+        raise OperatorError(
+            "The definitions of RabbitMQ cannot be exported: %s. Is it well ('status')?" % complaint(done), rc=done.rc
+        )
+
+    def _release_files(self) -> List[File]:
+        """The files that everybody may read, and the settings without secrets."""
+        found = []
+        hidden = every_secret_name()
+        for path in recorded(self._stack.directory):
+            full = os.path.join(self._stack.directory, path)
+            if path == ENV_FILE:
+                values = {key: value for key, value in self._stack.settings.items() if key not in hidden}
+                found.append(File("release/" + path, formats.render_dotenv([("Without secrets", values)]), 0o600))
+            elif os.path.isfile(full) and os.stat(full).st_mode & 0o004:
+                with open(full, encoding="utf-8", errors="surrogateescape") as handle:
+                    found.append(File("release/" + path, handle.read(), 0o600))
+        return found
+
+
+def rabbitmqctl(stack: Stack, *words: str, stdin: Optional[str] = None) -> Result:
+    """Have the stack's own RabbitMQ do something; one that has just been started is waited for."""
+    service = stack.rabbitmq
+    prefix = ["exec", "-T", service.name if service else "", "rabbitmqctl", "-q"]
+    done = stack.compose.run(*prefix, *words, stdin=stdin, timeout=300)
+    # Its health check is content before everything of it runs.
+    if done.rc and stack.compose.run(*prefix, "await_startup", "--timeout", "60", timeout=90).rc == 0:
+        done = stack.compose.run(*prefix, *words, stdin=stdin, timeout=300)
+    return done
+
+
+def complaint(done: Result) -> str:
+    """Why rabbitmqctl failed; how it is used comes behind."""
+    said = done.err or done.out
+    return next((line.rstrip(".:") for line in said.splitlines() if line.startswith("Error")), last_line(said))
+
+
+def volumes(stack: Stack) -> Dict[str, str]:
+    """The volumes that belong into a backup: name in the project → directory on the host."""
+    found = {}
+    for service in stack.project.services.values():
+        wanted = service.labels.get(VOLUMES_LABEL, "").split()
+        for item in stack.containers(service.name)[:1] if wanted else []:
+            for mount in (stack.engine.container(item["Id"]) or {}).get("Mounts") or []:
+                if mount.get("Type") == "volume" and mount.get("Destination") in wanted:
+                    name = mount["Name"]
+                    found[name[len(stack.name) + 1 :] if name.startswith(stack.name + "_") else name] = mount["Source"]
+    return found
+
+
+class _One:
+    """A backup on its way into one repository."""
+
+    def __init__(
+        self, taking: Taking, store: Restic, description: Dict[str, Any], exported: str, state: str, begun: float
+    ) -> None:
+        self._taking = taking
+        self._stack = taking._stack
+        self._progress = taking._progress
+        self._database = taking._database
+        self._store = store
+        self._description = description
+        self._exported = exported
+        self._state = state
+        self._begun = begun
+        self._parts: Dict[str, Dict[str, Any]] = {}
+        self._seconds: Dict[str, float] = {}
+        self._stored = 0
+
+    def take(self) -> Taken:
+        name = self._store.repository.name
+        try:
+            with self._database.client() as client:
+                self._dump(client)
+                self._store_directory(STATE, self._state)
+                for volume, directory in sorted(volumes(self._stack).items()):
+                    self._store_directory(VOLUME + volume, directory)
+                self._read_back(client)
+            self._write_manifest()
+        except OperatorError as exc:
+            self._give_up()
+            return Taken(name, "", exc.message, 0, 0, self._seconds)
+        done = sum(part["bytes"] for part in self._parts.values())
+        self._progress("store", "%s: backup %s, %s" % (name, self._description["id"], human(done)))
+        return Taken(name, self._description["id"], "", done, self._stored, self._seconds)
+
+    def _tags(self, part: str) -> Dict[str, str]:
+        return {"stack": self._stack.name, "backup": self._description["id"], "part": part}
+
+    def _when(self) -> str:
+        return time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(self._begun))
+
+    def _keep(self, part: str, summary: Dict[str, Any], began: float) -> None:
+        self._stored += int(summary.get("data_added_packed") or summary.get("data_added") or 0)
+        self._seconds[part] = round(time.monotonic() - began, 1)
+        self._parts[part] = {
+            "snapshot": summary["snapshot_id"],
+            "bytes": int(summary.get("total_bytes_processed") or 0),
+        }
+
+    def _dump(self, client: Client) -> None:
+        began = time.monotonic()
+        size = max(1, self._database.size())
+        self._progress("dump", "%s into %s" % (self._database.name, self._store))
+        meter = Meter(self._progress, "dump", size)
+        try:
+            summary = self._store.store(
+                self._tags(DATABASE),
+                self._when(),
+                client.dump(self._database.name, self._exported),
+                DUMP,
+                moved=meter,
+            )
+        except ProducerFailed as exc:
+            raise database.failure(
+                exc.result, "The dump of the database %s broke off, and no backup was made of it" % self._database.name
+            ) from exc
+        self._keep(DATABASE, summary, began)
+
+    def _store_directory(self, part: str, directory: str) -> None:
+        began = time.monotonic()
+        if not [name for name in os.listdir(directory) if not name.startswith(OWN_FILES)]:
+            # restic makes no snapshot of nothing.
+            self._parts[part] = {"snapshot": NOTHING, "bytes": 0}
+            return
+        stored = self._store.store(self._tags(part), self._when(), directory=directory, leave_out=[OWN_FILES + "*"])
+        self._keep(part, stored, began)
+
+    def _read_back(self, client: Client) -> None:
+        """Read every part as a restore would, from the repository, to its last byte."""
+        began = time.monotonic()
+        self._progress("verify", "reading it back from %s" % self._store)
+        for part, found in self._parts.items():
+            if found["snapshot"] == NOTHING:
+                continue
+            if part == DATABASE:
+                reader, path, consumer = "the archive of the database", "/" + DUMP, client.read_through()
+            else:
+                reader, path, consumer = "the part %s" % part, "/", ["sh", "-c", "exec cat > /dev/null"]
+            printed, read = self._store.pipe(found["snapshot"], path, consumer)
+            if printed.rc and not (read.rc and "broken pipe" in printed.err):
+                raise self._store.failure(printed)
+            if read.rc:
+                raise OperatorError(
+                    "The backup cannot be read back, so it does not count: %s is not whole (%s)."
+                    % (reader, last_line(read.err))
+                )
+        self._seconds["verify"] = round(time.monotonic() - began, 1)
+
+    def _write_manifest(self) -> None:
+        text = json.dumps({**self._description, "parts": self._parts}, indent=1, sort_keys=True)
+        os.makedirs(_SCRATCH, mode=0o700, exist_ok=True)
+        with tempfile.TemporaryDirectory(prefix=self._stack.name + "-backup-", dir=_SCRATCH) as directory:
+            write(directory, [File(_MANIFEST_FILE, text, 0o600)])
+            summary = self._store.store(self._tags(MANIFEST), self._when(), directory=directory)
+        if self._store.text(summary["snapshot_id"], "/" + _MANIFEST_FILE) != text:
+            self._store.forget([summary["snapshot_id"]])
+            raise OperatorError("The manifest cannot be read back from %s, so the backup does not count." % self._store)
+
+    def _give_up(self) -> None:
+        """Let the parts go; if that cannot be done either, they are no backup all the same."""
+        try:
+            made = [part["snapshot"] for part in self._parts.values() if part["snapshot"] != NOTHING]
+            self._store.forget(made, patiently=False)
+        except OperatorError:
+            self._progress("store", "%s: parts without a manifest stay until the next prune" % self._store)
+
+
+class Meter:
+    """Tells progress in bytes: how far, how fast, how long still.
+
+    Who is told may say how often, and take measurements another way than the rest (tammactl on a terminal).
+    """
+
+    def __init__(self, progress: Progress, phase: str, total: int) -> None:
+        self._tell: Progress = getattr(progress, "measured", progress)
+        self._every: float = getattr(progress, "every", 5.0)
+        self._phase = phase
+        self._total = total
+        self._began = self._last = time.monotonic()
+
+    def __call__(self, done: int) -> None:
+        now = time.monotonic()
+        if now - self._last < self._every:
+            return
+        self._last = now
+        rate = done / max(0.001, now - self._began)
+        left = max(0.0, self._total - done) / max(1.0, rate)
+        self._tell(
+            self._phase,
+            "%s of about %s, %s/s, %.0f s left" % (human(done), human(self._total), human(int(rate)), left),
+        )
+
+
+def human(count: int) -> str:
+    """A number of bytes for people."""
+    value = float(count)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if value < 1024:
+            return "%.0f %s" % (value, unit) if unit == "B" else "%.1f %s" % (value, unit)
+        value /= 1024
+    return "%.1f TiB" % value
+
+
+def remove_leftovers(stack: str) -> None:
+    """Remove what a killed run left on the tmpfs; call this under the lock."""
+    for name in os.listdir(_SCRATCH) if os.path.isdir(_SCRATCH) else []:
+        if name.startswith((stack + "-backup-", stack + "-restore-")):
+            shutil.rmtree(os.path.join(_SCRATCH, name))

@@ -1,0 +1,226 @@
+# Copyright (c) 2026 the Tamma collection contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is wrong with a host that runs a stack, and what to do about it."""
+
+from __future__ import annotations
+
+import calendar
+import os
+import shutil
+import time
+from typing import Any, Dict, List, NamedTuple, Optional
+
+from ansible_collections.meywd.tamma.plugins.module_utils import backup_setup, restore, rotation, status
+from ansible_collections.meywd.tamma.plugins.module_utils.backup import human
+from ansible_collections.meywd.tamma.plugins.module_utils.compose import Compose, find_compose
+from ansible_collections.meywd.tamma.plugins.module_utils.engine import Engine
+from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
+from ansible_collections.meywd.tamma.plugins.module_utils.operations import (
+    Configuration,
+    Operations,
+    configuration,
+    settings_file,
+)
+from ansible_collections.meywd.tamma.plugins.module_utils.restic import PROGRAM_PATH
+from ansible_collections.meywd.tamma.plugins.module_utils.runner import Runner
+
+_FREE_SHARE = 0.1
+
+
+class Finding(NamedTuple):
+    """One thing: severity is "problem" or "advice"."""
+
+    severity: str
+    words: str
+
+
+def examine(work: Operations, now: Optional[float] = None) -> List[Finding]:
+    """Look at the engine, the services, what was interrupted, the disks and the backups; changes nothing."""
+    found = _engine(work)
+    found += _interrupted(work)
+    found += _disks(work)
+    found += _restic(work)
+    found += _timers(work)
+    found += _backups(work, time.time() if now is None else now)
+    found += _kept(work)
+    return found
+
+
+def _engine(work: Operations) -> List[Finding]:
+    settings = work.settings
+    engine = Engine(settings.engine_socket)
+    if not engine.answers():
+        return [
+            Finding(
+                "problem",
+                "The container engine does not answer on %s: systemctl start %s, and see its journal."
+                % (settings.engine_socket, engine.kind),
+            )
+        ]
+    program = find_compose()
+    if program is None:
+        return [Finding("problem", "Docker Compose is missing: run site.yml.")]
+    try:
+        project = Compose(Runner(), program, settings.directory, settings.project).project()
+    except OperatorError as exc:
+        return [Finding("problem", exc.message)]
+    return [
+        Finding(
+            "problem",
+            "%s is %s%s: see 'tammactl logs %s'."
+            % (row.service, row.state, "" if row.health == "none" else " (%s)" % row.health, row.service),
+        )
+        for row in status.rows(engine, settings.project, project)
+        if not row.ready
+    ]
+
+
+def _interrupted(work: Operations) -> List[Finding]:
+    found = []
+    directory = work.settings.directory
+    for name, pending in (("restore", restore.pending), ("rotation of secrets", rotation.pending)):
+        try:
+            begun = pending(directory) is not None
+        except OperatorError as exc:
+            found.append(Finding("problem", exc.message))
+            continue
+        if begun:
+            found.append(
+                Finding(
+                    "problem", "A %s was interrupted: run site.yml or the same command again to complete it." % name
+                )
+            )
+    return found
+
+
+def _disks(work: Operations) -> List[Finding]:
+    found = []
+    seen = set()
+    places = [work.settings.directory, "/var/lib/docker", "/var/lib/containers"]
+    places += [item.location for item in work.settings.repositories if item.location.startswith("/")]
+    for place in places:
+        if not os.path.exists(place) or os.stat(place).st_dev in seen:
+            continue
+        seen.add(os.stat(place).st_dev)
+        room = os.statvfs(place)
+        if room.f_bavail < _FREE_SHARE * room.f_blocks:
+            found.append(
+                Finding(
+                    "problem",
+                    "The file system of %s has %s free, less than a tenth: make room before PostgreSQL stops."
+                    % (place, human(room.f_bavail * room.f_frsize)),
+                )
+            )
+    return found
+
+
+def _restic(work: Operations) -> List[Finding]:
+    if not work.settings.repositories or shutil.which("restic", path=PROGRAM_PATH):
+        return []
+    return [Finding("problem", "restic is missing, so nothing is backed up: run site.yml, which installs it.")]
+
+
+def _timers(work: Operations) -> List[Finding]:
+    """Those that the role installed; one that does not wait for its time does not run."""
+    names = [backup_setup.timer(work.settings.project, name) for name in backup_setup.TIMERS]
+    names = [name for name in names if os.path.exists(os.path.join("/", backup_setup.UNITS, name))]
+    return [
+        Finding("problem", "The timer %s does not run: systemctl enable --now %s, or run site.yml." % (name, name))
+        for name in backup_setup.inactive(Runner(), names)
+    ]
+
+
+def _kept(work: Operations) -> List[Finding]:
+    try:
+        found = work.kept()
+    except OperatorError:
+        # Without its database the stack has a finding already.
+        return []
+    if not found:
+        return []
+    return [
+        Finding(
+            "advice",
+            "What former restores replaced takes %s (%s): 'tammactl discard' removes it when nobody wants to go back."
+            % (human(sum(item["bytes"] for item in found)), ", ".join(item["name"] for item in found)),
+        )
+    ]
+
+
+def _backups(work: Operations, now: float) -> List[Finding]:
+    settings = work.settings
+    if not settings.repositories:
+        return [Finding("problem", "No backups are configured: set tamma_backup_password and run site.yml.")]
+    found = backups(settings, work.records(), _configured(settings.project), now)
+    if all(item.location.startswith("/") for item in settings.repositories):
+        found.append(
+            Finding("advice", "Every repository is on this host: add one elsewhere, the host may be lost as a whole.")
+        )
+    return found
+
+
+def _configured(project: str) -> float:
+    try:
+        return os.stat(settings_file(project)).st_mtime
+    except OSError:
+        return 0
+
+
+def backups(settings: Configuration, records: Dict[str, Any], since: float, now: float) -> List[Finding]:
+    """What is overdue, or failed the last time. since: when backups were configured; from then on they are due."""
+    found = []
+    for repository in settings.repositories:
+        entries = records.get(repository.name, {})
+        for operation, hours in sorted(settings.overdue_hours.items()):
+            if hours:
+                found += _overdue(entries, operation, hours, repository.name, since, now)
+        for operation in backup_setup.TIMERS:
+            last: Dict[str, Any] = entries.get(operation) or {"ok": True}
+            if not last["ok"]:
+                found.append(
+                    Finding("problem", "The last %s in %s failed: %s" % (operation, repository.name, last["problem"]))
+                )
+    return found
+
+
+def _overdue(
+    entries: Dict[str, Any], operation: str, hours: float, repository: str, since: float, now: float
+) -> List[Finding]:
+    good = entries.get("good_" + operation)
+    last = calendar.timegm(time.strptime(good["time"], "%Y-%m-%dT%H:%M:%SZ")) if good else since
+    if now - last > hours * 3600:
+        what = "is %.0f hours old" % ((now - last) / 3600) if good else "has not come yet"
+        words = "The last good %s in %s %s: see 'systemctl list-timers', and run tammactl %s." % (
+            operation,
+            repository,
+            what,
+            operation,
+        )
+        return [Finding("problem", words)]
+    if good:
+        return []
+    return [Finding("advice", "There was no good %s in %s yet: tammactl %s." % (operation, repository, operation))]
+
+
+def overview(project: str, now: Optional[float] = None) -> Dict[str, Any]:
+    """How the backups of a stack stand, for whoever looks at the stack; asks no repository."""
+    try:
+        settings = configuration(project)
+    except OperatorError:
+        return {"repositories": [], "problems": []}
+    records = Operations(settings, lambda _phase, _words: None).records()
+    rows = []
+    for repository in settings.repositories:
+        entries = records.get(repository.name, {})
+        rows.append(
+            {
+                "repository": repository.name,
+                **{
+                    "last_" + operation: (entries.get("good_" + operation) or {}).get("time", "")
+                    for operation in backup_setup.TIMERS
+                },
+            }
+        )
+    found = backups(settings, records, _configured(project), time.time() if now is None else now)
+    return {"repositories": rows, "problems": [item.words for item in found if item.severity == "problem"]}

@@ -1,0 +1,414 @@
+# Copyright (c) 2026 the Tamma collection contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What a timer, a person and a controller do with the backups of a stack, with the settings that stand on the host.
+
+Each of these holds the stack's lock, first brings an interrupted restore to its end, and records what came
+of it, so that a missed or failed one is seen.
+"""
+
+from __future__ import annotations
+
+import calendar
+import contextlib
+import json
+import os
+import subprocess
+import time
+import urllib.request
+from types import MappingProxyType
+from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Sequence
+
+from ansible_collections.meywd.tamma.plugins.module_utils import backup, kept, restore, retention
+from ansible_collections.meywd.tamma.plugins.module_utils.compose import find_compose
+from ansible_collections.meywd.tamma.plugins.module_utils.engine import Engine
+from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
+from ansible_collections.meywd.tamma.plugins.module_utils.files import File, read, write
+from ansible_collections.meywd.tamma.plugins.module_utils.lock import Lock
+from ansible_collections.meywd.tamma.plugins.module_utils.restic import Repository, Restic
+from ansible_collections.meywd.tamma.plugins.module_utils.runner import Runner
+from ansible_collections.meywd.tamma.plugins.module_utils.stack import Stack
+
+CONFIGURATION = "/etc/tamma"
+RECORDS = "/var/lib/tamma"
+RUN = "/run/tamma"
+_NOTIFY_SECONDS = 30
+# Before the name of an operation in the records: the last one that went well.
+_GOOD = "good_"
+# What is older and has no manifest is what a dead run left.
+_ORPHAN_SECONDS = 86400
+
+Progress = Callable[[str, str], None]
+
+
+class Configuration(NamedTuple):
+    """The settings of a stack's backups. keep: see retention. check_subset: how much data a check reads ("5%").
+
+    overdue_hours: operation → how old the last good one may be; one that is not named may be of any age. drill: where
+    it restores to, see restore.DRILLS.
+    """
+
+    project: str
+    directory: str
+    engine_socket: str
+    repositories: List[Repository]
+    keep: Dict[str, int]
+    check_subset: str
+    notify_command: str
+    notify_webhook: str
+    metrics_file: str
+    overdue_hours: Mapping[str, int] = MappingProxyType({})
+    drill: str = "server"
+
+
+def settings_file(project: str, root: str = CONFIGURATION) -> str:
+    """Where the role tamma_backup writes the settings."""
+    return os.path.join(root, project, "backup.json")
+
+
+def lock_file(project: str) -> str:
+    """Who holds it is at work on the stack."""
+    return os.path.join(RUN, project + ".lock")
+
+
+def configuration(project: str, root: str = CONFIGURATION) -> Configuration:
+    """Read the settings that the role tamma_backup wrote. Raises OperatorError when there are none."""
+    path = settings_file(project, root)
+    text = read(path)
+    if text is None:
+        raise OperatorError(
+            "No backups are configured for the stack %s on this host (%s is missing): set tamma_backup_password, or "
+            "tamma_backup_repositories, and run site.yml." % (project, path)
+        )
+    try:
+        values = json.loads(text)
+        return Configuration(**{**values, "repositories": [Repository(**item) for item in values["repositories"]]})
+    except (ValueError, TypeError, KeyError) as exc:
+        raise OperatorError("%s cannot be read (%s): run site.yml, which writes it." % (path, exc)) from exc
+
+
+class Operations:
+    """The operations on one stack."""
+
+    def __init__(self, settings: Configuration, progress: Progress, wait: float = 0) -> None:
+        """*wait*: seconds to wait for another operation on this stack to end."""
+        self.settings = settings
+        self._progress = progress
+        self._wait = wait
+        self._runner = Runner()
+
+    # -- what all of them have in common ------------------------------------------------------
+
+    @contextlib.contextmanager
+    def _locked(self, operation: str) -> Iterator[None]:
+        with Lock(
+            lock_file(self.settings.project), operation, self._wait, lambda who: self._progress("wait", "for %s" % who)
+        ):
+            backup.remove_leftovers(self.settings.project)
+            yield
+
+    def _at_rest(self) -> Stack:
+        """The stack, with no restore under way."""
+        stack = self._stack()
+        restore.Restoring(stack, self._progress).resume()
+        return stack
+
+    def _stack(self) -> Stack:
+        program = find_compose()
+        if program is None:
+            raise OperatorError("This host has no Docker Compose: let site.yml install it.")
+        settings = self.settings
+        return Stack(settings.project, settings.directory, Engine(settings.engine_socket), program)
+
+    def store(self, name: str = "") -> Restic:
+        """The repository of this name, or the first one."""
+        for repository in self.settings.repositories:
+            if name in ("", repository.name):
+                return Restic(repository, self._runner)
+        names = ", ".join(item.name for item in self.settings.repositories) or "none"
+        raise OperatorError("There is no repository %s: this host has %s." % (name or "for backups", names))
+
+    def _stores(self, name: str) -> List[Restic]:
+        return [self.store(name)] if name else [self.store(item.name) for item in self.settings.repositories]
+
+    @contextlib.contextmanager
+    def _recorded(self, operation: str, repository: str) -> Iterator[Dict[str, Any]]:
+        """Record what comes of an operation on a repository, whatever it is."""
+        entry: Dict[str, Any] = {"time": _now(), "ok": False, "problem": ""}
+        began = time.monotonic()
+        try:
+            yield entry
+            entry["ok"] = not entry["problem"]
+        except OperatorError as exc:
+            entry["problem"] = exc.message
+            raise
+        except BaseException:
+            entry["problem"] = "it was interrupted"
+            raise
+        finally:
+            entry["seconds"] = round(time.monotonic() - began, 1)
+            self._record(operation, repository, entry)
+
+    def _record(self, operation: str, repository: str, entry: Dict[str, Any]) -> None:
+        records = self.records()
+        found = records.setdefault(repository, {})
+        found[operation] = entry
+        if entry["ok"]:
+            found[_GOOD + operation] = entry
+        write(
+            os.path.join(RECORDS, self.settings.project),
+            [File("backups.json", json.dumps(records, indent=1, sort_keys=True) + "\n", 0o600)],
+        )
+        if self.settings.metrics_file:
+            directory, name = os.path.split(self.settings.metrics_file)
+            write(directory, [File(name, metrics(self.settings.project, records))])
+        if not entry["ok"]:
+            self._notify(operation, repository, entry["problem"])
+
+    def records(self) -> Dict[str, Any]:
+        """What came of the last operations: repository → operation → entry."""
+        try:
+            found = json.loads(read(os.path.join(RECORDS, self.settings.project, "backups.json")) or "{}")
+        except ValueError:
+            found = {}
+        return found if isinstance(found, dict) else {}
+
+    def _notify(self, operation: str, repository: str, problem: str) -> None:
+        """Tell somebody of a failure; that this fails as well is only told to whoever looks."""
+        facts = {"stack": self.settings.project, "operation": operation, "repository": repository, "problem": problem}
+        if self.settings.notify_command:
+            try:
+                subprocess.run(  # pylint: disable=ansible-bad-function
+                    ["/bin/sh", "-c", self.settings.notify_command],
+                    env={**os.environ, **{"TAMMA_" + key.upper(): value for key, value in facts.items()}},
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    timeout=_NOTIFY_SECONDS,
+                    check=True,
+                )
+            except (OSError, subprocess.SubprocessError) as exc:
+                self._progress("notify", "the command of tamma_backup_notify_command failed: %s" % type(exc).__name__)
+        if self.settings.notify_webhook:
+            # Whoever may write the settings decides where it goes.
+            request = urllib.request.Request(  # noqa: S310
+                self.settings.notify_webhook, json.dumps(facts).encode(), {"Content-Type": "application/json"}
+            )
+            try:
+                with urllib.request.urlopen(request, timeout=_NOTIFY_SECONDS):  # noqa: S310
+                    pass
+            except (OSError, ValueError) as exc:
+                self._progress("notify", "the webhook does not take it: %s" % exc)
+
+    # -- operations ---------------------------------------------------------------------------
+
+    def backup(self, reason: str, tags: Sequence[str] = (), repository: str = "") -> List[Dict[str, Any]]:
+        """Take a backup into every repository, or one. Raises OperatorError when any of them has none in the end."""
+        stores = [store.repository for store in self._stores(repository)]
+        if not stores:
+            self.store()
+        with self._locked("backup"):
+            try:
+                taken = backup.Taking(self._at_rest(), stores, self._progress).take(reason, list(tags))
+            except OperatorError as exc:
+                for item in stores:
+                    self._record(
+                        "backup", item.name, {"time": _now(), "ok": False, "problem": exc.message, "seconds": 0}
+                    )
+                raise
+            for one in taken:
+                entry = {"time": _now(), "ok": not one.problem, **one._asdict()}
+                entry["seconds"] = round(sum(one.seconds.values()), 1)
+                self._record("backup", one.repository, entry)
+        failed = [one for one in taken if one.problem]
+        if failed:
+            raise OperatorError(
+                "\n".join("No backup in %s: %s" % (one.repository, one.problem) for one in failed),
+                taken=[one._asdict() for one in taken],
+            )
+        return [one._asdict() for one in taken]
+
+    def drill(self, which: str = "latest", repository: str = "") -> List[Dict[str, Any]]:
+        """Restore a backup of each repository, or one, beside the live database and compare it."""
+        return self._each(
+            "drill",
+            repository,
+            lambda stack, store: {"id": restore.Drill(stack, self._progress, self.settings.drill).run(store, which).id},
+        )
+
+    def check(self, repository: str = "", everything: bool = False) -> List[Dict[str, Any]]:
+        """Check the stored data."""
+
+        def work(_stack: Stack, store: Restic) -> Dict[str, Any]:
+            self._progress("check", str(store))
+            store.unlock()
+            store.check("100%" if everything else self.settings.check_subset)
+            return {}
+
+        return self._each("check", repository, work)
+
+    def prune(self, repository: str = "") -> List[Dict[str, Any]]:
+        """Remove backups that the retention does not keep, and what dead runs left."""
+        return self._each("prune", repository, lambda _stack, store: {"removed": self._prune(store)})
+
+    def _prune(self, store: Restic) -> List[str]:
+        store.unlock()
+        name = self.settings.project
+        every = backup.find(store, name)
+        gone = retention.expired([(item.id, item.time) for item in every], self.settings.keep)
+        whole = {item.id for item in every}
+        forget = [
+            snapshot
+            for item in every
+            if item.id in gone
+            # The manifest first: parts without one are no backup.
+            for snapshot in (item.snapshot, *item.parts.values())
+        ]
+        for snapshot in store.snapshots({"stack": name}):
+            age = time.time() - calendar.timegm(time.strptime(snapshot.time[:19], "%Y-%m-%dT%H:%M:%S"))
+            if snapshot.tags.get("backup") not in whole and age > _ORPHAN_SECONDS:
+                forget.append(snapshot.id)
+        self._progress("prune", "%s: %d of %d backups go" % (store.repository.name, len(gone), len(every)))
+        store.forget(forget)
+        store.prune()
+        return gone
+
+    def _each(
+        self, operation: str, repository: str, work: Callable[[Stack, Restic], Dict[str, Any]]
+    ) -> List[Dict[str, Any]]:
+        results = []
+        problems = []
+        with self._locked(operation):
+            for store in self._stores(repository):
+                with contextlib.suppress(OperatorError), self._recorded(operation, store.repository.name) as entry:
+                    try:
+                        entry.update(work(self._at_rest(), store))
+                    except OperatorError as exc:
+                        problems.append("%s: %s" % (store.repository.name, exc.message))
+                        raise
+                results.append({"repository": store.repository.name, **entry})
+        if problems:
+            raise OperatorError("\n".join(problems), results=results)
+        return results
+
+    def kept(self) -> List[Dict[str, Any]]:
+        """What former restores left for whoever wants to go back, and how much room it takes."""
+        return [item._asdict() for item in kept.find(self._stack())]
+
+    def discard(self, names: Sequence[str]) -> List[Dict[str, Any]]:
+        """Remove some of that, or everything when no name is given."""
+        with self._locked("discard"):
+            return [item._asdict() for item in kept.remove(self._at_rest(), names, self._progress)]
+
+    def plan_restore(self, which: str, parts: Sequence[str], repository: str = "", source: str = "") -> Dict[str, Any]:
+        """What a restore would do; changes nothing."""
+        stack = self._stack()
+        planned = restore.Restoring(stack, self._progress).plan(self.store(repository), which, parts, source)
+        return _described(planned)
+
+    def restore(
+        self, which: str, parts: Sequence[str], repository: str = "", source: str = "", deadline: float = 300
+    ) -> Dict[str, Any]:
+        """Restore parts of a backup."""
+        with self._locked("restore"):
+            store = self.store(repository)
+            work = restore.Restoring(self._at_rest(), self._progress, deadline)
+            planned = work.plan(store, which, parts, source)
+            work.apply(store, planned)
+            return {**_described(planned), "away_seconds": round(work.away, 1)}
+
+    def info(self) -> List[Dict[str, Any]]:
+        """The backups of every repository, and what came of the last operations on it."""
+        records = self.records()
+        found = []
+        for repository in self.settings.repositories:
+            entry: Dict[str, Any] = {"repository": repository.name, "location": _without_login(repository.location)}
+            try:
+                store = self.store(repository.name)
+                listed = backup.find(store, self.settings.project) if store.exists() else []
+                entry["backups"] = [
+                    {"id": item.id, "time": item.time, "age_seconds": _age(item.time), **_size(store, item)}
+                    for item in listed
+                ]
+                entry["problem"] = ""
+            except OperatorError as exc:
+                entry.update(backups=[], problem=exc.message)
+            entry["last"] = records.get(repository.name, {})
+            found.append(entry)
+        return found
+
+
+def _described(planned: restore.Planned) -> Dict[str, Any]:
+    return {
+        "id": planned.backup.id,
+        "time": planned.backup.time,
+        "repository": planned.backup.repository,
+        "parts": planned.parts,
+        "postgres": planned.manifest["postgres"]["version"],
+        "rows": sum(planned.manifest["counts"].values()),
+        "kept_as": planned.before,
+    }
+
+
+def _size(store: Restic, item: backup.Backup) -> Dict[str, Any]:
+    found = backup.manifest(store, item)
+    return {
+        "bytes": sum(part["bytes"] for part in found["parts"].values()),
+        "reason": found.get("reason", ""),
+        "tags": found.get("tags", []),
+        "postgres": found["postgres"]["version"],
+        "rows": sum(found["counts"].values()),
+    }
+
+
+def _now() -> str:
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+
+
+def _epoch(moment: str) -> int:
+    return calendar.timegm(time.strptime(moment, "%Y-%m-%dT%H:%M:%SZ"))
+
+
+def _age(moment: str) -> int:
+    return int(time.time()) - _epoch(moment)
+
+
+def _without_login(location: str) -> str:
+    scheme, separator, rest = location.partition("//")
+    return scheme + separator + rest.rpartition("@")[2] if separator else location
+
+
+# What an entry has, and what Prometheus is told of it.
+_METRICS = {
+    "success": ("Whether the last operation went well.", False, lambda entry: int(entry["ok"])),
+    "last_success_timestamp_seconds": ("When an operation last went well.", True, lambda entry: _epoch(entry["time"])),
+    "duration_seconds": ("How long the last good operation took.", True, lambda entry: entry.get("seconds")),
+    "bytes": ("How much the last good backup holds.", True, lambda entry: entry.get("bytes")),
+    "stored_bytes": (
+        "How much the last good backup added to the repository.",
+        True,
+        lambda entry: entry.get("stored_bytes"),
+    ),
+}
+
+
+def metrics(project: str, records: Dict[str, Any]) -> str:
+    """What came of the last operations in Prometheus' text format."""
+    lines = []
+    for name, (meaning, of_good, value) in _METRICS.items():
+        found = []
+        for repository, entries in sorted(records.items()):
+            for operation, entry in sorted(entries.items()):
+                if operation.startswith(_GOOD) == of_good and value(entry) is not None:
+                    labels = 'stack="%s",repository="%s",operation="%s"' % (
+                        project,
+                        repository,
+                        operation[len(_GOOD) if of_good else 0 :],
+                    )
+                    found.append("tamma_operation_%s{%s} %s" % (name, labels, value(entry)))
+        if found:
+            lines += [
+                "# HELP tamma_operation_%s %s" % (name, meaning),
+                "# TYPE tamma_operation_%s gauge" % name,
+                *found,
+            ]
+    return "".join(line + "\n" for line in lines)

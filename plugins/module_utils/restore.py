@@ -1,0 +1,541 @@
+# Copyright (c) 2026 the Tamma collection contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Restores that destroy nothing: into a new database beside the live one, compared, and swapped in by a rename.
+
+Until the swap the stack serves from what it has, and a failure leaves no trace. A journal on the host says
+where the way leads: from the swap on forward, and back when the services do not come up with what was
+restored. Whoever comes next completes it. What was there before stays, under another name, until somebody
+removes it.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+import functools
+import json
+import os
+import shutil
+import threading
+import time
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Set
+
+from ansible_collections.meywd.tamma.plugins.module_utils import backup as backups
+from ansible_collections.meywd.tamma.plugins.module_utils import database, services, throwaway
+from ansible_collections.meywd.tamma.plugins.module_utils.backup import (
+    DATABASE,
+    DEFINITIONS,
+    ROLES,
+    STATE,
+    VOLUME,
+    Backup,
+)
+from ansible_collections.meywd.tamma.plugins.module_utils.database import Client, Database
+from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
+from ansible_collections.meywd.tamma.plugins.module_utils.files import File, read, remove, write
+from ansible_collections.meywd.tamma.plugins.module_utils.logins import PostgresSession
+from ansible_collections.meywd.tamma.plugins.module_utils.restic import Restic
+from ansible_collections.meywd.tamma.plugins.module_utils.runner import Result
+from ansible_collections.meywd.tamma.plugins.module_utils.stack import Stack
+
+Progress = Callable[[str, str], None]
+
+JOURNAL = ".tamma/restore.json"
+_DEFINITIONS = ".tamma/restore-definitions.json"
+
+# What can be restored: the database, the broker's definitions, the volumes, and the files of the release.
+PARTS = ("database", "broker", "volumes", "files")
+
+# Inside the volumes.
+_COMING = ".tamma-restoring"
+_ARRIVING = ".tamma-arriving"
+BEFORE = ".tamma-before-"
+
+_JOBS = max(2, min(os.cpu_count() or 2, 8))
+
+
+# Where the way leads. Preparing and going back both end with everything as it was.
+PREPARING = "preparing"
+FORWARD = "forward"
+BACK = "back"
+
+
+class Journal(NamedTuple):
+    """A restore that is under way. before: the name that the live database gets; stamp: in the names of what stays."""
+
+    id: str
+    repository: str
+    parts: List[str]
+    scratch: str
+    before: str
+    stamp: str
+    way: str
+
+
+class Planned(NamedTuple):
+    """What a restore would do. before: under which name the present database stays, if it is replaced."""
+
+    backup: Backup
+    manifest: Dict[str, Any]
+    parts: List[str]
+    before: str
+    stamp: str
+
+
+def pending(directory: str) -> Optional[Journal]:
+    """The restore that has begun on this host and has not ended."""
+    text = read(os.path.join(directory, JOURNAL))
+    if text is None:
+        return None
+    try:
+        return Journal(**json.loads(text))
+    except (ValueError, TypeError) as exc:
+        raise OperatorError(
+            "%s does not tell how far the last restore came (%s): look which databases there are, and remove it."
+            % (os.path.join(directory, JOURNAL), exc)
+        ) from exc
+
+
+class Restoring:
+    """A restore on its way, of one stack."""
+
+    def __init__(self, stack: Stack, progress: Progress, deadline: float = 300) -> None:
+        """*deadline*: seconds that a service has to become ready."""
+        self._stack = stack
+        self._progress = progress
+        self._deadline = deadline
+        self._writers = services.Group(stack, stack.writers, deadline, progress)
+        self.away = 0.0
+
+    @functools.cached_property
+    def _database(self) -> Database:
+        """Not before it is needed: it may have to be started."""
+        return Database(self._stack)
+
+    # -- plan -------------------------------------------------------------------------------
+
+    def plan(self, store: Restic, which: str, parts: Sequence[str], source: str = "") -> Planned:
+        """Choose a backup and refuse what cannot work; changes nothing. source: the stack that made it, if another."""
+        chosen = backups.choose(store, source or self._stack.name, which)
+        found = backups.manifest(store, chosen)
+        unknown = sorted(set(parts) - set(PARTS))
+        if unknown:
+            raise OperatorError("There is no part %s: a restore takes %s." % (unknown[0], ", ".join(PARTS)))
+        self._refuse(found, source, parts)
+        stamp = time.strftime("%Y%m%dt%H%M%Sz", time.gmtime())
+        before = self._database.called(database.BEFORE + stamp) if "database" in parts else ""
+        return Planned(chosen, found, [part for part in PARTS if part in parts], before, stamp)
+
+    def _refuse(self, manifest: Dict[str, Any], source: str, parts: Sequence[str]) -> None:
+        if manifest["stack"] != (source or self._stack.name):
+            raise OperatorError(
+                "The backup %s is one of the stack %s, not of %s: name that stack (tamma_backup_restore_source) if you "
+                "want its data here." % (manifest["id"], manifest["stack"], self._stack.name)
+            )
+        if "database" not in parts:
+            return
+        self._database.check_privileges()
+        with self._database.session("postgres") as session:
+            here = database.version(session)
+        if database.major(manifest["postgres"]["version"]) > database.major(here):
+            raise OperatorError(
+                "The backup %s was made by PostgreSQL %s, and the server here is %s, which cannot read it: deploy the "
+                "same major version or a later one first." % (manifest["id"], manifest["postgres"]["version"], here)
+            )
+
+    def _check_space(self, planned: Planned) -> None:
+        """Make sure that there is room for the archive, and on the same disk for a second database."""
+        directory = database.volume(self._stack)
+        needed = planned.manifest["parts"][DATABASE]["bytes"]
+        if directory:
+            needed += planned.manifest["size"]
+        else:
+            directory = os.path.dirname(os.path.dirname(database.archive_directory(self._stack)))
+        needed = int(1.1 * needed) + (64 << 20)
+        room = os.statvfs(directory)
+        free = room.f_bavail * room.f_frsize
+        if free < needed:
+            raise OperatorError(
+                "A restore needs %s on the file system of %s, and %s are free: the live database stays until the new "
+                "one is complete. Make room there first; nothing was changed."
+                % (backups.human(needed), directory, backups.human(free))
+            )
+
+    # -- apply ------------------------------------------------------------------------------
+
+    def apply(self, store: Restic, planned: Planned) -> None:
+        """Carry the plan out. Raises OperatorError when that fails; then everything is as it was."""
+        names = [part for part in planned.manifest["parts"] if part.startswith(VOLUME)]
+        journal = Journal(
+            planned.backup.id,
+            store.repository.name,
+            planned.parts,
+            self._database.called(database.RESTORING),
+            planned.before,
+            planned.stamp,
+            PREPARING,
+        )
+        if "database" in planned.parts:
+            self._check_space(planned)
+        self._note(journal)
+        try:
+            if "files" in planned.parts:
+                self._put_files_beside(store, planned)
+            if "volumes" in planned.parts:
+                self._fetch_volumes(store, planned, names)
+            if "database" in planned.parts:
+                self._fill(store, planned, journal)
+            if "broker" in planned.parts:
+                self._fetch_definitions(store, planned)
+        except (OperatorError, OSError, KeyboardInterrupt) as failure:
+            self._give_up(journal, failure)
+            raise
+        journal = journal._replace(way=FORWARD)
+        self._note(journal)
+        self._swap(journal)
+
+    def resume(self) -> bool:
+        """Bring a restore that was cut off to its end, or take back what it has left; say whether there was one."""
+        journal = pending(self._stack.directory)
+        if journal is None:
+            return False
+        # A server whose disk is full does not come up.
+        shutil.rmtree(database.archive_directory(self._stack), ignore_errors=True)
+        self._start_database()
+        if journal.way == FORWARD:
+            self._progress("swap", "a former restore was cut off: completing it")
+            self._swap(journal)
+        elif journal.way == BACK:
+            self._progress("swap", "a former restore was cut off on the way back: completing that")
+            self._swap_back(journal)
+        else:
+            self._progress("swap", "a former restore was cut off before it changed anything: removing what it left")
+            self._undo(journal)
+        return True
+
+    def _start_database(self) -> None:
+        """The host may have been started anew since."""
+        service = self._stack.postgres
+        if service and not self._stack.running(service.name):
+            self._stack.compose.run(
+                "up", "--detach", "--no-deps", "--no-recreate", service.name, timeout=self._deadline
+            )
+            services.Group(self._stack, [service.name], self._deadline, self._progress).start()
+
+    def _give_up(self, journal: Journal, failure: BaseException) -> None:
+        """Take back what was prepared; if that cannot be done now, the next run does it."""
+        try:
+            self._undo(journal)
+        except OperatorError as exc:
+            self._progress("swap", "what was prepared is removed by the next run: %s" % exc.message)
+            if isinstance(failure, OperatorError):
+                failure.message += " What was prepared beside the live data is still there; the next run removes it."
+
+    def _undo(self, journal: Journal) -> None:
+        """Remove everything that was prepared beside the live data."""
+        # What takes most room goes first: a server whose disk is full does not come up.
+        if "database" in journal.parts:
+            shutil.rmtree(database.archive_directory(self._stack), ignore_errors=True)
+        for directory in self._volumes().values():
+            shutil.rmtree(os.path.join(directory, _COMING), ignore_errors=True)
+        if "database" in journal.parts:
+            self._database.wait()
+            self._database.end_dead_runs()
+            self._database.drop(journal.scratch)
+        self._end()
+
+    def _note(self, journal: Journal) -> None:
+        write(self._stack.directory, [File(JOURNAL, json.dumps(journal._asdict()) + "\n", 0o600)])
+
+    def _end(self) -> None:
+        remove(self._stack.directory, [_DEFINITIONS, JOURNAL])
+
+    def _volumes(self) -> Dict[str, str]:
+        return backups.volumes(self._stack)
+
+    # -- the database -----------------------------------------------------------------------
+
+    def _fill(self, store: Restic, planned: Planned, journal: Journal) -> None:
+        """Restore into a new database, and compare it with the manifest."""
+        self._database.end_dead_runs()
+        self._database.drop(journal.scratch)
+        self._database.create(journal.scratch)
+        target = database.archive_directory(self._stack)
+        shutil.rmtree(target, ignore_errors=True)
+        os.makedirs(target, 0o700)
+        part = planned.manifest["parts"][DATABASE]
+        self._make_roles(store, planned)
+        self._progress("fill", "%s from %s into %s" % (backups.human(part["bytes"]), store, journal.scratch))
+        archive = os.path.join(target, backups.DUMP)
+        with self._database.client() as client:
+            # The rows are filled in while they come; what needs them all takes the archive from the disk.
+            with _Watched(archive, backups.Meter(self._progress, "fill", part["bytes"])):
+                commands = ["tee", archive], client.restore_data(journal.scratch)
+                printed, kept, filled = store.pipe(part["snapshot"], "/" + backups.DUMP, *commands)
+            if printed.rc and "broken pipe" not in printed.err:
+                raise store.failure(printed)
+            # A full disk may take the server with it, which then says something else.
+            done = Result(filled.rc or kept.rc, "", filled.err + kept.err)
+            if done.rc == 0:
+                self._progress("fill", "indexes and constraints")
+                done = self._stack.runner.run(client.restore_rest(journal.scratch, backups.DUMP, _JOBS))
+        shutil.rmtree(target)
+        if done.rc:
+            raise database.failure(done, "The backup cannot be restored, and nothing was changed")
+        self._compare(journal.scratch, planned.manifest)
+        for head, tail in planned.manifest.get("properties", []):
+            self._database.query(head + database.identifier(journal.scratch) + tail)
+
+    def _compare(self, name: str, manifest: Dict[str, Any]) -> None:
+        self._progress("check", "comparing %s with the manifest" % name)
+        with contextlib.ExitStack() as open_now:
+            session, other = (open_now.enter_context(self._database.session(name)) for _number in range(2))
+            beside = open_now.enter_context(concurrent.futures.ThreadPoolExecutor(1))
+            analyzed = beside.submit(other.query, "ANALYZE")
+            differences = database.contents(session).differences(manifest)
+            analyzed.result()
+        if differences:
+            raise OperatorError(
+                "The restored database is not what the backup says: %s. Nothing was changed; use another backup."
+                % "; ".join(differences)
+            )
+
+    def _make_roles(self, store: Restic, planned: Planned) -> None:
+        """Make the roles that the server lacks. Those that exist keep their present passwords and rights."""
+        text = store.text(planned.manifest["parts"][STATE]["snapshot"], "/" + ROLES)
+        for statement in database.missing_roles(text, self._database.roles()):
+            self._database.query(statement)
+
+    # -- the swap ---------------------------------------------------------------------------
+
+    def _swap(self, journal: Journal) -> None:
+        """Stop who writes, put the new data in the place of the old, and start again."""
+        try:
+            self._import_definitions()
+            if {"database", "volumes"} & set(journal.parts):
+                began = self._writers.stop()
+                if "database" in journal.parts and self._database.exists(journal.scratch):
+                    self._database.swap(journal.scratch, journal.before)
+                for directory in self._volumes().values():
+                    swap_directory(directory, BEFORE + journal.stamp)
+                self._writers.start()
+                self.away = time.monotonic() - began
+        except (OperatorError, OSError, KeyboardInterrupt) as failure:
+            self._note(journal._replace(way=BACK))
+            self._go_back(journal, failure)
+            raise
+        self._end()
+        if "database" in journal.parts:
+            self._progress("swap", "the database from before is kept as %s" % journal.before)
+
+    def _go_back(self, journal: Journal, failure: BaseException) -> None:
+        self._progress("swap", "that failed: back to the former data")
+        outcome = " The former data is in its place, and the stack serves with it."
+        try:
+            self._swap_back(journal)
+        except OperatorError as exc:
+            outcome = (
+                " The way back to the former data failed as well, and the next run goes on with it: " + exc.message
+            )
+        if isinstance(failure, OperatorError):
+            failure.message += outcome
+
+    def _swap_back(self, journal: Journal) -> None:
+        """Put the former data back, however far the swap came; what was restored goes."""
+        before = BEFORE + journal.stamp
+        moved = [path for path in self._volumes().values() if os.path.isdir(os.path.join(path, before))]
+        swapped = False
+        if "database" in journal.parts:
+            self._start_database()
+            self._database.wait()
+            swapped = self._database.exists(journal.before)
+        if moved or swapped:
+            self._writers.stop()
+        if swapped:
+            self._database.swap(journal.before, journal.scratch)
+        for directory in moved:
+            swap_directory_back(directory, before)
+        self._writers.start()
+        self._undo(journal)
+
+    # -- the rest ---------------------------------------------------------------------------
+
+    def _fetch_volumes(self, store: Restic, planned: Planned, names: List[str]) -> None:
+        here = self._volumes()
+        for part in names:
+            directory = here.get(part[len(VOLUME) :])
+            if directory is None:
+                self._progress("fetch", "%s: this stack has no such volume, it is left out" % part)
+                continue
+            coming = os.path.join(directory, _COMING)
+            shutil.rmtree(coming, ignore_errors=True)
+            os.mkdir(coming, 0o700)
+            self._progress("fetch", "%s from %s" % (part, store))
+            snapshot = planned.manifest["parts"][part]["snapshot"]
+            if snapshot != backups.NOTHING:
+                store.restore(snapshot, coming)
+
+    def _put_files_beside(self, store: Restic, planned: Planned) -> None:
+        """The files of the release never replace those of the running one: they are there to be looked at."""
+        target = os.path.join(self._stack.directory, ".tamma", "restored-" + planned.backup.id)
+        shutil.rmtree(target, ignore_errors=True)
+        os.makedirs(target, 0o700)
+        store.restore(planned.manifest["parts"][STATE]["snapshot"], target, ["/release"])
+        self._progress("fetch", "the files of the release are in %s" % target)
+
+    def _fetch_definitions(self, store: Restic, planned: Planned) -> None:
+        """Put the broker's definitions beside the journal, without its user here, whose password is today's."""
+        if self._stack.rabbitmq is None:
+            return
+        snapshot = planned.manifest["parts"][STATE]["snapshot"]
+        if not planned.manifest["broker"]:
+            self._progress("fetch", "the backup has no definitions of a broker")
+            return
+        found = json.loads(store.text(snapshot, "/" + DEFINITIONS))
+        own = self._stack.settings.get("RABBITMQ_USER") or "tamma"
+        found["users"] = [user for user in found.get("users") or [] if user.get("name") != own]
+        write(self._stack.directory, [File(_DEFINITIONS, json.dumps(found), 0o600)])
+
+    def _import_definitions(self) -> None:
+        """Add what the broker had to what it has; nothing of it goes, and doing it twice does no harm."""
+        definitions = read(os.path.join(self._stack.directory, _DEFINITIONS))
+        if self._stack.rabbitmq is None or definitions is None:
+            return
+        self._progress("swap", "the definitions of the broker")
+        done = backups.rabbitmqctl(self._stack, "import_definitions", stdin=definitions)
+        if done.rc:
+            raise OperatorError(
+                "RabbitMQ does not take the definitions of the backup: %s." % backups.complaint(done), rc=done.rc
+            )
+
+
+class _Watched:
+    """Tells how far a file has grown, while others write it."""
+
+    def __init__(self, path: str, moved: Callable[[int], None]) -> None:
+        self._path = path
+        self._moved = moved
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *exc: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._ended.wait(1):
+            with contextlib.suppress(OSError):
+                self._moved(os.path.getsize(self._path))
+
+
+def swap_directory(directory: str, before: str) -> None:
+    """Put what was fetched into a volume in the place of its content, which is kept in *before*.
+
+    May be cut off anywhere and called again: first everything old moves out, then everything new moves in.
+    """
+    coming, arriving, old = (os.path.join(directory, name) for name in (_COMING, _ARRIVING, before))
+    if os.path.isdir(coming):
+        os.makedirs(old, 0o700, exist_ok=True)
+        for name in sorted(os.listdir(directory)):
+            if not name.startswith(".tamma-"):
+                os.rename(os.path.join(directory, name), os.path.join(old, name))
+        os.rename(coming, arriving)
+    if os.path.isdir(arriving):
+        for name in sorted(os.listdir(arriving)):
+            os.rename(os.path.join(arriving, name), os.path.join(directory, name))
+        os.rmdir(arriving)
+
+
+def swap_directory_back(directory: str, before: str) -> None:
+    """Put the content from *before* back into a volume, however far :func:`swap_directory` came.
+
+    May be cut off anywhere and called again. As long as there is something still to come, what lies in the volume is
+    the former content.
+    """
+    coming, arriving, old = (os.path.join(directory, name) for name in (_COMING, _ARRIVING, before))
+    if os.path.isdir(old):
+        if not os.path.isdir(coming):
+            os.makedirs(arriving, 0o700, exist_ok=True)
+            for name in sorted(os.listdir(directory)):
+                if not name.startswith(".tamma-"):
+                    os.rename(os.path.join(directory, name), os.path.join(arriving, name))
+            os.rename(arriving, coming)
+        for name in sorted(os.listdir(old)):
+            os.rename(os.path.join(old, name), os.path.join(directory, name))
+        os.rmdir(old)
+    shutil.rmtree(coming, ignore_errors=True)
+
+
+# Where a drill restores to.
+DRILLS = ("server", "container")
+
+
+class Drill:
+    """Restores a backup where nobody is disturbed, compares it, and removes it."""
+
+    def __init__(self, stack: Stack, progress: Progress, where: str = "server") -> None:
+        """*where*: beside the live database, or in a server of its own in a container that is thrown away."""
+        self._stack = stack
+        self._progress = progress
+        self._where = where
+        self._database = Database(stack)
+
+    def run(self, store: Restic, which: str = "latest") -> Backup:
+        """Raise OperatorError unless the backup can be restored and is what its manifest says."""
+        chosen = backups.choose(store, self._stack.name, which)
+        found = backups.manifest(store, chosen)
+        self._database.end_dead_runs()
+        differences = (self._in_a_container if self._where == "container" else self._beside)(store, found)
+        if differences:
+            raise OperatorError(
+                "The backup %s in %s does not restore to what was backed up: %s. Take a new one now, and look at "
+                "'tammactl check'." % (chosen.id, store, "; ".join(differences))
+            )
+        self._progress("drill", "%s is what its manifest says" % chosen.id)
+        return chosen
+
+    def _beside(self, store: Restic, manifest: Dict[str, Any]) -> List[str]:
+        self._database.check_privileges()
+        name = self._database.called(database.DRILL)
+        # A role that is gone would be made by a restore; a drill leaves nothing behind.
+        owners = not self._missing_roles(store, manifest, self._database.roles())
+        self._database.drop(name)
+        self._database.create(name)
+        try:
+            self._progress("drill", "restoring %s beside the live database" % manifest["id"])
+            with self._database.client() as client:
+                self._restore(store, client, manifest, name, owners)
+            with self._database.session(name) as session:
+                return database.contents(session).differences(manifest)
+        finally:
+            self._database.drop(name)
+
+    def _in_a_container(self, store: Restic, manifest: Dict[str, Any]) -> List[str]:
+        newest = database.major(manifest["postgres"]["version"])
+        self._progress("drill", "restoring %s in a container of its own" % manifest["id"])
+        user = self._database.server.user
+        with throwaway.server(self._stack, newest, user, "drill") as (identifier, login):
+            with PostgresSession(login) as session:
+                for statement in self._missing_roles(store, manifest, {user}):
+                    session.query(statement)
+            prefix = [self._stack.engine.kind, "exec", "-i", identifier]
+            self._restore(store, Client(prefix, user, self._database.application), manifest, "drill", True)
+            with PostgresSession(login) as session:
+                session.be_patient()
+                return database.contents(session).differences(manifest)
+
+    def _missing_roles(self, store: Restic, manifest: Dict[str, Any], present: Set[Optional[str]]) -> List[str]:
+        return database.missing_roles(store.text(manifest["parts"][STATE]["snapshot"], "/" + ROLES), present)
+
+    def _restore(self, store: Restic, client: Client, manifest: Dict[str, Any], name: str, owners: bool) -> None:
+        printed, restored = store.pipe(
+            manifest["parts"][DATABASE]["snapshot"], "/" + backups.DUMP, client.restore_stream(name, owners)
+        )
+        if printed.rc and "broken pipe" not in printed.err:
+            raise store.failure(printed)
+        if restored.rc:
+            raise database.failure(restored, "The backup %s in %s cannot be restored" % (manifest["id"], store))

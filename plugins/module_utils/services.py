@@ -1,0 +1,87 @@
+# Copyright (c) 2026 the Tamma collection contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Services that are stopped for a moment and started again as they are: no new definition, no new image."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import time
+from typing import Any, Callable, Dict, List
+
+from ansible_collections.meywd.tamma.plugins.module_utils import gate
+from ansible_collections.meywd.tamma.plugins.module_utils.engine import NUMBER_LABEL
+from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
+from ansible_collections.meywd.tamma.plugins.module_utils.probes import Probes
+from ansible_collections.meywd.tamma.plugins.module_utils.stack import Stack
+
+_POLL_SECONDS = 0.2
+
+Progress = Callable[[str, str], None]
+
+
+class Group:
+    """Some services of a stack, with all their containers."""
+
+    def __init__(self, stack: Stack, names: List[str], deadline: float, progress: Progress) -> None:
+        """*deadline*: seconds until they have to be ready after a start."""
+        self._stack = stack
+        self._names = names
+        self._deadline = deadline
+        self._progress = progress
+
+    def stop(self) -> float:
+        """Stop them, those that nobody asks for anything first; return when the others began to be away."""
+        asked = [name for name in self._names if self._serves(name)]
+        self._stop([name for name in self._names if name not in asked])
+        began = time.monotonic()
+        self._stop(asked)
+        return began
+
+    def start(self) -> None:
+        """Start them, one container of each service and then the others, and wait until all are ready.
+
+        A service that migrates the database at its start takes no lock for that, hence the first alone.
+        """
+        self._progress("start", ", ".join(self._names))
+        containers = {name: sorted(self._stack.containers(name), key=_number) for name in self._names}
+        self._bring_up([found[0] for found in containers.values() if found])
+        self._bring_up([item for found in containers.values() for item in found[1:]])
+
+    def _serves(self, name: str) -> bool:
+        """Whether somebody may be waiting for an answer of it."""
+        return bool(self._stack.project.services[name].labels.get("tamma.edge-port"))
+
+    def _stop(self, names: List[str]) -> None:
+        found = [item["Id"] for name in names for item in self._stack.running(name)]
+        if found:
+            self._progress("stop", ", ".join(names))
+            with concurrent.futures.ThreadPoolExecutor(len(found)) as pool:
+                list(pool.map(self._stack.engine.stop_container, found))
+
+    def _bring_up(self, containers: List[Dict[str, Any]]) -> None:
+        for item in containers:
+            self._stack.engine.start_container(item["Id"])
+        probes = Probes(self._stack.engine)
+        until = time.monotonic() + self._deadline
+        waiting = [item["Id"] for item in containers]
+        restarts: Dict[str, int] = {}
+        while waiting:
+            for identifier in list(waiting):
+                inspected = self._stack.engine.container(identifier)
+                if inspected is None:
+                    raise OperatorError("A container went away while it was waited for; run this again.")
+                seen = gate.state(inspected, inspected["Name"].lstrip("/"))
+                probes.hasten(seen)
+                verdict = gate.judge(seen, restarts.setdefault(identifier, seen.restarts))
+                if verdict.outcome == "ready":
+                    waiting.remove(identifier)
+                elif verdict.outcome == "failed" or time.monotonic() > until:
+                    lines = "\n".join("  " + line for line in self._stack.engine.logs(identifier, 15))
+                    raise OperatorError("%s does not come up: %s.\n%s" % (seen.name, verdict.words, lines))
+            if waiting:
+                time.sleep(_POLL_SECONDS)
+
+
+def _number(listed: Dict[str, Any]) -> int:
+    return int((listed.get("Labels") or {}).get(NUMBER_LABEL) or 0)

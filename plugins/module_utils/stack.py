@@ -1,0 +1,98 @@
+# Copyright (c) 2026 the Tamma collection contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A deployed stack as one finds it on its host: what it is, what runs of it, and how its database is reached."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from typing import Any, Dict, List, Optional
+
+from ansible_collections.meywd.tamma.plugins.module_utils import servers
+from ansible_collections.meywd.tamma.plugins.module_utils.compose import Compose, Project, Service
+from ansible_collections.meywd.tamma.plugins.module_utils.engine import SERVICE_LABEL, Engine, addresses
+from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
+from ansible_collections.meywd.tamma.plugins.module_utils.files import read
+from ansible_collections.meywd.tamma.plugins.module_utils.logins import Postgres
+from ansible_collections.meywd.tamma.plugins.module_utils.planner import stored
+from ansible_collections.meywd.tamma.plugins.module_utils.release import ENV_FILE, settings_on_host
+from ansible_collections.meywd.tamma.plugins.module_utils.runner import Runner
+from ansible_collections.meywd.tamma.plugins.module_utils.secret_files import users_of
+
+
+class Stack:
+    """The stack in *directory*; raises OperatorError when there is none."""
+
+    def __init__(self, project: str, directory: str, engine: Engine, program: str) -> None:
+        """*program* is the path of Compose."""
+        if not os.path.exists(os.path.join(directory, ENV_FILE)):
+            raise OperatorError(
+                "There is no stack in %s: deploy it with site.yml, or name its directory in tamma_stack_directory."
+                % directory
+            )
+        self.name = project
+        self.directory = directory
+        self.engine = engine
+        self.runner = Runner({"DOCKER_HOST": "unix://%s" % engine.path})
+        self.compose = Compose(self.runner, program, directory, project)
+        self.settings = settings_on_host(directory)
+        self.project: Project = self.compose.project()
+
+    def containers(self, service: str) -> List[Dict[str, Any]]:
+        """The engine's entries for the containers of one service."""
+        listed = self.engine.containers(self.name)
+        return [item for item in listed if (item.get("Labels") or {}).get(SERVICE_LABEL) == service]
+
+    def running(self, service: str) -> List[Dict[str, Any]]:
+        """Those of them that run."""
+        return [item for item in self.containers(service) if item.get("State") == "running"]
+
+    def keeper(self, setting: str) -> Optional[Service]:
+        """The service that keeps a setting in its volume; None when an external server has its place."""
+        for service in self.project.services.values():
+            if setting in stored(service):
+                return service
+        return None
+
+    @property
+    def postgres(self) -> Optional[Service]:
+        """The stack's own PostgreSQL."""
+        return self.keeper("POSTGRES_PASSWORD")
+
+    @property
+    def rabbitmq(self) -> Optional[Service]:
+        """The stack's own RabbitMQ."""
+        return self.keeper("RABBITMQ_PASSWORD")
+
+    @property
+    def writers(self) -> List[str]:
+        """The services that log in to the database."""
+        users = users_of("POSTGRES_PASSWORD")
+        own = self.postgres.name if self.postgres else ""
+        return sorted(name for name in users if name in self.project.services and name != own)
+
+    def server(self, database: str = "") -> Postgres:
+        """How to log in to the stack's database, or to another one on its server."""
+        external = servers.external_postgres(
+            self.settings, read(os.path.join(self.directory, servers.POSTGRES_CA)) or ""
+        )
+        found = external[0] if external else self._own_server()
+        return dataclasses.replace(found, database=database) if database else found
+
+    def _own_server(self) -> Postgres:
+        service = self.postgres
+        for item in self.running(service.name) if service else []:
+            for address in addresses(self.engine.container(item["Id"]) or {}):
+                return Postgres(
+                    address,
+                    5432,
+                    self.settings.get("POSTGRES_DB") or "tamma",
+                    self.settings.get("POSTGRES_USER") or "tamma",
+                    self.settings.get("POSTGRES_PASSWORD", ""),
+                    "disable",
+                )
+        raise OperatorError(
+            "PostgreSQL of the stack %s does not run: bring the stack up with site.yml, or type 'docker compose up -d' "
+            "in %s." % (self.name, self.directory)
+        )

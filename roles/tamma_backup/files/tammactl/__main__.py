@@ -1,0 +1,542 @@
+# Copyright (c) 2026 the Tamma collection contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""tammactl: the collection's operator on the host, for timers and for people without a controller.
+
+The same code as the Ansible modules; this is only its command line.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import shutil
+import sys
+import time
+from typing import Any, Callable, Dict, List, Optional, Sequence, TextIO
+
+from ansible_collections.meywd.tamma.plugins.module_utils import doctor, operations, restore, status
+from ansible_collections.meywd.tamma.plugins.module_utils.backup import human
+from ansible_collections.meywd.tamma.plugins.module_utils.compose import Compose, find_compose, last_line
+from ansible_collections.meywd.tamma.plugins.module_utils.engine import Engine
+from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
+from ansible_collections.meywd.tamma.plugins.module_utils.lock import Busy
+from ansible_collections.meywd.tamma.plugins.module_utils.runner import Runner
+
+# Exit statuses.
+DONE, FAILED, USAGE, UNWELL, BUSY, INTERRUPTED = 0, 1, 2, 3, 4, 130
+
+_ABOUT = """\
+Looks after the Tamma stack of this host.
+
+  tammactl status                 how every service is, and whether the backups are in time
+  tammactl backup                 take a backup now, and read it back
+  tammactl backups                list the backups, and what former restores keep
+  tammactl restore latest --plan  say what a restore would do
+  tammactl restore latest         put the newest backup's data in the place of today's
+  tammactl discard --all          remove what former restores keep
+  tammactl drill                  prove that the newest backup can be restored
+  tammactl doctor                 what is wrong with this host, and what to do
+
+'tammactl COMMAND --help' says more about each. Timers run backup, prune, check and drill by themselves
+('systemctl list-timers'); 'journalctl -u STACK-backup' shows what became of them.
+"""
+
+_STATUSES = """\
+Exit status:
+  0    done; with status and doctor: all is well
+  1    it failed, and the last line says why and what to do
+  2    the command line is wrong
+  3    the stack, its backups or the host are not well (status, doctor)
+  4    another operation is at work on the stack (see --wait)
+  130  interrupted
+
+Results go to standard output, with --json as one JSON object, in which "ok" says whether all is well; a
+failure is {"ok": false, "problem": "..."}. What happens meanwhile goes to standard error.
+"""
+
+# With which Compose makes room for a line, colour or not.
+_ERASE = re.compile(r"^\x1b\[\d*[A-Z]")
+
+_BACKUPS = """\
+A backup is named by 'latest', by its id or the beginning of it ('tammactl backups' lists them), by
+tag:NAME, or by a time such as 2026-01-31T12:00:00Z or 2026-01-31, which means the newest backup that is
+not after it.
+"""
+
+# What each command does, for --help.
+_HELP = {
+    "status": (
+        "show every service and whether the backups are in time",
+        "Asks the engine for every container, and looks up when each operation on the backups last went well.",
+    ),
+    "backup": (
+        "take a backup and read it back",
+        (
+            "Dumps the database while the stack serves, stores it with the broker's definitions, the volumes and the\n"
+            "release in every repository, and reads all of it back. What cannot be read back is no backup."
+        ),
+    ),
+    "backups": (
+        "list the backups, their sizes and ages, when they were last proven, and what restores keep",
+        "Asks every repository. What former restores replaced is listed with the room that it takes.",
+    ),
+    "restore": (
+        "put a backup's data in the place of today's, which is kept",
+        (
+            "Restores into a new database beside the live one and compares it with what was backed up. Then the\n"
+            "services that write are stopped for some seconds, and the new database takes the name of the live one,\n"
+            "which stays under a dated name. A failure before that leaves everything as it is. On a terminal it asks\n"
+            "before it begins.\n\n" + _BACKUPS
+        ),
+    ),
+    "discard": (
+        "remove what former restores keep",
+        (
+            "Former databases and files of volumes stay after a restore, for whoever wants to go back. 'tammactl\n"
+            "backups' lists them. On a terminal it asks before it begins."
+        ),
+    ),
+    "drill": (
+        "restore a backup beside the live database, compare it, and remove it",
+        "Proves that a backup can be restored, without touching anything that is served.\n\n" + _BACKUPS,
+    ),
+    "check": (
+        "check the integrity of the stored data",
+        "Checks the structure of every repository, and reads a part of the data (tamma_backup_check_subset).",
+    ),
+    "prune": (
+        "remove the backups that the retention does not keep",
+        "Keeps what tamma_backup_keep says, always the newest backup, and frees the room of the others.",
+    ),
+    "logs": (
+        "show what the services wrote",
+        "With --json each line is an object with service, container, time and text; with --follow, one a line.",
+    ),
+    "doctor": (
+        "look for what is wrong with this host, and say what to do",
+        (
+            "Looks at the engine, the services, what was interrupted, the disks, the timers and the backups, and\n"
+            "changes nothing."
+        ),
+    ),
+}
+
+
+def parser() -> argparse.ArgumentParser:
+    """The command line."""
+    plain = argparse.RawDescriptionHelpFormatter
+    top = argparse.ArgumentParser(prog="tammactl", description=_ABOUT, epilog=_STATUSES, formatter_class=plain)
+    commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
+
+    def add_common(to: argparse.ArgumentParser, **defaults: Any) -> None:
+        """Before the command and behind it, where most people write them; the latter only set what is given."""
+        to.set_defaults(**defaults)
+        unset = argparse.SUPPRESS
+        to.add_argument(
+            "--stack", default=unset, metavar="NAME", help="the stack (default: TAMMA_STACK, else the host's only one)"
+        )
+        to.add_argument("--json", action="store_true", default=unset, help="print the result as JSON")
+        to.add_argument(
+            "--wait",
+            type=_seconds,
+            default=unset,
+            metavar="SECONDS",
+            help="wait so long for another operation on the stack to end (default: leave at once)",
+        )
+
+    def add(name: str) -> argparse.ArgumentParser:
+        summary, text = _HELP[name]
+        command = commands.add_parser(name, help=summary, description=text, formatter_class=plain)
+        add_common(command)
+        return command
+
+    def add_repository(command: argparse.ArgumentParser, which: str) -> None:
+        command.add_argument("--repository", default="", metavar="NAME", help=which)
+
+    def add_yes(command: argparse.ArgumentParser) -> None:
+        command.add_argument("--yes", action="store_true", help="do not ask")
+
+    add_common(top, stack=os.environ.get("TAMMA_STACK", ""), json=False, wait=0.0)
+    add("status")
+    command = add("backup")
+    command.add_argument("--reason", default="by hand", help="stands in the list of backups (default: by hand)")
+    command.add_argument("--tag", action="append", default=[], help="a name to find it by; may be repeated")
+    add_repository(command, "into this repository alone (default: into all)")
+    add("backups")
+    command = add("restore")
+    command.add_argument("backup", help="which backup")
+    command.add_argument(
+        "--part",
+        action="append",
+        choices=restore.PARTS,
+        help="this part; may be repeated (default: database, broker, volumes); 'files' are put aside, to be looked at",
+    )
+    command.add_argument("--plan", action="store_true", help="say what would happen, and change nothing")
+    command.add_argument("--source", default="", metavar="STACK", help="take the backup of another stack")
+    add_repository(command, "from this repository (default: the first)")
+    add_yes(command)
+    command = add("discard")
+    command.add_argument("name", nargs="*", metavar="NAME", help="a database or directory of the list")
+    command.add_argument("--all", action="store_true", help="all of them")
+    add_yes(command)
+    command = add("drill")
+    command.add_argument("backup", nargs="?", default="latest", help="which backup (default: latest)")
+    add_repository(command, "from this repository alone (default: from each)")
+    command = add("check")
+    command.add_argument("--everything", action="store_true", help="read all of it, not a part")
+    add_repository(command, "this repository alone (default: each)")
+    command = add("prune")
+    add_repository(command, "this repository alone (default: each)")
+    command = add("logs")
+    command.add_argument("service", nargs="*", metavar="SERVICE", help="these services alone")
+    command.add_argument("--tail", type=int, default=100, metavar="LINES", help="so many of each (default: 100)")
+    command.add_argument("--follow", action="store_true", help="go on until interrupted")
+    add("doctor")
+    return top
+
+
+def _seconds(text: str) -> float:
+    value = float(text)
+    if value < 0:
+        raise ValueError(text)
+    return value
+
+
+class Progress:
+    """What happens, on standard error: on a terminal with a clock and measured progress in one line that is rewritten;
+    in plain lines otherwise, for the journal."""
+
+    def __init__(self, stream: Optional[TextIO] = None) -> None:
+        self._began = time.monotonic()
+        self._stream = stream or sys.stderr
+        self._terminal = self._stream.isatty()
+        self._open = False
+
+    def __call__(self, phase: str, words: str) -> None:
+        self._write(phase, words)
+
+    def measured(self, phase: str, words: str) -> None:
+        """How far something is; on a terminal the next line takes its place."""
+        self._write(phase, words, self._terminal)
+
+    @property
+    def every(self) -> float:
+        """How many seconds lie between two measurements that are worth being told."""
+        return 0.5 if self._terminal else 5.0
+
+    def _write(self, phase: str, words: str, passing: bool = False) -> None:
+        stamp = "%6.1f s  " % (time.monotonic() - self._began) if self._terminal else ""
+        line = "%s%-7s %s" % (stamp, phase, words)
+        if passing:
+            # A line that wraps could not be rewritten.
+            line = line[: max(20, shutil.get_terminal_size().columns - 1)]
+        self._stream.write(("\r\x1b[K" if self._open else "") + line + ("" if passing else "\n"))
+        self._stream.flush()
+        self._open = passing
+
+    def close(self) -> None:
+        """Leave the cursor at the beginning of a line."""
+        if self._open:
+            self._stream.write("\r\x1b[K")
+            self._stream.flush()
+            self._open = False
+
+
+def stack_name(given: str, root: str = operations.CONFIGURATION) -> str:
+    """The stack that is meant: the given one, or the only one of this host."""
+    if given:
+        return given
+    names = sorted(os.listdir(root)) if os.path.isdir(root) else []
+    found = [name for name in names if os.path.exists(operations.settings_file(name, root))]
+    if len(found) == 1:
+        return found[0]
+    if not found:
+        raise OperatorError("No stack of this host is known to tammactl: deploy one with site.yml.")
+    raise OperatorError("This host has the stacks %s: name one with --stack." % ", ".join(found))
+
+
+def main(words: Sequence[str]) -> int:
+    """Do what the command line says; return the exit status."""
+    line = parser()
+    arguments = line.parse_args(words)
+    if arguments.command == "discard" and bool(arguments.name) == arguments.all:
+        line.error("discard takes either names, which 'tammactl backups' lists, or --all")
+    progress = Progress()
+    try:
+        settings = operations.configuration(stack_name(arguments.stack))
+        work = operations.Operations(settings, progress, arguments.wait)
+        return COMMANDS[arguments.command](work, arguments)
+    except Busy as exc:
+        return _failed(arguments, progress, BUSY, exc.message, exc.facts)
+    except OperatorError as exc:
+        return _failed(arguments, progress, FAILED, exc.message, exc.facts)
+    except PermissionError as exc:
+        return _failed(arguments, progress, FAILED, "%s: %s. Run it as root." % (exc.filename, exc.strerror))
+    except OSError as exc:
+        return _failed(arguments, progress, FAILED, "%s: %s." % (exc.filename or "this host", exc.strerror or exc))
+    except KeyboardInterrupt:
+        return _failed(arguments, progress, INTERRUPTED, "Interrupted; the next run cleans up.")
+
+
+def _failed(
+    arguments: argparse.Namespace,
+    progress: Progress,
+    exit_status: int,
+    problem: str,
+    facts: Optional[Dict[str, Any]] = None,
+) -> int:
+    progress.close()
+    if arguments.json:
+        result = {**(facts or {}), "ok": False, "problem": problem}
+        print(json.dumps(result, indent=1, sort_keys=True, default=str))
+    print("tammactl: %s" % problem, file=sys.stderr)
+    return exit_status
+
+
+def _show(arguments: argparse.Namespace, result: Any, lines: List[str]) -> None:
+    if arguments.json:
+        print(json.dumps(result, indent=1, sort_keys=True))
+    else:
+        print("\n".join(lines))
+
+
+def table(rows: Sequence[Sequence[str]]) -> List[str]:
+    """Rows as lines with aligned columns."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
+
+
+def _status(work: operations.Operations, arguments: argparse.Namespace) -> int:
+    settings = work.settings
+    engine = Engine(settings.engine_socket)
+    program = find_compose()
+    project = Compose(Runner(), program, settings.directory, settings.project).project() if program else None
+    rows = [row._asdict() for row in status.rows(engine, settings.project, project)]
+    well = bool(rows) and all(row["ready"] for row in rows)
+    lines = table(
+        [("SERVICE", "CONTAINER", "STATE", "HEALTH", "SINCE")]
+        + [(row["service"], row["container"] or "-", row["state"], row["health"], row["since"] or "-") for row in rows]
+    )
+    backups = doctor.overview(settings.project)
+    if backups["repositories"]:
+        lines += ["", *table([_STATE_HEADINGS, *(_state(item) for item in backups["repositories"])])]
+    else:
+        lines += ["", "No backups are configured."]
+    lines += backups["problems"]
+    well = well and not backups["problems"]
+    _show(arguments, {"ok": well, "services": rows, "backups": backups}, lines)
+    return DONE if well else UNWELL
+
+
+_STATE_HEADINGS = ("REPOSITORY", "LAST BACKUP", "LAST DRILL", "LAST CHECK", "LAST PRUNE")
+
+
+def _state(item: Dict[str, str]) -> Sequence[str]:
+    names = ("last_backup", "last_drill", "last_check", "last_prune")
+    return (item["repository"], *(item[name] or "never" for name in names))
+
+
+def _backup(work: operations.Operations, arguments: argparse.Namespace) -> int:
+    taken = work.backup(arguments.reason, arguments.tag, arguments.repository)
+    _show(
+        arguments,
+        {"ok": True, "backups": taken},
+        [
+            "%s: %s, %s (%s new in the repository)"
+            % (one["repository"], one["id"], human(one["bytes"]), human(one["stored_bytes"]))
+            for one in taken
+        ],
+    )
+    return DONE
+
+
+def _backups(work: operations.Operations, arguments: argparse.Namespace) -> int:
+    found = work.info()
+    lines: List[str] = []
+    for entry in found:
+        lines.append("%s (%s)" % (entry["repository"], entry["location"]))
+        if entry["problem"]:
+            lines.append("  " + entry["problem"])
+        rows = [("ID", "AGE", "SIZE", "ROWS", "REASON")]
+        rows += [
+            (item["id"], _age(item["age_seconds"]), human(item["bytes"]), str(item["rows"]), item["reason"])
+            for item in entry["backups"]
+        ]
+        lines += ["  " + line for line in table(rows)]
+        for operation in ("drill", "check"):
+            good = entry["last"].get("good_" + operation)
+            lines.append("  last good %s: %s" % (operation, good["time"] if good else "never"))
+    if not found:
+        lines.append("No backups are configured: set tamma_backup_password and run site.yml.")
+    kept = _kept(work)
+    lines += _kept_lines(kept)
+    problems = [entry["problem"] for entry in found if entry["problem"]]
+    _show(arguments, {"ok": not problems, "repositories": found, "kept": kept}, lines)
+    return FAILED if problems else DONE
+
+
+def _kept(work: operations.Operations) -> List[Dict[str, Any]]:
+    """What former restores keep; nothing is known of it while PostgreSQL does not run."""
+    try:
+        return work.kept()
+    except OperatorError as exc:
+        print("tammactl: What former restores keep is not known: %s" % exc.message, file=sys.stderr)
+        return []
+
+
+def _kept_lines(kept: List[Dict[str, Any]]) -> List[str]:
+    if not kept:
+        return []
+    rows = [(item["name"], item["kind"], human(item["bytes"])) for item in kept]
+    return [
+        "Kept by restores ('tammactl discard NAME' removes one):",
+        *("  " + line for line in table([("NAME", "KIND", "SIZE"), *rows])),
+    ]
+
+
+def _age(seconds: int) -> str:
+    for unit, size in (("d", 86400), ("h", 3600), ("min", 60)):
+        if seconds >= 2 * size:
+            return "%d %s" % (seconds // size, unit)
+    return "%d s" % seconds
+
+
+def _asks(arguments: argparse.Namespace) -> bool:
+    """Whether somebody sits there who can be asked."""
+    return sys.stdin.isatty() and not arguments.yes
+
+
+def _agree(lines: List[str]) -> None:
+    """Show what would happen, and ask. Raises OperatorError when the answer is not yes."""
+    print("\n".join(lines), file=sys.stderr)
+    print("Go on? [y/N] ", end="", file=sys.stderr, flush=True)
+    if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+        raise OperatorError("Nothing was changed, because you did not agree.")
+
+
+def _restore(work: operations.Operations, arguments: argparse.Namespace) -> int:
+    parts = arguments.part or ["database", "broker", "volumes"]
+    chosen = (arguments.backup, parts, arguments.repository, arguments.source)
+    if arguments.plan:
+        planned = work.plan_restore(*chosen)
+        _show(arguments, {"ok": True, "restore": planned}, _planned(planned))
+        return DONE
+    if _asks(arguments):
+        _agree(_planned(work.plan_restore(*chosen)))
+    done = work.restore(*chosen)
+    lines = [
+        "Restored %s of %s from %s; the services that write were away for %.1f s."
+        % (", ".join(done["parts"]), done["id"], done["repository"], done["away_seconds"])
+    ]
+    if done["kept_as"]:
+        lines.append(
+            "The former database is kept as %s; 'tammactl discard %s' removes it." % (done["kept_as"], done["kept_as"])
+        )
+    _show(arguments, {"ok": True, "restore": done}, lines)
+    return DONE
+
+
+def _planned(planned: Dict[str, Any]) -> List[str]:
+    lines = [
+        "Would restore %s of %s, %d rows, from %s."
+        % (", ".join(planned["parts"]), planned["id"], planned["rows"], planned["repository"])
+    ]
+    if planned["kept_as"]:
+        lines.append(
+            "The services that write would be stopped for some seconds; the present database would be kept as %s."
+            % planned["kept_as"]
+        )
+    return lines
+
+
+def _discard(work: operations.Operations, arguments: argparse.Namespace) -> int:
+    if _asks(arguments):
+        found = [item for item in work.kept() if not arguments.name or item["name"] in arguments.name]
+        if found:
+            _agree(["Would remove %s, %s." % (item["name"], human(item["bytes"])) for item in found])
+    gone = work.discard(arguments.name)
+    lines = ["Removed %s, %s." % (item["name"], human(item["bytes"])) for item in gone]
+    _show(arguments, {"ok": True, "removed": gone}, lines or ["No restore has left anything."])
+    return DONE
+
+
+def _results(name: str, arguments: argparse.Namespace, results: List[Dict[str, Any]]) -> int:
+    lines = ["%s: %s went well (%s s)" % (one["repository"], name, one["seconds"]) for one in results]
+    _show(arguments, {"ok": True, "results": results}, lines)
+    return DONE
+
+
+def _logs(work: operations.Operations, arguments: argparse.Namespace) -> int:
+    program = find_compose()
+    if program is None:
+        raise OperatorError("This host has no Docker Compose: let site.yml install it.")
+    settings = work.settings
+    if not os.path.isdir(settings.directory):
+        raise OperatorError("There is no stack in %s: deploy it with site.yml." % settings.directory)
+    options = ["--tail", str(arguments.tail), *(["--follow"] if arguments.follow else [])]
+    argv = [program, "--project-name", settings.project, "logs", *options]
+    engine = {"DOCKER_HOST": "unix://" + settings.engine_socket}
+    if not arguments.json:
+        os.chdir(settings.directory)
+        known = {name: os.environ[name] for name in ("PATH", "HOME", "TERM", "NO_COLOR") if name in os.environ}
+        os.execve(program, [*argv, *arguments.service], {**known, **engine})  # noqa: S606 - it takes over this process
+    lines: List[Dict[str, str]] = []
+
+    def on_line(line: str) -> bool:
+        entry = log_line(line)
+        if arguments.follow:
+            print(json.dumps(entry, sort_keys=True), flush=True)
+        else:
+            lines.append(entry)
+        return True
+
+    argv += ["--no-color", "--timestamps", *arguments.service]
+    (done,) = Runner(engine).pipeline([argv], on_line, settings.directory)
+    if done.rc:
+        raise OperatorError("The logs cannot be read: %s." % last_line(done.err))
+    if not arguments.follow:
+        _show(arguments, {"ok": True, "lines": lines}, [])
+    return DONE
+
+
+def log_line(line: str) -> Dict[str, str]:
+    """A line of Compose's as an object: who wrote it, when, and what."""
+    name, separator, rest = _ERASE.sub("", line).rstrip("\n").partition("| ")
+    if not separator:
+        return {"service": "", "container": "", "time": "", "text": name}
+    # Compose leaves the project's name out: service and number.
+    container = name.strip()
+    moment, _space, text = rest.partition(" ")
+    return {"service": container.rpartition("-")[0] or container, "container": container, "time": moment, "text": text}
+
+
+def _doctor(work: operations.Operations, arguments: argparse.Namespace) -> int:
+    found = doctor.examine(work)
+    lines = ["%s: %s" % (item.severity, item.words) for item in found] or ["Nothing is wrong."]
+    well = not any(item.severity == "problem" for item in found)
+    _show(arguments, {"ok": well, "findings": [item._asdict() for item in found]}, lines)
+    return DONE if well else UNWELL
+
+
+COMMANDS: Dict[str, Callable[[operations.Operations, argparse.Namespace], int]] = {
+    "status": _status,
+    "backup": _backup,
+    "backups": _backups,
+    "restore": _restore,
+    "discard": _discard,
+    "drill": lambda work, arguments: _results(
+        "the drill", arguments, work.drill(arguments.backup, arguments.repository)
+    ),
+    "check": lambda work, arguments: _results(
+        "the check", arguments, work.check(arguments.repository, arguments.everything)
+    ),
+    "prune": lambda work, arguments: _results("the prune", arguments, work.prune(arguments.repository)),
+    "logs": _logs,
+    "doctor": _doctor,
+}
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,33 @@
+# Completion of tammactl for bash.
+_tammactl() {
+    local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} command='' words
+    local -i index
+    for ((index = 1; index < COMP_CWORD; index++)); do
+        case ${COMP_WORDS[index]} in
+            status | backup | backups | restore | discard | drill | check | prune | logs | doctor)
+                command=${COMP_WORDS[index]}
+                break
+                ;;
+        esac
+    done
+    case $before in
+        --part) words="database broker volumes files" ;;
+        --stack) words=$(ls /etc/tamma 2>/dev/null) ;;
+        --wait | --reason | --tag | --source | --repository | --tail) words='' ;;
+        *)
+            words="--stack --json --wait --help"
+            case $command in
+                '') words+=" status backup backups restore discard drill check prune logs doctor" ;;
+                backup) words+=" --reason --tag --repository" ;;
+                restore) words+=" latest --part --plan --source --repository --yes" ;;
+                discard) words+=" --all --yes" ;;
+                drill) words+=" latest --repository" ;;
+                check) words+=" --everything --repository" ;;
+                prune) words+=" --repository" ;;
+                logs) words+=" --tail --follow" ;;
+            esac
+            ;;
+    esac
+    mapfile -t COMPREPLY < <(compgen -W "$words" -- "$word")
+}
+complete -F _tammactl tammactl

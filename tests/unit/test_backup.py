@@ -1,0 +1,213 @@
+# Copyright (c) 2026 the Tamma collection contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Finding backups among snapshots, and telling how far one is."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ansible_collections.meywd.tamma.plugins.module_utils import backup
+from ansible_collections.meywd.tamma.plugins.module_utils.backup import Backup, Meter, choose, find, human, manifest
+from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
+from ansible_collections.meywd.tamma.plugins.module_utils.restic import Repository, Restic
+from ansible_collections.meywd.tamma.plugins.module_utils.runner import Runner
+
+IDS = ("20260101T023000Z-aaaa", "20260101T143000Z-bbbb", "20260102T023000Z-cccc")
+
+# A program in restic's place: it has what stands in snapshots.json, and files by their snapshot.
+STAND_IN = """\
+#!/bin/sh
+case $2 in
+    snapshots) cat "$RESTIC_REPOSITORY/snapshots.json" ;;
+    dump) cat "$RESTIC_REPOSITORY/$4" ;;
+    *) exit 9 ;;
+esac
+"""
+
+
+def iso(identifier: str) -> str:
+    return re.sub(r"(....)(..)(..)T(..)(..)(..)Z-.*", r"\1-\2-\3T\4:\5:\6Z", identifier)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Restic:
+    """A repository with three whole backups, and parts that a dead run has left."""
+    program = tmp_path / "restic"
+    program.write_text(STAND_IN, encoding="utf-8")
+    os.chmod(program, 0o755)
+    listed = []
+    for number, identifier in enumerate(IDS):
+        tags = ["stack=tamma", "backup=" + identifier]
+        parts = {"database": "database-%d" % number, "state": "state-%d" % number}
+        listed += [
+            {"id": item, "time": iso(identifier), "tags": [*tags, "part=" + part]} for part, item in parts.items()
+        ]
+        listed.append({"id": "manifest-%d" % number, "time": iso(identifier), "tags": [*tags, "part=manifest"]})
+        content = {
+            "format": 1,
+            "id": identifier,
+            "tags": ["weekly"] if number == 1 else [],
+            "parts": {part: {"snapshot": item, "bytes": 1} for part, item in parts.items()},
+        }
+        (tmp_path / ("manifest-%d" % number)).write_text(json.dumps(content), encoding="utf-8")
+    listed.append(
+        {"id": "left", "time": "2026-01-03T00:00:00Z", "tags": ["stack=tamma", "backup=dead", "part=database"]}
+    )
+    (tmp_path / "snapshots.json").write_text(json.dumps(listed), encoding="utf-8")
+    return Restic(Repository("local", str(tmp_path), "/none"), Runner(), str(program))
+
+
+def change_manifest(store: Restic, number: int, **changed: Any) -> None:
+    path = Path(store.repository.location) / ("manifest-%d" % number)
+    content = json.loads(path.read_text(encoding="utf-8"))
+    path.write_text(json.dumps({**content, **changed}), encoding="utf-8")
+
+
+def test_only_what_has_a_manifest_is_a_backup(store: Restic) -> None:
+    assert [item.id for item in find(store, "tamma")] == list(IDS)
+    assert find(store, "tamma")[0] == Backup(
+        IDS[0], "2026-01-01T02:30:00Z", "local", "manifest-0", {"database": "database-0", "state": "state-0"}
+    )
+
+
+@pytest.mark.parametrize(
+    ("which", "number"),
+    [
+        ("latest", 2),
+        ("", 2),
+        (IDS[1], 1),
+        ("20260102", 2),
+        ("20260101T14", 1),
+        ("tag:weekly", 1),
+        ("2026-01-01", 1),
+        ("2026-01-01T14:30", 1),
+        ("2026-01-01T14:29:59Z", 0),
+        ("2026-01-01 14:30:00", 1),
+        ("2030-01-01", 2),
+    ],
+)
+def test_a_backup_is_chosen(store: Restic, which: str, number: int) -> None:
+    assert choose(store, "tamma", which).id == IDS[number]
+
+
+@pytest.mark.parametrize(
+    ("which", "words"),
+    [
+        ("20260101", r"^20260101 begins the ids of 2 backups: give more of it\.$"),
+        ("tag:none", r"^No backup in the repository local has the tag none\.$"),
+        ("2025-12-31", r"^There is no backup 2025-12-31 in the repository local: .+ go from 20260101T.+ to 20260102T"),
+        ("yesterday", r"^There is no backup yesterday in the repository local: name an id, a tag"),
+    ],
+)
+def test_what_cannot_be_chosen_is_refused(store: Restic, which: str, words: str) -> None:
+    with pytest.raises(OperatorError, match=words):
+        choose(store, "tamma", which)
+
+
+def test_a_repository_without_backups(store: Restic) -> None:
+    (Path(store.repository.location) / "snapshots.json").write_text("[]", encoding="utf-8")
+    with pytest.raises(
+        OperatorError, match="no backup of the stack other in the repository local: check tamma_stack_name"
+    ):
+        choose(store, "other", "latest")
+
+
+def test_a_manifest_whose_parts_are_not_there(store: Restic) -> None:
+    chosen = find(store, "tamma")[0]
+    assert manifest(store, chosen)["id"] == IDS[0]
+    with pytest.raises(OperatorError, match="is not whole in the repository local: the part database is missing"):
+        manifest(store, chosen._replace(parts={"state": "state-0"}))
+    with pytest.raises(OperatorError, match="the part database is missing"):
+        manifest(store, chosen._replace(parts={"state": "state-0", "database": "another"}))
+
+
+def test_an_empty_part_needs_no_snapshot(store: Restic) -> None:
+    change_manifest(store, 0, parts={"volume:empty": {"snapshot": backup.NOTHING, "bytes": 0}})
+    assert manifest(store, find(store, "tamma")[0])["parts"]["volume:empty"]["bytes"] == 0
+
+
+def test_a_manifest_of_a_newer_collection(store: Restic) -> None:
+    change_manifest(store, 0, format=99)
+    with pytest.raises(OperatorError, match=r"newer version of the collection \(format 99\): update the collection"):
+        manifest(store, find(store, "tamma")[0])
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"parts": 7}', "no JSON"])
+def test_a_manifest_that_is_none(store: Restic, text: str) -> None:
+    (Path(store.repository.location) / "manifest-0").write_text(text, encoding="utf-8")
+    with pytest.raises(OperatorError, match="The manifest of the backup 20260101T023000Z-aaaa cannot be read"):
+        manifest(store, find(store, "tamma")[0])
+
+
+@given(st.datetimes(datetime.datetime(2000, 1, 1), datetime.datetime(2099, 1, 1)))
+def test_a_time_to_the_second_is_itself(moment: datetime.datetime) -> None:
+    text = moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+    assert backup._moment(text) == text
+    assert backup._moment(text[:10]) == text[:10] + "T23:59:59Z"
+    # The whole minute and the whole day are meant.
+    assert text <= backup._moment(text[:16]) <= backup._moment(text[:10])
+
+
+@given(st.text(max_size=30))
+def test_anything_else_is_no_time(text: str) -> None:
+    found = backup._moment(text)
+    assert found == "" or re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", found)
+
+
+@given(st.integers(0, 2**60))
+def test_bytes_for_people(count: int) -> None:
+    number, unit = human(count).split()
+    factor = 1024 ** ["B", "KiB", "MiB", "GiB", "TiB"].index(unit)
+    assert abs(float(number) * factor - count) <= factor * 0.051
+    assert float(number) < 1024 or unit == "TiB" or number == "1024.0"
+
+
+class Told:
+    """Somebody who wants to know of every measurement."""
+
+    every = 0.0
+
+    def __init__(self) -> None:
+        self.measurements: list[tuple[str, str]] = []
+
+    def __call__(self, phase: str, words: str) -> None:
+        raise AssertionError("not a measurement: %s %s" % (phase, words))
+
+    def measured(self, phase: str, words: str) -> None:
+        self.measurements.append((phase, words))
+
+
+def test_progress_tells_how_far_how_fast_and_how_long() -> None:
+    told = Told()
+    meter = Meter(told, "dump", 4 << 20)
+    meter(1 << 20)
+    meter(4 << 20)
+    assert [phase for phase, _words in told.measurements] == ["dump", "dump"]
+    assert re.fullmatch(r"1\.0 MiB of about 4\.0 MiB, [\d.]+ \w+/s, \d+ s left", told.measurements[0][1])
+    assert told.measurements[1][1].endswith(", 0 s left")
+
+
+def test_plain_progress_is_told_now_and_then() -> None:
+    lines: list[str] = []
+    meter = Meter(lambda _phase, words: lines.append(words), "dump", 100)
+    for done in range(100):
+        meter(done)
+    assert lines == []
+
+
+def test_leftovers_of_this_stack_alone_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backup, "_SCRATCH", str(tmp_path))
+    for name in ("tamma-backup-x", "tamma-restore-y", "other-backup-z", "tamma.lock"):
+        (tmp_path / name).mkdir()
+    backup.remove_leftovers("tamma")
+    assert sorted(os.listdir(tmp_path)) == ["other-backup-z", "tamma.lock"]

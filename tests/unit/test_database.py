@@ -1,0 +1,129 @@
+# Copyright (c) 2026 the Tamma collection contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What is compared after a restore, and which roles a server lacks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ansible_collections.meywd.tamma.plugins.module_utils.database import (
+    Client,
+    Contents,
+    identifier,
+    literal,
+    major,
+    missing_roles,
+)
+
+# Of pg_dumpall --roles-only, PostgreSQL 15, shortened.
+ROLES = """\
+--
+-- Roles
+--
+
+CREATE ROLE reader;
+ALTER ROLE reader WITH NOSUPERUSER INHERIT NOCREATEROLE NOCREATEDB NOLOGIN NOREPLICATION NOBYPASSRLS;
+CREATE ROLE tamma;
+ALTER ROLE tamma WITH SUPERUSER INHERIT CREATEROLE CREATEDB LOGIN PASSWORD 'SCRAM-SHA-256$4096:x';
+CREATE ROLE "odd ""name"" ;";
+ALTER ROLE "odd ""name"" ;" WITH LOGIN;
+ALTER ROLE reader SET search_path TO 'x';
+
+--
+-- Role memberships
+--
+
+GRANT reader TO tamma GRANTED BY tamma;
+GRANT tamma TO "odd ""name"" ;" GRANTED BY tamma;
+"""
+EVERY: set[str | None] = {"reader", "tamma", 'odd "name" ;'}
+
+
+def test_only_what_is_missing_is_made() -> None:
+    assert missing_roles(ROLES, {"tamma", "reader"}) == [
+        'CREATE ROLE "odd ""name"" ;";',
+        'ALTER ROLE "odd ""name"" ;" WITH LOGIN;',
+        'GRANT tamma TO "odd ""name"" ;" GRANTED BY tamma;',
+    ]
+    assert missing_roles(ROLES, EVERY) == []
+
+
+def test_a_membership_comes_with_either_side() -> None:
+    assert "GRANT reader TO tamma GRANTED BY tamma;" in missing_roles(ROLES, EVERY - {"reader"})
+    assert not [line for line in missing_roles(ROLES, EVERY - {"reader"}) if "odd" in line or "ROLE tamma" in line]
+
+
+@given(st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1))
+def test_any_name_of_a_role_is_understood(name: str) -> None:
+    if "\u2028" in name or "\u2029" in name or "\x85" in name:
+        # A name over two lines does not stand on one.
+        return
+    dump = "CREATE ROLE %s;\n" % identifier(name)
+    assert missing_roles(dump, set()) == [dump.rstrip("\n")]
+    assert missing_roles(dump, {name}) == []
+
+
+@given(st.text(), st.text())
+def test_quoting_cannot_be_left(one: str, other: str) -> None:
+    for quote, sign in ((identifier, '"'), (literal, "'")):
+        inside = quote(one)[1:-1]
+        assert inside.replace(sign * 2, "").count(sign) == 0
+        assert (quote(one) == quote(other)) == (one == other)
+
+
+@pytest.mark.parametrize(("text", "number"), [("15.18", 15), ("16beta1", 0), ("", 0), ("9.6", 9)])
+def test_the_major_version(text: str, number: int) -> None:
+    if text == "16beta1":
+        with pytest.raises(ValueError, match="invalid literal"):
+            major(text)
+    else:
+        assert major(text) == number
+
+
+def contents(**changed: Any) -> Contents:
+    known: dict[str, Any] = {
+        "fingerprint": "f",
+        "counts": {"public.a": 1, "public.b": 2},
+        "sequences": {"public.s": 5},
+        "large_objects": 3,
+    }
+    return Contents(**{**known, **changed})
+
+
+def test_the_same_has_no_differences() -> None:
+    assert contents().differences(contents().as_dict()) == []
+
+
+@pytest.mark.parametrize(
+    ("changed", "found"),
+    [
+        ({"fingerprint": "g"}, ["the schema is another one"]),
+        ({"counts": {"public.a": 1, "public.b": 3}}, ["public.b has 3 rows instead of 2"]),
+        ({"counts": {"public.a": 1}}, ["public.b has no rows instead of 2"]),
+        ({"counts": {"public.a": 1, "public.b": 2, "x.y": 0}}, ["x.y has 0 rows instead of none at all"]),
+        ({"large_objects": 2}, ["2 large objects instead of 3"]),
+        ({"sequences": {"public.s": 4}}, ["the sequence public.s is behind"]),
+        ({"sequences": {}}, ["the sequence public.s is behind"]),
+        ({"sequences": {"public.s": 6}}, []),
+    ],
+)
+def test_each_difference_has_its_words(changed: dict[str, Any], found: list[str]) -> None:
+    assert contents(**changed).differences(contents().as_dict()) == found
+
+
+@given(st.dictionaries(st.text(max_size=3), st.integers(0, 5)), st.dictionaries(st.text(max_size=3), st.integers(0, 5)))
+def test_no_difference_of_counts_is_missed(one: dict[str, int], other: dict[str, int]) -> None:
+    found = contents(counts=one).differences(contents(counts=other).as_dict())
+    assert bool(found) == (one != other)
+    assert len(found) <= 4
+
+
+def test_no_password_is_in_a_command_line_and_a_name_cannot_leave_its_place() -> None:
+    argv = Client(["docker", "exec", "-i", "x"], "tamma", "tamma-operator-0123").dump("odd ' \\ name", "00000003-1")
+    assert "dbname='odd \\' \\\\ name' application_name=tamma-operator-0123" in argv
+    assert "--no-password" in argv

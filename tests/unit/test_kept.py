@@ -1,0 +1,70 @@
+# Copyright (c) 2026 the Tamma collection contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What restores keep in volumes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from ansible_collections.meywd.tamma.plugins.module_utils import restore
+from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
+from ansible_collections.meywd.tamma.plugins.module_utils.kept import Kept, choose, directories, is_former
+
+FOUND = [Kept("database", "tamma_before_x", 10), Kept("directory", "/v/.tamma-before-x", 20)]
+
+
+def test_only_what_restores_kept_is_listed(tmp_path: Path) -> None:
+    for name in ("one/" + restore.BEFORE + "b", "one/" + restore.BEFORE + "a", "one/data", "two"):
+        (tmp_path / name).mkdir(parents=True)
+    (tmp_path / "one" / (restore.BEFORE + "a") / "file").write_bytes(b"x" * 10000)
+    (tmp_path / "one" / (restore.BEFORE + "link")).symlink_to(tmp_path / "two")
+    found = directories([str(tmp_path / "two"), str(tmp_path / "one")])
+    assert [(item.kind, item.name) for item in found] == [
+        ("directory", str(tmp_path / "one" / (restore.BEFORE + "a"))),
+        ("directory", str(tmp_path / "one" / (restore.BEFORE + "b"))),
+    ]
+    assert found[0].bytes >= 10000
+    assert found[1].bytes == 0
+
+
+def test_what_is_named_is_chosen() -> None:
+    assert choose(FOUND, []) == FOUND
+    assert choose(FOUND, ["tamma_before_x"]) == FOUND[:1]
+    assert choose([], []) == []
+
+
+@pytest.mark.parametrize("name", ["tamma", "postgres", "/", "/v"])
+def test_nothing_else_can_be_named(name: str) -> None:
+    with pytest.raises(
+        OperatorError, match="No restore has left anything that is called %s: 'tammactl backups'" % name
+    ):
+        choose(FOUND, ["tamma_before_x", name])
+
+
+@pytest.mark.parametrize(
+    ("name", "former"),
+    [
+        ("tamma_before_20260101t000000z", True),
+        ("tamma", False),
+        ("tamma_restoring", False),
+        ("tamma_before_", False),
+        ("tamma_before_mine", False),
+        ("tamma_before_20260101t000000z2", False),
+        ("tamma_before_20260101t000000z\n", False),
+        ("other_before_20260101t000000z", False),
+        ("tamma_before_20260101t000000z_before_20260101t000000z", False),
+    ],
+)
+def test_only_former_databases_of_this_stack_count(name: str, former: bool) -> None:
+    assert is_former(name, lambda mark: "tamma" + mark) == former
+
+
+def test_a_name_that_was_cut_is_known() -> None:
+    def called(mark: str) -> str:
+        return ("x" * 60)[: 63 - len(mark)] + mark
+
+    assert is_former(called("_before_20260101t000000z"), called)
+    assert not is_former("x" * 60 + "_before_20260101t000000z", called)
