@@ -113,10 +113,8 @@ class Load:
     def report(self) -> str:
         """Say in a few lines how it went."""
         total = len(self.seconds) + len(self.failures)
-        lines = [
-            f"{total} requests, {len(self.failures)} failed, {self.again} sent once more",
-            f"{self._streams} streams, cut {self.cuts} times",
-        ]
+        asked = f"{total} requests, {len(self.failures)} failed, {self.again} sent once more"
+        lines = [f"{asked}; {self._streams} streams, cut {self.cuts} times"]
         if len(self.seconds) > 1:
             hundredths = statistics.quantiles(self.seconds, n=100, method="inclusive")
             p50, p99, longest = (1000 * value for value in (hundredths[49], hundredths[98], max(self.seconds)))

@@ -166,6 +166,18 @@ def test_refused_login(untouched: Stack, private_registry: PrivateRegistry) -> N
     assert "not-the-password" not in answer
 
 
+def test_another_engine(untouched: Stack) -> None:
+    sentence = "The stack tamma of this host belongs to Docker (7 containers, 4 volumes), and is asked for on Podman."
+    answer = refusal(untouched, tamma_runtime_engine="podman")
+    assert sentence in answer
+    # That its own ports are taken would only distract.
+    assert "docker-proxy" not in answer
+    for playbook in ("status", "teardown"):
+        outcome = untouched.play(playbook, variables={"tamma_runtime_engine": "podman"})
+        assert outcome.status != 0
+        assert sentence in outcome.output
+
+
 def test_unsupported_distribution(untouched: Stack) -> None:
     untouched.shell("cp -P /etc/os-release /root/os-release && rm /etc/os-release")
     untouched.shell("printf 'ID=slackware\\nVERSION_ID=15.0\\nPRETTY_NAME=Slackware\\n' > /etc/os-release")
