@@ -70,9 +70,8 @@ class ActionModule(ActionBase):
                 module_name="meywd.tamma.tamma_bundle_ask",
                 module_args={
                     "directory": self._directory(arguments["directory"]),
+                    "questions": questions,
                     "given": given,
-                    "shown": [question["setting"] for question in questions if not question["hidden"]],
-                    "hidden": [question["setting"] for question in questions if question["hidden"]],
                     "force": arguments["force"],
                 },
                 task_vars=task_vars,

@@ -254,7 +254,7 @@ def fill_in(example: str, values: Mapping[str, str]) -> str:
     left = dict(values)
     lines = []
     # The first comment says what the example is.
-    _about, _, body = example.partition("\n\n")
+    body = example.partition("\n\n")[2]
     for line in body.splitlines():
         match = re.match(r"(# )?([A-Z][A-Z0-9_]*)=", line)
         if match and match.group(2) in left:

@@ -273,18 +273,18 @@ class PostgresSession:
 
     def _until_ready(self) -> List[List[Optional[str]]]:
         rows: List[List[Optional[str]]] = []
-        error: Optional[Refused] = None
+        errors: List[Refused] = []
         while True:
             kind, body = self._receive()
             if kind == b"D":
                 rows.append(_row(body))
             elif kind == b"E":
-                error = self._error(body)
+                errors.append(self._error(body))
                 if b"VFATAL" in body.split(b"\0"):
-                    raise error  # nothing follows
+                    raise errors[-1]  # nothing follows
             elif kind == b"Z":
-                if error:
-                    raise error
+                if errors:
+                    raise errors[-1]
                 return rows
 
     def _authenticate(self) -> None:

@@ -15,11 +15,10 @@ import json
 import os
 import subprocess
 import time
-import urllib.request
 from types import MappingProxyType
 from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Sequence
 
-from ansible_collections.meywd.tamma.plugins.module_utils import backup, kept, restore, retention
+from ansible_collections.meywd.tamma.plugins.module_utils import backup, kept, outside, restore, retention
 from ansible_collections.meywd.tamma.plugins.module_utils.compose import find_compose
 from ansible_collections.meywd.tamma.plugins.module_utils.engine import Engine
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
@@ -189,15 +188,9 @@ class Operations:
             except (OSError, subprocess.SubprocessError) as exc:
                 self._progress("notify", "the command of tamma_backup_notify_command failed: %s" % type(exc).__name__)
         if self.settings.notify_webhook:
-            # Whoever may write the settings decides where it goes.
-            request = urllib.request.Request(  # noqa: S310
-                self.settings.notify_webhook, json.dumps(facts).encode(), {"Content-Type": "application/json"}
-            )
-            try:
-                with urllib.request.urlopen(request, timeout=_NOTIFY_SECONDS):  # noqa: S310
-                    pass
-            except (OSError, ValueError) as exc:
-                self._progress("notify", "the webhook does not take it: %s" % exc)
+            problem = outside.post(self.settings.notify_webhook, facts, _NOTIFY_SECONDS)
+            if problem:
+                self._progress("notify", "the webhook does not take it: %s" % problem)
 
     # -- operations ---------------------------------------------------------------------------
 

@@ -50,6 +50,11 @@ options:
     description: Whether to ask at all.
     type: bool
     default: true
+  given:
+    description: The names of the variables that this run was given. The action plugin finds them.
+    type: list
+    elements: str
+    default: []
   force:
     description: Whether to take a directory that holds something else, and to forget variables that it was made with.
     type: bool
@@ -113,11 +118,20 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "directory": {"type": "path", "required": True},
-            # From the action plugin: the names of the variables that this run was given.
+            "questions": {
+                "type": "list",
+                "elements": "dict",
+                "default": [],
+                "options": {
+                    "variable": {"type": "str", "required": True},
+                    "setting": {"type": "str", "required": True},
+                    "what": {"type": "str", "required": True},
+                    "hidden": {"type": "bool", "default": False},
+                },
+            },
+            "in_env": {"type": "list", "elements": "str", "default": []},
+            "ask": {"type": "bool", "default": True},
             "given": {"type": "list", "elements": "str", "default": []},
-            # Likewise: the settings that may be told, and those of which only the presence may.
-            "shown": {"type": "list", "elements": "str", "default": []},
-            "hidden": {"type": "list", "elements": "str", "default": []},
             "force": {"type": "bool", "default": False},
         },
         supports_check_mode=True,
@@ -126,8 +140,12 @@ def main() -> None:
     def work() -> Dict[str, Any]:
         directory = os.path.abspath(module.params["directory"])
         settings = look(directory, module.params["given"], module.params["force"]).settings
-        known: Dict[str, Any] = {name: settings[name] for name in module.params["shown"] if name in settings}
-        known.update((name, True) for name in module.params["hidden"] if name in settings)
+        known: Dict[str, Any] = {
+            # Of a secret only that it is there.
+            question["setting"]: True if question["hidden"] else settings[question["setting"]]
+            for question in module.params["questions"]
+            if question["setting"] in settings
+        }
         return {"changed": False, "directory": directory, "known": known}
 
     shell.finish(module, work)

@@ -64,7 +64,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 restore:
-  description: What was restored, or would be. RV(restore.kept_as) is the name of the former database.
+  description: What was restored, or would be. C(kept_as) is the name of the former database.
   returned: success
   type: dict
   sample:

@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from ansible_collections.meywd.tamma.plugins.module_utils.files import File
 from ansible_collections.meywd.tamma.plugins.module_utils.release import Release
 from ansible_collections.meywd.tamma.plugins.module_utils.secret_files import OVERLAY, TABLE
+from tests.tools import stack_files
 from tests.unit.readers import read_connection_string
 
-FILES = Path(__file__).resolve().parents[2] / "roles/tamma_stack/files/compose"
-TEXTS = {path.name: path.read_text(encoding="utf-8") for path in FILES.glob("*.yml")}
+TEXTS = stack_files.texts()
 SECRETS = tuple(sorted({place.secret for place in TABLE}))
 
 # Letters, marks, digits, punctuation and symbols of every script, and the space.

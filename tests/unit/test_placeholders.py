@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from ansible_collections.meywd.tamma.plugins.module_utils.formats import parse_dotenv
 from ansible_collections.meywd.tamma.plugins.module_utils.placeholders import found, is_placeholder
 from ansible_collections.meywd.tamma.plugins.module_utils.secret_files import TABLE
+from tests.tools import stack_files
 
 FILES = Path(__file__).resolve().parents[2] / "roles/tamma_stack/files"
 SECRETS = {place.secret for place in TABLE}
@@ -25,8 +26,8 @@ def stack_s_own() -> set[str]:
     """Every value that the stack's files give a secret: in .env.example, and as a default in the Compose files."""
     example = parse_dotenv((FILES / "env.example").read_text(encoding="utf-8"))
     values = {example.get(name, "") for name in SECRETS}
-    for path in FILES.glob("compose/*.yml"):
-        values.update(re.findall(rf"\$\{{(?:{'|'.join(SECRETS)}):-([^$}}]+)\}}", path.read_text(encoding="utf-8")))
+    for text in stack_files.texts().values():
+        values.update(re.findall(rf"\$\{{(?:{'|'.join(SECRETS)}):-([^$}}]+)\}}", text))
     return values - {""}
 
 

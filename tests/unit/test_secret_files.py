@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,11 +15,12 @@ from ansible_collections.meywd.tamma.plugins.module_utils.errors import Operator
 from ansible_collections.meywd.tamma.plugins.module_utils.files import File
 from ansible_collections.meywd.tamma.plugins.module_utils.secret_files import TABLE
 from ansible_collections.meywd.tamma.plugins.plugin_utils.compose_files import parse
+from tests.tools import stack_files
 from tests.unit.readers import read_node_environment, read_secret_file
 
-FILES = Path(__file__).resolve().parents[2] / "roles/tamma_stack/files/compose"
-OVERLAY: dict[str, Any] = parse((FILES / secret_files.OVERLAY).read_text(encoding="utf-8"))
-BASE: dict[str, Any] = parse((FILES / "docker-compose.yml").read_text(encoding="utf-8"))
+TEXTS = stack_files.texts()
+OVERLAY: dict[str, Any] = parse(TEXTS[secret_files.OVERLAY])
+BASE: dict[str, Any] = parse(TEXTS["docker-compose.yml"])
 SECRETS = ("GITHUB_TOKEN", "ANTHROPIC_API_KEY", "_PASSWORD", "ELSA_SIGNING_KEY", "ELSA_API_KEY", "TAMMA_JWT_SECRET")
 
 every_service = pytest.mark.parametrize("service", sorted({place.service for place in TABLE}))
@@ -50,7 +50,7 @@ def test_the_table_has_every_variable_that_is_made_of_a_secret() -> None:
 
 @every_service
 def test_the_overlay_takes_away_what_the_table_says_and_nothing_else(service: str) -> None:
-    text = (FILES / secret_files.OVERLAY).read_text(encoding="utf-8")
+    text = TEXTS[secret_files.OVERLAY]
     of_service = text.split("\n  %s:\n" % service)[1].split("\n\n")[0]
     reset = [line.partition(":")[0].strip() for line in of_service.splitlines() if line.endswith(": !reset null")]
     assert sorted(reset) == sorted(place.variable for place in TABLE if place.service == service)

@@ -13,10 +13,11 @@ import pytest
 
 from ansible_collections.meywd.tamma.plugins.module_utils.formats import parse_dotenv
 from ansible_collections.meywd.tamma.plugins.plugin_utils.compose_files import parse
+from tests.tools import stack_files
 
 FILES = Path(__file__).resolve().parents[2] / "roles/tamma_stack/files"
 BASE = "docker-compose.yml"
-TEXTS = {path.name: path.read_text(encoding="utf-8") for path in sorted(FILES.glob("compose/*.yml"))}
+TEXTS = stack_files.texts()
 DOCUMENTS: dict[str, dict[str, Any]] = {name: parse(text) for name, text in TEXTS.items()}
 EXAMPLE = (FILES / "env.example").read_text(encoding="utf-8")
 SERVICES: dict[str, dict[str, Any]] = DOCUMENTS[BASE]["services"]
