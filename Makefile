@@ -74,7 +74,7 @@ test: $(READY) ## All of the above: what CI runs
 	@$(BENCH) images
 	@$(PYTEST)
 
-faults: $(READY) ## Let operators die at every place where they change something (an hour)
+faults: $(READY) ## Let operators die wherever they change something, and everything else go wrong (hours)
 	@$(BENCH) images
 	@$(PYTEST) tests/integration -m fault_matrix --every-fault --capture=no
 

@@ -27,7 +27,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave the fault matrix, which takes an hour, to those who ask for it."""
+    """Leave the fault matrix, which takes hours, to those who ask for it."""
     if not config.getoption("--every-fault"):
         matrix = [item for item in items if item.get_closest_marker("fault_matrix")]
         items[:] = [item for item in items if item not in matrix]

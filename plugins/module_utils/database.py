@@ -192,6 +192,21 @@ def literal(text: str) -> str:
     return "'%s'" % text.replace("'", "''")
 
 
+def volume(stack: Stack) -> str:
+    """Where this host sees the data of the stack's own server, which need not run; empty for an external one."""
+    service = stack.postgres
+    for item in stack.containers(service.name) if service else []:
+        for mount in (stack.engine.container(item["Id"]) or {}).get("Mounts") or []:
+            if mount.get("Destination") == _DATA:
+                return str(mount["Source"])
+    return ""
+
+
+def archive_directory(stack: Stack) -> str:
+    """Where on this host an archive lies while it is restored; the server's programs see it, too."""
+    return os.path.join(volume(stack) or os.path.join(_ELSEWHERE, stack.name), ARCHIVE)
+
+
 class Database:
     """The stack's database on its server."""
 
@@ -247,7 +262,7 @@ class Database:
         if service is None:
             with self.session() as session:
                 newest = major(version(session))
-            place = os.path.dirname(self.archive_directory())
+            place = os.path.dirname(archive_directory(self._stack))
             with throwaway.client(self._stack, self.server, newest, place, _ARCHIVES) as identifier:
                 yield Client([*command, identifier], self.server.user, self.application, _ARCHIVES)
             return
@@ -255,19 +270,6 @@ class Database:
         if not running:
             raise OperatorError("PostgreSQL of the stack %s does not run any more." % self._stack.name)
         yield Client([*command, running[0]["Id"]], self.server.user, self.application, _DATA)
-
-    def archive_directory(self) -> str:
-        """Where on this host an archive lies while it is restored; the server's programs see it, too."""
-        return os.path.join(self.volume() or os.path.join(_ELSEWHERE, self._stack.name), ARCHIVE)
-
-    def volume(self) -> str:
-        """Where this host sees the data of the server; empty for an external one."""
-        service = self._stack.postgres
-        for item in self._stack.containers(service.name) if service else []:
-            for mount in (self._stack.engine.container(item["Id"]) or {}).get("Mounts") or []:
-                if mount.get("Destination") == _DATA:
-                    return str(mount["Source"])
-        return ""
 
     def superuser(self) -> bool:
         """Whether we may do everything."""

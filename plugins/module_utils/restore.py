@@ -36,6 +36,7 @@ from ansible_collections.meywd.tamma.plugins.module_utils.errors import Operator
 from ansible_collections.meywd.tamma.plugins.module_utils.files import File, read, remove, write
 from ansible_collections.meywd.tamma.plugins.module_utils.logins import PostgresSession
 from ansible_collections.meywd.tamma.plugins.module_utils.restic import Restic
+from ansible_collections.meywd.tamma.plugins.module_utils.runner import Result
 from ansible_collections.meywd.tamma.plugins.module_utils.stack import Stack
 
 Progress = Callable[[str, str], None]
@@ -121,17 +122,19 @@ class Restoring:
         unknown = sorted(set(parts) - set(PARTS))
         if unknown:
             raise OperatorError("There is no part %s: a restore takes %s." % (unknown[0], ", ".join(PARTS)))
-        self._refuse(found, source)
+        self._refuse(found, source, parts)
         stamp = time.strftime("%Y%m%dt%H%M%Sz", time.gmtime())
         before = self._database.called(database.BEFORE + stamp) if "database" in parts else ""
         return Planned(chosen, found, [part for part in PARTS if part in parts], before, stamp)
 
-    def _refuse(self, manifest: Dict[str, Any], source: str) -> None:
+    def _refuse(self, manifest: Dict[str, Any], source: str, parts: Sequence[str]) -> None:
         if manifest["stack"] != (source or self._stack.name):
             raise OperatorError(
                 "The backup %s is one of the stack %s, not of %s: name that stack (tamma_backup_restore_source) if you "
                 "want its data here." % (manifest["id"], manifest["stack"], self._stack.name)
             )
+        if "database" not in parts:
+            return
         self._database.check_privileges()
         with self._database.session("postgres") as session:
             here = database.version(session)
@@ -143,12 +146,12 @@ class Restoring:
 
     def _check_space(self, planned: Planned) -> None:
         """Make sure that there is room for the archive, and on the same disk for a second database."""
-        directory = self._database.volume()
+        directory = database.volume(self._stack)
         needed = planned.manifest["parts"][DATABASE]["bytes"]
         if directory:
             needed += planned.manifest["size"]
         else:
-            directory = os.path.dirname(os.path.dirname(self._database.archive_directory()))
+            directory = os.path.dirname(os.path.dirname(database.archive_directory(self._stack)))
         needed = int(1.1 * needed) + (64 << 20)
         room = os.statvfs(directory)
         free = room.f_bavail * room.f_frsize
@@ -197,6 +200,8 @@ class Restoring:
         journal = pending(self._stack.directory)
         if journal is None:
             return False
+        # A server whose disk is full does not come up.
+        shutil.rmtree(database.archive_directory(self._stack), ignore_errors=True)
         self._start_database()
         if journal.way == FORWARD:
             self._progress("swap", "a former restore was cut off: completing it")
@@ -231,7 +236,7 @@ class Restoring:
         """Remove everything that was prepared beside the live data."""
         # What takes most room goes first: a server whose disk is full does not come up.
         if "database" in journal.parts:
-            shutil.rmtree(self._database.archive_directory(), ignore_errors=True)
+            shutil.rmtree(database.archive_directory(self._stack), ignore_errors=True)
         for directory in self._volumes().values():
             shutil.rmtree(os.path.join(directory, _COMING), ignore_errors=True)
         if "database" in journal.parts:
@@ -256,7 +261,7 @@ class Restoring:
         self._database.end_dead_runs()
         self._database.drop(journal.scratch)
         self._database.create(journal.scratch)
-        target = self._database.archive_directory()
+        target = database.archive_directory(self._stack)
         shutil.rmtree(target, ignore_errors=True)
         os.makedirs(target, 0o700)
         part = planned.manifest["parts"][DATABASE]
@@ -270,8 +275,9 @@ class Restoring:
                 printed, kept, filled = store.pipe(part["snapshot"], "/" + backups.DUMP, *commands)
             if printed.rc and "broken pipe" not in printed.err:
                 raise store.failure(printed)
-            done = next((result for result in (filled, kept) if result.rc), None)
-            if done is None:
+            # A full disk may take the server with it, which then says something else.
+            done = Result(filled.rc or kept.rc, "", filled.err + kept.err)
+            if done.rc == 0:
                 self._progress("fill", "indexes and constraints")
                 done = self._stack.runner.run(client.restore_rest(journal.scratch, backups.DUMP, _JOBS))
         shutil.rmtree(target)
@@ -337,11 +343,13 @@ class Restoring:
 
     def _swap_back(self, journal: Journal) -> None:
         """Put the former data back, however far the swap came; what was restored goes."""
-        self._start_database()
-        self._database.wait()
         before = BEFORE + journal.stamp
         moved = [path for path in self._volumes().values() if os.path.isdir(os.path.join(path, before))]
-        swapped = "database" in journal.parts and self._database.exists(journal.before)
+        swapped = False
+        if "database" in journal.parts:
+            self._start_database()
+            self._database.wait()
+            swapped = self._database.exists(journal.before)
         if moved or swapped:
             self._writers.stop()
         if swapped:
