@@ -21,7 +21,12 @@ from ansible_collections.meywd.tamma.plugins.module_utils.files import (
     replace_bytes,
     write,
 )
-from ansible_collections.meywd.tamma.plugins.module_utils.operations import CONFIGURATION, RECORDS, Configuration
+from ansible_collections.meywd.tamma.plugins.module_utils.operations import (
+    CONFIGURATION,
+    RECORDS,
+    Configuration,
+    settings_file,
+)
 from ansible_collections.meywd.tamma.plugins.module_utils.restic import CACHE
 from ansible_collections.meywd.tamma.plugins.module_utils.runner import Runner
 
@@ -214,10 +219,9 @@ class Setup:
 
     def _others(self) -> Set[str]:
         """The other stacks of this host that have settings."""
-        try:
-            return set(os.listdir(self._path(CONFIGURATION.lstrip("/")))) - {self._project}
-        except OSError:
-            return set()
+        place = self._path(CONFIGURATION.lstrip("/"))
+        names = set(os.listdir(place)) if os.path.isdir(place) else set()
+        return {name for name in names - {self._project} if os.path.exists(settings_file(name, place))}
 
     def _former_metrics(self) -> str:
         try:

@@ -186,9 +186,14 @@ def plan(bundle: Bundle) -> Plan:
 
 def write(bundle: Bundle, planned: Plan) -> None:
     """Carry the plan out; the record comes last, so that a run that was cut off is repeated whole."""
+    directory = bundle.release.directory
     changed = {change.path for change in planned.changes}
-    files.write(bundle.release.directory, [item for item in planned.files if item.path in changed])
-    files.remove(bundle.release.directory, planned.removed)
+    if files.read(os.path.join(directory, RECORD)) is None:
+        # It says that the directory is a bundle's.
+        os.makedirs(directory, exist_ok=True)
+        files.write(directory, [File(RECORD, "{}\n", 0o600, secret=True)])
+    files.write(directory, [item for item in planned.files if item.path in changed])
+    files.remove(directory, planned.removed)
 
 
 def _choose(directory: str, item: File, recorded: Optional[str]) -> Tuple[Optional[File], str]:
@@ -264,7 +269,7 @@ def extend(text: str, values: Mapping[str, str]) -> str:
     """Bring *values* into a ``.env`` that is there: other lines stay as they are, new ones come last."""
     known = formats.parse_dotenv(text)
     left = {key: value for key, value in values.items() if known.get(key) != value}
-    lines = text.splitlines(True)
+    lines = re.findall(r"[^\n]*\n|[^\n]+", text)
     for number, line in enumerate(lines):
         match = re.match(r"\s*(export\s+)?([A-Za-z_]\w*)\s*=", line)
         if match and match.group(2) in left:

@@ -220,6 +220,9 @@ class Engine:
 
     def remove_container(self, identifier: str) -> None:
         """Stop a container, with the time that it was given for that, and remove it; named volumes stay."""
+        if (self.container(identifier) or {}).get("State", {}).get("Paused"):
+            # Podman stops none that is paused.
+            self.unpause_container(identifier)
         self.stop_container(identifier)
         self._json("DELETE", "/containers/%s" % identifier, {"v": "1"}, missing_ok=True)
 

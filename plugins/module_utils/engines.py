@@ -80,10 +80,10 @@ def _refusal(project: str, directory: str, ours: str, other: str, remains: Optio
         "The stack %s of this host belongs to %s (%s), and is asked for on %s. Neither engine sees the volumes of the "
         "other, so nothing was changed. Leave it where it is (tamma_runtime_engine: %s), or move it:"
         % (project, NAMES[other], what, NAMES[ours], other),
-        "  1. Save its data, with %s: docs/podman.md has the commands ('Moving a host')." % NAMES[other],
+        "  1. Save its volumes and settings: docs/podman.md has the commands ('Moving a host').",
         "  2. Take it off with its volumes: ansible-playbook playbooks/teardown.yml -e tamma_runtime_engine=%s "
         "-e tamma_stack_remove_volumes=%s" % (other, project),
-        "  3. Deploy it anew: ansible-playbook site.yml (tamma_runtime_engine: %s)." % ours,
-        "  4. Put the data back.%s" % gone,
+        "  3. Install %s: ansible-playbook site.yml --tags runtime (tamma_runtime_engine: %s)." % (NAMES[ours], ours),
+        "  4. Put volumes and settings back, and deploy it: ansible-playbook site.yml.%s" % gone,
     ]
     return "\n".join(steps)

@@ -75,12 +75,8 @@ PODMAN_ROOT = "/var/lib/containers/storage"
 DROPINS = ("/etc/containers/containers.conf.d/50-tamma.conf", "/etc/containers/registries.conf.d/50-tamma.conf")
 # Where Podman looks for its helpers, besides the search path.
 _HELPERS = "/usr/local/libexec/podman:/usr/local/lib/podman:/usr/libexec/podman:/usr/lib/podman"
-# Part → the programs of which one must be there: for init: true, the stack's network, names in it.
-_PODMAN_PARTS = {
-    "init": ("catatonit", "tini", "docker-init"),
-    "network": ("netavark",),
-    "dns": ("aardvark-dns",),
-}
+# Part → the program that must be there: for init: true, the stack's network, names in it.
+_PODMAN_PARTS = {"init": "catatonit", "network": "netavark", "dns": "aardvark-dns"}
 # Where the packages of the engine go.
 _PROGRAMS = "/usr"
 # What the distribution's netavark writes its rules with, where that is not iptables.
@@ -107,7 +103,7 @@ class Engine:
     ``foreign`` is one that its unit does not run: of Docker a snap, Podman's emulation, a rootless or
     hand-started one; of Podman one without podman.socket. ``flags`` are the arguments that a running
     daemon was given, ``lacks`` the parts of Podman that are packages of their own and not there,
-    ``driver`` how images are stored, where it was asked.
+    ``driver`` how images are stored, where it was asked, ``beside`` the name of another engine that runs.
     """
 
     installed: bool = False
@@ -124,6 +120,7 @@ class Engine:
     name: str = "docker"
     lacks: List[str] = dataclasses.field(default_factory=list)
     driver: str = ""
+    beside: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -281,6 +278,11 @@ def advise(host: Host, wanted: Requirements) -> List[str]:
     if host.engine.driver == "vfs":
         advice = "Podman stores images with the driver vfs, which copies every layer in full: see docs/podman.md."
         found.append(advice)
+    if host.engine.beside == "docker":
+        found.append(
+            "Docker runs on this host beside Podman, and its firewall rules may drop what goes to and from Podman's "
+            "containers: if nothing else needs it, disable it and reboot; docs/podman.md has more."
+        )
     return found
 
 
@@ -436,12 +438,13 @@ def _collect_podman(runner: Runner, systemd: bool, release: Dict[str, str]) -> E
     unit = _unit(runner, "podman.socket") if systemd else {}
     loaded = unit.get("LoadState", "not-found") != "not-found"
     program = shutil.which("podman", path=PROGRAM_PATH)
-    parts = {**_PODMAN_PARTS, "firewall": (_FIREWALL.get(release.get("ID", ""), "iptables"),)}
-    lacks = [part for part, names in parts.items() if not any(map(_helper, names))]
+    parts = {**_PODMAN_PARTS, "firewall": _FIREWALL.get(release.get("ID", ""), "iptables")}
+    lacks = [part for part, name in parts.items() if not _helper(name)]
     if not (program and loaded):
         # The client is podman itself.
         return Engine(name="podman", foreign=bool(program), client=True, lacks=lacks, data_root=PODMAN_ROOT)
     running = unit.get("ActiveState") == "active"
+    docker = _unit(runner, "docker.service")
     info = _engine_info(PODMAN_SOCKET, "podman.socket") if running and os.geteuid() == 0 else {}
     return Engine(
         name="podman",
@@ -454,6 +457,7 @@ def _collect_podman(runner: Runner, systemd: bool, release: Dict[str, str]) -> E
         data_root=str(info.get("DockerRootDir") or PODMAN_ROOT),
         lacks=lacks,
         driver=str(info.get("Driver", "")),
+        beside="docker" if docker.get("ActiveState") == "active" else "",
     )
 
 

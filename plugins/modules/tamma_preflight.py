@@ -309,9 +309,10 @@ host:
       description:
         - The engine that O(engine) names. C(origin) is the package it came with, C(foreign) an engine that its unit
           does not run, C(flags) the arguments of the running daemon, C(driver) how Podman stores images, C(lacks)
-          what of RV(missing) only Podman needs.
+          what of RV(missing) only Podman needs, C(beside) that Docker runs beside Podman.
       type: dict
       sample:
+        beside: ""
         client: true
         data_root: /var/lib/docker
         driver: ""
@@ -502,7 +503,8 @@ def main() -> None:
             advice += hints
         if module.params["project"] and host.root:
             moved = elsewhere(module.params["project"], wanted.directory, SOCKETS[engine])
-            problems += [moved] if moved else []
+            # The rest would be about a stack that is made anew here, beside the one that is there.
+            problems = [moved] if moved else problems
     except OperatorError as exc:
         module.fail_json(msg=exc.message, **exc.facts)
     kept = clock.synchronised()

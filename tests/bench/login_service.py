@@ -12,7 +12,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
 COOKIE = "_oauth2_proxy=known"
-USER = {"X-Auth-Request-User": "alice", "X-Auth-Request-Email": "alice@example.org"}
+USER = {
+    "X-Auth-Request-User": "alice",
+    "X-Auth-Request-Email": "alice@example.org",
+    "X-Auth-Request-Groups": "developers",
+}
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -31,12 +35,16 @@ class Handler(BaseHTTPRequestHandler):
         else:
             self.answer(200, json.dumps(dict(self.headers.items())), {"Content-Type": "application/json"})
 
+    # The health check of a service that it stands for.
+    do_HEAD = do_GET
+
     def answer(self, status: int, text: str, headers: dict[str, str]) -> None:
         self.send_response(status)
         for name, value in {**headers, "Content-Length": str(len(text.encode()))}.items():
             self.send_header(name, value)
         self.end_headers()
-        self.wfile.write(text.encode())
+        if self.command != "HEAD":
+            self.wfile.write(text.encode())
 
 
 if __name__ == "__main__":

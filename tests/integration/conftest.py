@@ -72,41 +72,37 @@ class Host:
         run(["docker", "cp", "--archive", f"{source}/.", f"{self.container}:{target}"])
 
 
-class Stack(Host):
-    """The sandbox host, and Ansible with an installed collection and the canaries as secrets."""
+class Installed:
+    """Ansible with an installed collection and no inventory, and the canaries as secrets."""
+
+    inventory: tuple[str, ...] = ()
 
     def __init__(self, directory: Path) -> None:
-        super().__init__(SANDBOX)
         # What no output may show; a test that gives the stack more secrets adds them.
         self.canaries = dict(CANARIES)
-        self._directory = directory
+        self.directory = directory
         self._secrets = directory / "secrets.yml"
         self._secrets.write_text(yaml.safe_dump(CANARIES), encoding="utf-8")
         self._secrets.chmod(0o600)
-
-        shutil.copy(ROOT / "ansible.cfg", directory)
-        self._env = {
-            **os.environ,
+        # Keys of whoever runs the tests are none of the stack's.
+        self.env = {
+            **{name: value for name, value in os.environ.items() if not name.startswith(("GITHUB_", "ANTHROPIC_"))},
             "TAMMA_SANDBOX": SANDBOX,
             "ANSIBLE_CONFIG": str(directory / "ansible.cfg"),
             "ANSIBLE_COLLECTIONS_PATH": str(directory / "collections"),
         }
 
-    def install(self, artifact: Path) -> None:
-        """Install the collection where no checkout is in the path."""
-        run(["ansible-galaxy", "collection", "install", "--offline", artifact], cwd=self._directory, env=self._env)
-
     def play(self, playbook: str, *options: str, variables: dict[str, Any] | None = None) -> Outcome:
-        """Run a playbook of the installed collection at -vvv --diff, and hunt the canaries in its output."""
-        extra = self._directory / "variables.yml"
+        """Run a playbook at -vvv --diff, and hunt the canaries in its output."""
+        extra = self.directory / "variables.yml"
         extra.write_text(yaml.safe_dump(variables or {}), encoding="utf-8")
         done = subprocess.run(
             [
-                *("ansible-playbook", "-i", str(ROOT / "inventories" / "sandbox"), f"meywd.tamma.{playbook}"),
+                *("ansible-playbook", *self.inventory, f"meywd.tamma.{playbook}"),
                 *("-vvv", "--diff", "-e", f"@{self._secrets}", "-e", f"@{extra}", *options),
             ],
-            cwd=self._directory,
-            env=self._env,
+            cwd=self.directory,
+            env=self.env,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -117,6 +113,16 @@ class Stack(Host):
         for name, canary in self.canaries.items():
             assert canary not in done.stdout, f"{name} shows in the output of {playbook} {options}"
         return Outcome(done.returncode, done.stdout)
+
+
+class Stack(Installed, Host):
+    """The same, and the sandbox host that it deploys to."""
+
+    inventory = ("-i", str(ROOT / "inventories" / "sandbox"))
+
+    def __init__(self, directory: Path) -> None:
+        Installed.__init__(self, directory)
+        Host.__init__(self, SANDBOX)
 
     def containers(self) -> dict[str, str]:
         """Service → id of its container."""
@@ -139,12 +145,20 @@ def booted(sandbox: str) -> Iterator[None]:
 
 
 @pytest.fixture(scope="session")
-def bare(artifact: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stack]:
+def installation(artifact: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with the collection installed in it, where no checkout is in the path."""
+    directory = tmp_path_factory.mktemp("installed")
+    shutil.copy(ROOT / "ansible.cfg", directory)
+    env = {**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(directory / "collections")}
+    run(["ansible-galaxy", "collection", "install", "--offline", artifact], cwd=directory, env=env)
+    return directory
+
+
+@pytest.fixture(scope="session")
+def bare(installation: Path) -> Iterator[Stack]:
     """A bare host and an installed collection."""
     with booted(SANDBOX):
-        stack = Stack(tmp_path_factory.mktemp("installed"))
-        stack.install(artifact)
-        yield stack
+        yield Stack(installation)
 
 
 @contextlib.contextmanager

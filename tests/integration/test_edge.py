@@ -20,8 +20,8 @@ from tests.integration.conftest import SANDBOX, Stack
 from tests.tools import authority
 from tests.tools.run import run
 
-ACME = "tamma-bench-acme"
-ACME_NAME = "acme.bench"
+ACME = f"tamma-bench-{SANDBOX}-acme"
+ACME_NAME = f"acme.{SANDBOX}.bench"
 LOGIN_PORT = 4180
 
 
@@ -67,6 +67,7 @@ def edge(stack: Stack, acme: Path) -> Iterator[Edge]:
     variables = {
         "tamma_stack_profile": "production",
         "tamma_stack_edge_drain": 2,
+        "tamma_stack_deadline": 90,
         "tamma_stack_edge_tls": "acme",
         "tamma_stack_edge_email": "operations@example.org",
         "tamma_stack_edge_acme_ca": f"https://{ACME_NAME}:14000/dir",
@@ -80,9 +81,8 @@ def edge(stack: Stack, acme: Path) -> Iterator[Edge]:
     assert stack.play("site", variables=variables).unchanged
     (host,) = hosts.existing(SANDBOX)
     trust = ssl.create_default_context(cafile=str(acme / "ca.pem"))
-    address = run(
-        ["docker", "inspect", "--format", "{{.NetworkSettings.Networks.%s.IPAddress}}" % f'"{NETWORK}"', ACME]
-    )
+    form = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"
+    address = run(["docker", "inspect", "--format", form, ACME])
     trust.check_hostname = False
     root = httpx.get(f"https://{address.strip()}:15000/roots/0", verify=trust, trust_env=False).text
     yield Edge(host.domain, host.address, root)

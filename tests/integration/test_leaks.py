@@ -141,6 +141,7 @@ def everything(
         "tamma_stack_secret_delivery": "files",
         "tamma_stack_edge": True,
         "tamma_stack_domain": DOMAIN,
+        "tamma_stack_edge_dns": "nothing",
         "tamma_stack_edge_tls": "files",
         "tamma_stack_edge_certificate": (directory / "server.pem").read_text(encoding="utf-8"),
         "tamma_stack_edge_certificate_key": certificate_key,

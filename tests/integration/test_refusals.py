@@ -12,7 +12,7 @@ import pytest
 from tests.bench.names import REGISTRY_ADDRESS
 from tests.integration.conftest import PrivateRegistry, Stack
 
-# What somebody may take for a hash or a key.
+# What somebody may take for a secret, and for a hash or a key.
 EASY = "Change-Me-In-Production-2026!"
 PLAIN = "a-plain-password-of-somebody"
 
@@ -164,6 +164,18 @@ def test_refused_login(untouched: Stack, private_registry: PrivateRegistry) -> N
     answer = refusal(untouched, **asked, tamma_stack_registry_logins=wrong)
     assert sentence in answer
     assert "not-the-password" not in answer
+
+
+def test_another_engine(untouched: Stack) -> None:
+    sentence = "The stack tamma of this host belongs to Docker (7 containers, 4 volumes), and is asked for on Podman."
+    answer = refusal(untouched, tamma_runtime_engine="podman")
+    assert sentence in answer
+    # That its own ports are taken would only distract.
+    assert "docker-proxy" not in answer
+    for playbook in ("status", "teardown"):
+        outcome = untouched.play(playbook, variables={"tamma_runtime_engine": "podman"})
+        assert outcome.status != 0
+        assert sentence in outcome.output
 
 
 def test_unsupported_distribution(untouched: Stack) -> None:

@@ -9,6 +9,8 @@ import json
 import os
 import shlex
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -75,6 +77,17 @@ def inspect_all(host: Host, service: str = "") -> list[dict[str, Any]]:
     answers = host.check_output(f"for id in {' '.join(identifiers)}; do {ask} && echo; done")
     described: list[dict[str, Any]] = [json.loads(line) for line in answers.splitlines() if line]
     return described
+
+
+@contextmanager
+def paused(host: Host, service: str) -> Iterator[None]:
+    """Let the containers of a service do nothing. On Podman Compose would not find them again."""
+    identifiers = " ".join(compose(host, "ps", "--quiet", service).split())
+    host.check_output(f"{engine(host)} pause {identifiers}")
+    try:
+        yield
+    finally:
+        host.check_output(f"{engine(host)} unpause {identifiers}")
 
 
 def has_log_limits(described: dict[str, Any]) -> bool:

@@ -135,11 +135,28 @@ def test_starting_what_runs_already_is_no_error(server: Any, engine: Engine, sta
     engine.start_container("abc")
 
 
+def test_a_paused_container_is_woken_before_it_is_removed(server: Any, engine: Engine) -> None:
+    server.answers["GET /containers/abc/json"] = (200, {"State": {"Paused": True}})
+    for action in ("unpause", "stop"):
+        server.answers["POST /containers/abc/" + action] = (204, None)
+    server.answers["DELETE /containers/abc"] = (204, None)
+    engine.remove_container("abc")
+    assert [request for request, _query in server.requests][1:] == [
+        "POST /containers/abc/unpause",
+        "POST /containers/abc/stop",
+        "DELETE /containers/abc",
+    ]
+
+
 def test_removing_a_container_stops_it_first(server: Any, engine: Engine) -> None:
+    server.answers["GET /containers/abc/json"] = (200, {"State": {"Paused": False}})
     server.answers["POST /containers/abc/stop"] = (304, None)
     server.answers["DELETE /containers/abc"] = (204, None)
     engine.remove_container("abc")
-    assert [request for request, _query in server.requests] == ["POST /containers/abc/stop", "DELETE /containers/abc"]
+    assert [request for request, _query in server.requests][1:] == [
+        "POST /containers/abc/stop",
+        "DELETE /containers/abc",
+    ]
 
 
 def test_removing_what_is_gone_is_no_error(engine: Engine) -> None:

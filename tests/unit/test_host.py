@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from ansible_collections.meywd.tamma.plugins.filter.daemon_config import daemon_config
 from ansible_collections.meywd.tamma.plugins.module_utils.host import (
+    ENGINE_MINIMUM,
     Compose,
     DaemonConfig,
     Disk,
@@ -208,6 +209,45 @@ def test_each_problem_is_one_sentence(host: Host, words: str) -> None:
     assert len(problems) == 1
     assert words in problems[0]
     assert problems[0].endswith(".")
+
+
+PODMAN = Engine(True, False, True, True, True, "5.4.2", "podman", name="podman", driver="overlay")
+WANTED_OF_PODMAN = dataclasses.replace(WANTED, engine=ENGINE_MINIMUM["podman"])
+
+
+def podman(**changes: Any) -> Host:
+    return but(engine=dataclasses.replace(PODMAN, **changes))
+
+
+def test_a_good_podman() -> None:
+    assert assess(podman(), WANTED_OF_PODMAN) == []
+    assert advise(podman(), WANTED_OF_PODMAN) == []
+    assert missing(podman()) == []
+
+
+def test_podman_lacks_packages_of_its_own() -> None:
+    host = podman(lacks=["init", "dns"])
+    assert assess(host, WANTED_OF_PODMAN) == []
+    assert missing(host) == ["init", "dns"]
+
+
+@pytest.mark.parametrize(
+    ("host", "words"),
+    [
+        (podman(foreign=True, installed=False), "Podman is installed here without its unit podman.socket"),
+        (podman(version="4.3.1"), "Podman 4.3.1 (package podman) is older than 4.9 and is not replaced"),
+        (podman(origin="none", lacks=["init", "dns"]), "without a package, and catatonit and aardvark-dns are missing"),
+    ],
+)
+def test_each_problem_of_podman_is_one_sentence(host: Host, words: str) -> None:
+    (problem,) = assess(host, WANTED_OF_PODMAN)
+    assert words in problem
+    assert problem.endswith(".")
+
+
+def test_advice_about_podman() -> None:
+    assert "the driver vfs" in advise(podman(driver="vfs"), WANTED_OF_PODMAN)[0]
+    assert "Docker runs on this host beside Podman" in advise(podman(beside="docker"), WANTED_OF_PODMAN)[0]
 
 
 def test_all_problems_come_at_once() -> None:

@@ -13,7 +13,7 @@ from testinfra.host import Host
 
 from tests.bench.edge import LOGIN, Edge
 from tests.bench.scan import open_ports
-from tests.tools.deployed import compose
+from tests.tools.deployed import compose, paused
 
 OPEN = [("GET", "/api/health", 200), ("GET", "/elsa-api/health", 200), ("POST", "/api/github/webhooks", 202)]
 # What comes down to an open path only for those who read it carelessly, and other ways to write a closed one.
@@ -88,12 +88,8 @@ def test_the_log_names_requests_and_no_credential(host: Host, edge: Edge) -> Non
     stranger = edge.ask("GET", "/api/no-such", headers={"Authorization": f"Bearer {bearer}"}, login=False)
     assert stranger.status_code == 401
     # One for which there is no container either, which the edge tells as an error of its own.
-    compose(host, "pause", "tamma-dashboard")
-    try:
-        with pytest.raises(httpx.TimeoutException):
-            edge.ask("GET", f"/?token={query}", headers=headers, seconds=1)
-    finally:
-        compose(host, "unpause", "tamma-dashboard")
+    with paused(host, "tamma-dashboard"), pytest.raises(httpx.TimeoutException):
+        edge.ask("GET", f"/?token={query}", headers=headers, seconds=1)
     lines = compose(host, "logs", "--no-log-prefix", "--no-color", "edge")
     # Compose writes control characters before a line.
     requests = [json.loads(line[line.index("{") :])["request"] for line in lines.splitlines() if "/api/no-such" in line]
