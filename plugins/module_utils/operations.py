@@ -76,8 +76,8 @@ def configuration(project: str, root: str = CONFIGURATION) -> Configuration:
     text = read(path)
     if text is None:
         raise OperatorError(
-            "No backups are configured for the stack %s on this host (%s is missing): set tamma_backup_password, or "
-            "tamma_backup_repositories, and run site.yml." % (project, path)
+            "This host knows no settings of backups for the stack %s (%s is missing): check its name, and run site.yml, "
+            "which writes them." % (project, path)
         )
     try:
         values = json.loads(text)
@@ -188,9 +188,9 @@ class Operations:
             except (OSError, subprocess.SubprocessError) as exc:
                 self._progress("notify", "the command of tamma_backup_notify_command failed: %s" % type(exc).__name__)
         if self.settings.notify_webhook:
-            problem = outside.post(self.settings.notify_webhook, facts, _NOTIFY_SECONDS)
-            if problem:
-                self._progress("notify", "the webhook does not take it: %s" % problem)
+            refused = outside.post(self.settings.notify_webhook, facts, _NOTIFY_SECONDS)
+            if refused:
+                self._progress("notify", "the webhook does not take it: %s" % refused)
 
     # -- operations ---------------------------------------------------------------------------
 

@@ -221,7 +221,7 @@ def test_a_login_in_a_location_is_not_shown(location: str, shown: str) -> None:
 
 
 def test_a_host_without_settings(tmp_path: Path) -> None:
-    with pytest.raises(OperatorError, match="No backups are configured for the stack tamma on this host"):
+    with pytest.raises(OperatorError, match="This host knows no settings of backups for the stack tamma "):
         configuration("tamma", str(tmp_path))
 
 

@@ -149,7 +149,7 @@ def test_a_failure_is_seen_everywhere(host: Host) -> None:
         # The other repository has its backup all the same.
         assert records(host)["offsite"]["backup"]["ok"]
         assert sentence in host.check_output("journalctl --no-pager --unit tamma-backup.service --output cat")
-        assert f"backup local {sentence}" in host.file("/root/told").content_string
+        assert f"backup\nlocal\n{sentence}" in host.file("/root/told").content_string
         assert sentence in tammactl(host, "status", status=3)["backups"]["problems"][0]
         metrics = host.file("/var/lib/prometheus/node-exporter/tamma.prom").content_string
         assert 'tamma_operation_success{stack="tamma",repository="local",operation="backup"} 0' in metrics

@@ -1,6 +1,6 @@
-#!/bin/sh
+#!/bin/sh -eu
 # Files with everything that a copy may lose, in the directory $1.
-cd "$1" || exit 1
+cd "$1" || exit
 mkdir -p deep/er/est 'name with "quotes" and ünïcode' empty
 head -c 3000000 /dev/urandom > deep/er/random
 seq 1 100000 > deep/er/est/numbers
