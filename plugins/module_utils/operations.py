@@ -76,8 +76,8 @@ def configuration(project: str, root: str = CONFIGURATION) -> Configuration:
     text = read(path)
     if text is None:
         raise OperatorError(
-            "This host knows no settings of backups for the stack %s (%s is missing): check its name, and run site.yml, "
-            "which writes them." % (project, path)
+            "This host knows no settings of backups for the stack %s (%s is missing): check its name, and run "
+            "site.yml, which writes them." % (project, path)
         )
     try:
         values = json.loads(text)
