@@ -154,6 +154,15 @@ def installation(artifact: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     return directory
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let those come last that put another stack in the place of the one that the others share."""
+    here = Path(__file__).parent
+    places = [number for number, item in enumerate(items) if item.path.parent == here]
+    ours = sorted((items[number] for number in places), key=lambda item: bool(item.get_closest_marker("other_stack")))
+    for number, item in zip(places, ours, strict=True):
+        items[number] = item
+
+
 @pytest.fixture(scope="session")
 def bare(installation: Path) -> Iterator[Stack]:
     """A bare host and an installed collection."""

@@ -21,6 +21,8 @@ from tests.bench import data, faults, hosts
 from tests.bench.faults import Fault
 from tests.integration.conftest import HOST, SANDBOX, Stack
 
+pytestmark = pytest.mark.other_stack
+
 CI_FAULTS = Path(__file__).resolve().parents[1] / "ci_faults.txt"
 CONTAINER = f"tamma-bench-{SANDBOX}-{HOST}"
 SETTINGS = "/etc/tamma/tamma/backup.json"

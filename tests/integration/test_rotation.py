@@ -18,6 +18,8 @@ from tests.bench.faults import Fault
 from tests.bench.load import Load
 from tests.integration.conftest import HOST, SANDBOX, Outcome, Stack
 
+pytestmark = pytest.mark.other_stack
+
 CI_FAULTS = Path(__file__).resolve().parents[1] / "ci_faults.txt"
 CONTAINER = f"tamma-bench-{SANDBOX}-{HOST}"
 JOURNAL = "/opt/tamma/.tamma/rotation.json"
