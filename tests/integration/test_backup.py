@@ -21,7 +21,8 @@ from tests.bench import data, faults, hosts
 from tests.bench.faults import Fault
 from tests.integration.conftest import HOST, SANDBOX, Stack
 
-pytestmark = pytest.mark.other_stack
+# The whole of it with `make faults` alone, until it has proven itself on a machine that does nothing else.
+pytestmark = [pytest.mark.other_stack, pytest.mark.fault_matrix]
 
 CI_FAULTS = Path(__file__).resolve().parents[1] / "ci_faults.txt"
 CONTAINER = f"tamma-bench-{SANDBOX}-{HOST}"
