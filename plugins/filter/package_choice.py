@@ -9,7 +9,7 @@ DOCUMENTATION = r"""
 ---
 name: package_choice
 short_description: Choose the packages for the missing parts of an engine
-positional: names, minimums, candidates, source, extras
+positional: names, candidates, source, extras
 version_added: "0.2.0"
 author:
   - the Tamma collection contributors (@meywd)
@@ -25,10 +25,6 @@ options:
     description:
       - What the parts are called, by source. C(distribution) has the names by engine, C(docker) those in Docker's
         own repository.
-    type: dict
-    required: true
-  minimums:
-    description: The oldest C(engine) and C(compose) that will do.
     type: dict
     required: true
   candidates:
@@ -52,7 +48,7 @@ options:
 EXAMPLES = r"""
 - name: Install what is missing
   ansible.builtin.debug:
-    msg: "{{ (probe | meywd.tamma.package_choice(names, {'engine': '25.0', 'compose': '2.24'}, policy)).packages }}"
+    msg: "{{ (probe | meywd.tamma.package_choice(names, policy)).packages }}"
 """
 
 RETURN = r"""
@@ -73,7 +69,7 @@ _value:
 import re
 from typing import Any, Callable, Dict, List, Optional, Sequence, Tuple
 
-from ansible_collections.meywd.tamma.plugins.module_utils.host import at_least
+from ansible_collections.meywd.tamma.plugins.module_utils.host import COMPOSE_MINIMUM, ENGINE_MINIMUM, at_least
 
 _CANDIDATE = re.compile(r"^(\S+):$\n.*\n +Candidate: (?:\d+:)?(\d\S*)", re.MULTILINE)
 _LABELS = {"docker": "Docker Engine", "podman": "Podman", "compose": "Compose"}
@@ -82,7 +78,6 @@ _LABELS = {"docker": "Docker Engine", "podman": "Podman", "compose": "Compose"}
 def package_choice(
     probe: Dict[str, Any],
     names: Dict[str, Dict[str, Any]],
-    minimums: Dict[str, str],
     candidates: Optional[Dict[str, Any]] = None,
     source: str = "auto",
     extras: Sequence[str] = (),
@@ -90,6 +85,7 @@ def package_choice(
     """Choose the packages; see the filter's documentation."""
     host, missing = probe["host"], probe["missing"]
     engine = host["engine"]
+    minimums = {"engine": ENGINE_MINIMUM[engine["name"]], "compose": COMPOSE_MINIMUM}
     offer = _offer(candidates or {})
     named = {"distribution": names["distribution"].get(engine["name"], {}), "docker": names["docker"]}
 

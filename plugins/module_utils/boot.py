@@ -50,7 +50,6 @@ RestartSec=15s
 WantedBy={wanted_by}
 """
 
-
 _UP = "/usr/bin/flock /run/tamma/{project}.lock {compose} up --detach --no-build --no-recreate --pull never"
 
 # By engine: how the stack starts and stops.
@@ -72,6 +71,7 @@ ExecStart=/bin/sh -c '\\
 # While the system goes down, systemd starts no podman.service for a question to its socket any more, and has
 # ended what knows the containers' names, whose absence is an error after each stop: hence once more.
 ExecStop=/bin/sh -c '\\
+    rm -f {own}; \\
     /usr/bin/podman system service --time 0 unix://{own} & \\
     tries=0; until test -S {own} || test $$tries = 100; do tries=$$((tries + 1)); sleep 0.1; done; \\
     for try in 1 2 3 4 5 6 7 8; do DOCKER_HOST=unix://{own} {compose} stop && break; done; kill $$!'""",

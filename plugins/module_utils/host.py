@@ -45,6 +45,7 @@ PYTHON_MINIMUM = "3.9"
 # Podman 4.9 is the oldest that a supported distribution has and the stack can use: it knows
 # "podman compose" (4.7), and every network of it is netavark's.
 ENGINE_MINIMUM = {"docker": "25.0", "podman": "4.9"}
+COMPOSE_MINIMUM = "2.24"
 
 # GB that must be free: for the engine's packages, for the stack's files, and for what agents will clone. Images and
 # volumes get what tamma_stack_minimum_disk_gb says.
@@ -174,7 +175,7 @@ class Requirements:
     disk_gb: float = 0
     cpus: int = 0
     engine: str = ENGINE_MINIMUM["docker"]
-    compose: str = "2.24"
+    compose: str = COMPOSE_MINIMUM
 
 
 # --- reading versions and files: pure -------------------------------------------------------------

@@ -377,6 +377,7 @@ from ansible_collections.meywd.tamma.plugins.module_utils.engines import SOCKETS
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
 from ansible_collections.meywd.tamma.plugins.module_utils.files import read
 from ansible_collections.meywd.tamma.plugins.module_utils.host import (
+    COMPOSE_MINIMUM,
     ENGINE_MINIMUM,
     REFUSAL,
     Host,
@@ -462,7 +463,7 @@ def main() -> None:
             "own_addresses": {"type": "list", "elements": "str", "default": []},
             "clock_tolerance": {"type": "int", "default": 0},
             "engine_minimum": {"type": "str"},
-            "compose_minimum": {"type": "str", "default": "2.24"},
+            "compose_minimum": {"type": "str", "default": COMPOSE_MINIMUM},
             "postgres": {
                 "type": "dict",
                 "options": {

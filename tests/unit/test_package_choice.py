@@ -14,7 +14,6 @@ from ansible_collections.meywd.tamma.plugins.filter.package_choice import packag
 from tests.tools.roles import ROOT
 
 VARS = ROOT / "roles/tamma_runtime/vars"
-MINIMUMS = {"docker": {"engine": "25.0", "compose": "2.24"}, "podman": {"engine": "4.9", "compose": "2.24"}}
 MISSING = {
     "docker": ["engine", "client", "compose"],
     "podman": ["engine", "compose", "init", "network", "dns", "firewall"],
@@ -54,7 +53,7 @@ def choose(
     settings = load(distribution)
     names = {"distribution": settings["__tamma_runtime_distribution"], "docker": DOCKERS}
     extras = settings.get("__tamma_runtime_extras", [])
-    return package_choice(probe, names, MINIMUMS[engine], candidates, source, extras)
+    return package_choice(probe, names, candidates, source, extras)
 
 
 DEBIAN_13 = policy({"docker.io": "26.1.5+dfsg1-9+deb13u1", "docker-compose": "2.26.1-4", "podman": "5.4.2+ds1-2+b2"})
