@@ -75,7 +75,10 @@ class ActionModule(ActionBase):
             if 0 < len(values[name]) < int(least)
         ]
         every = {**arguments["settings"], **arguments["secrets"]}
-        problems += [*_not_ascii(arguments["ascii"], every), *_unprintable(every)]
+        problems += [
+            *_not_ascii({name: every.get(name) or self._value(name, task_vars) for name in arguments["ascii"]}),
+            *_unprintable(every),
+        ]
         problems += edge_settings.problems(arguments["edge"])
         if arguments["backups"]:
             problems += backups.problems(arguments["backups"])
@@ -126,9 +129,9 @@ def _certificate(edge: dict[str, Any]) -> tuple[list[str], list[str]]:
     return certificates.judge(certificate, key, names, datetime.datetime.now(datetime.timezone.utc))
 
 
-def _not_ascii(names: Iterable[str], values: dict[str, Any]) -> Iterable[str]:
-    for name in names:
-        if not str(values.get(name) or "").isascii():
+def _not_ascii(values: dict[str, Any]) -> Iterable[str]:
+    for name, value in values.items():
+        if not str(value or "").isascii():
             yield "%s holds characters beyond ASCII, with which its service does not start: leave them out." % name
 
 

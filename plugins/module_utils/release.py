@@ -123,7 +123,7 @@ def wanted_files(release: Release, env: Dict[str, str], mounted: Iterable[File] 
         return [*release.files, File(ENV_FILE, _render_env(release, env), 0o600, secret=True)]
     hidden = secret_names(release)
     open_values = {key: value for key, value in env.items() if key not in hidden}
-    stored = {key: value for key, value in env.items() if key in hidden and key not in DERIVED}
+    stored = {key: env[key] for key in sorted(env) if key in hidden and key not in DERIVED}
     return [
         *release.files,
         File(ENV_FILE, _render_env(release, open_values), 0o600, secret=True),
@@ -198,7 +198,7 @@ def _render_env(release: Release, values: Dict[str, str]) -> str:
             (_HEADER, {}),
             ("Which files Compose reads", {key: values[key] for key in compose}),
             ("Settings", {key: item for key, item in values.items() if key not in hidden and key not in compose}),
-            ("Secrets", {key: item for key, item in values.items() if key in hidden})
+            ("Secrets", {key: values[key] for key in sorted(values) if key in hidden})
             if hidden.intersection(values)
             else ("The secrets are in %s" % secret_files.STORE, {}),
         ]

@@ -34,7 +34,7 @@ options:
     elements: str
     default: []
   ascii:
-    description: Names in O(settings) or O(secrets) whose service takes nothing but ASCII.
+    description: Names of variables, or of settings in O(settings), whose service takes nothing but ASCII.
     type: list
     elements: str
     default: []

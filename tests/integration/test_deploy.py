@@ -132,6 +132,7 @@ def test_teardown_keeps_the_data_and_asks_for_the_name(stack: Stack) -> None:
     assert stack.play("teardown").unchanged
     assert stack.play("site").status == 0
     assert stack.shell(f'{sql} "SELECT word FROM kept"').strip() == "still here"
+    stack.shell(f'{sql} "DROP TABLE kept"')
 
 
 def test_the_compose_file_alone(stack: Stack) -> None:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -60,7 +61,7 @@ def refusal(stack: Stack, **variables: object) -> str:
             "Port 3000 would be published by tamma-api-dotnet and by tamma-dashboard",
         ),
         ({"tamma_stack_deadlines": {"tamma-api": "10m"}}, "The deadline of tamma-api is '10m'"),
-        ({"tamma_stack_rabbitmq_user": "tämma"}, "RABBITMQ_USER holds characters beyond ASCII"),
+        ({"tamma_stack_rabbitmq_user": "tämma"}, "tamma_stack_rabbitmq_user holds characters beyond ASCII"),
         ({"tamma_stack_jwt_secret": "two\nlines"}, "TAMMA_JWT_SECRET holds a line break"),
     ],
 )
@@ -167,15 +168,17 @@ def test_refused_login(untouched: Stack, private_registry: PrivateRegistry) -> N
 
 
 def test_another_engine(untouched: Stack) -> None:
-    sentence = "The stack tamma of this host belongs to Docker (7 containers, 4 volumes), and is asked for on Podman."
+    sentence = (
+        r"The stack tamma of this host belongs to Docker \(7 containers, \d volumes\), and is asked for on Podman\."
+    )
     answer = refusal(untouched, tamma_runtime_engine="podman")
-    assert sentence in answer
+    assert re.search(sentence, answer)
     # That its own ports are taken would only distract.
     assert "docker-proxy" not in answer
     for playbook in ("status", "teardown"):
         outcome = untouched.play(playbook, variables={"tamma_runtime_engine": "podman"})
         assert outcome.status != 0
-        assert sentence in outcome.output
+        assert re.search(sentence, outcome.output)
 
 
 def test_unsupported_distribution(untouched: Stack) -> None:
