@@ -23,7 +23,8 @@ from typing import Any, NamedTuple
 import pytest
 import yaml
 
-from tests.bench.names import NETWORK, REGISTRY_ADDRESS, REGISTRY_CONTAINER, REGISTRY_VOLUME
+from tests.bench.command import docker
+from tests.bench.names import LABEL, NETWORK, REGISTRY_ADDRESS, REGISTRY_CONTAINER, REGISTRY_VOLUME
 from tests.tools.roles import ROOT
 from tests.tools.run import run
 
@@ -245,9 +246,11 @@ def private_registry() -> Iterator[PrivateRegistry]:
     # A password file that does not exist is made, with one account that is told in the log.
     settings = ["AUTH=htpasswd", "AUTH_HTPASSWD_REALM=bench", "AUTH_HTPASSWD_PATH=/tmp/htpasswd"]
     image = run(["docker", "inspect", "--format", "{{.Config.Image}}", REGISTRY_CONTAINER]).strip()
+    # What an interrupted session left behind has another account.
+    docker("rm", "--force", name, check=False)
     run(
         [
-            *("docker", "run", "--detach", "--rm", "--name", name, "--network", NETWORK),
+            *("docker", "run", "--detach", "--rm", "--name", name, "--label", f"{LABEL}=test", "--network", NETWORK),
             *("--network-alias", "private.bench", "--volume", f"{REGISTRY_VOLUME}:/var/lib/registry:ro"),
             *(word for setting in settings for word in ("--env", f"REGISTRY_{setting}")),
             image,
