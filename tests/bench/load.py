@@ -4,10 +4,12 @@ The rate does not wait for answers, and a request's time counts from the moment 
 stands still shows as many slow requests, not as a few.
 
 A server that ends a kept connection in good order lets the client send elsewhere what it has not answered. Over
-HTTP/1.1 it closes an idle connection, which may cross a request that is on its way; browsers and curl then send that
-request once more, and so does this. Over HTTP/2 it says GOAWAY and answers what it has taken, but Python's h2 reads
-nothing after that (github.com/encode/httpcore/pull/1054): such a request is sent once more, there are only those
-that may be, and no streams.
+HTTP/1.1 it closes an idle connection, which may cross a request that is on its way: the client finds the connection
+closed or, if the request arrives after that, reset. Browsers and curl then send that request once more, and so does
+this; on a connection that was made for the request, or once an answer has begun, the same is a failure. Over HTTP/2
+the server says GOAWAY and answers what it has taken, but Python's h2 reads nothing after that
+(github.com/encode/httpcore/pull/1054): such a request is sent once more, there are only those that may be, and no
+streams.
 """
 
 from __future__ import annotations
@@ -34,8 +36,8 @@ RECONNECT_SECONDS = 1.0
 EVENTS = "/api/events"
 #: How often a browser tries, over connections that it has kept.
 TRIES = 3
-#: What httpx says of a kept connection that was ended in good order.
-ENDED = ("ConnectionTerminated error_code:0,", "Server disconnected without sending a response.")
+#: What h2 says of a GOAWAY in good order.
+GOING_AWAY = "ConnectionTerminated error_code:0,"
 
 
 class Ask(NamedTuple):
@@ -71,6 +73,27 @@ class Failure(NamedTuple):
 
     def __str__(self) -> str:
         return f"after {self.second:.1f} s: {self.ask} ({self.connection}): {self.reason}"
+
+
+class _Trail:
+    """What happened to the connection of one request: httpcore tells it as it goes."""
+
+    def __init__(self) -> None:
+        #: Whether the connection was made for this request.
+        self.fresh = False
+        #: Whether an answer has begun.
+        self.answered = False
+
+    async def __call__(self, event: str, _info: dict[str, Any]) -> None:
+        self.fresh = self.fresh or event == "connection.connect_tcp.started"
+        self.answered = self.answered or event.endswith("receive_response_headers.complete")
+
+    def may_be_sent_again(self, error: httpx.HTTPError) -> bool:
+        """Say whether a kept connection was ended before the request reached anybody."""
+        if isinstance(error, httpx.RemoteProtocolError) and GOING_AWAY in str(error):
+            return True
+        ended = isinstance(error, (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError))
+        return ended and not self.fresh and not self.answered
 
 
 class Load:
@@ -171,10 +194,11 @@ class Load:
     async def _send(self, client: httpx.AsyncClient, kind: str, ask: Ask) -> httpx.Response:
         """Send a request, and once more each time its kept connection was ended in good order."""
         for _ in range(TRIES - 1 if kind != "new connection" else 0):
+            trail = _Trail()
             try:
-                return await client.request(ask.method, ask.path, json=ask.body)
-            except httpx.RemoteProtocolError as error:
-                if not any(words in str(error) for words in ENDED):
+                return await client.request(ask.method, ask.path, json=ask.body, extensions={"trace": trail})
+            except httpx.HTTPError as error:
+                if not trail.may_be_sent_again(error):
                     raise
                 self.again += 1
         return await client.request(ask.method, ask.path, json=ask.body)
