@@ -142,14 +142,19 @@ class Contents:
         return found
 
 
-def contents(session: PostgresSession) -> Contents:
-    """Look at everything in the database of a session, in its transaction if it has one."""
+def schema(session: PostgresSession) -> str:
+    """A fingerprint of the schema in the database of a session."""
     session.query("SET search_path TO pg_catalog")
     lines = sorted(row[0] or "" for row in session.query(_SCHEMA))
-    digest = hashlib.sha256("\n".join(lines).encode("utf-8")).hexdigest()
+    return hashlib.sha256("\n".join(lines).encode("utf-8")).hexdigest()
+
+
+def contents(session: PostgresSession) -> Contents:
+    """Look at everything in the database of a session, in its transaction if it has one."""
+    digest = schema(session)
     counts = {}
-    for schema, table, count in session.query(_TABLES):
-        counts["%s.%s" % (schema, table)] = int(session.query(count or "")[0][0] or 0)
+    for place, table, count in session.query(_TABLES):
+        counts["%s.%s" % (place, table)] = int(session.query(count or "")[0][0] or 0)
     sequences = {name or "": int(value or 0) for name, value in session.query(_SEQUENCES)}
     large = int(session.query("SELECT count(*) FROM pg_largeobject_metadata")[0][0] or 0)
     return Contents(digest, counts, sequences, large)
@@ -316,6 +321,56 @@ class Database:
                 literal(ctype),
             )
         self.query("CREATE DATABASE %s TEMPLATE template0%s" % (identifier(name), options))
+
+    def copy(self, name: str) -> None:
+        """Copy the stack's database inside its server. Ends who is in it; nobody gets in meanwhile.
+
+        As files, at the speed of the disk, and not through the log of changes. Rights on the database itself and its
+        settings, which a copy does not have, are carried over.
+        """
+        with self.session() as session:
+            carried = properties(session)
+        source = identifier(self.name)
+        statement = "CREATE DATABASE %s TEMPLATE %s" % (identifier(name), source)
+        if self.version_number() >= 150000:
+            statement += " STRATEGY file_copy"
+        for left in reversed(range(_ATTEMPTS)):
+            self._end_sessions(self.name)
+            try:
+                self.query(statement)
+                break
+            except Refused as exc:
+                # Somebody came back between the first statement and the second.
+                if exc.code != _OBJECT_IN_USE or not left:
+                    raise
+        for head, tail in carried:
+            self.query(head + identifier(name) + tail)
+
+    def version_number(self) -> int:
+        """The server's version as a number: 150004 for 15.4."""
+        return int(self.query("SHOW server_version_num")[0][0] or 0)
+
+    def schema(self) -> str:
+        """A fingerprint of the schema, and of the migrations that the services say they have made."""
+        with self.session() as session:
+            found = schema(session)
+            tables = session.query(
+                "SELECT n.nspname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
+                "WHERE c.relname = '__EFMigrationsHistory' AND c.relkind = 'r' ORDER BY 1"
+            )
+            for (name,) in tables:
+                # Interpolated is a name quoted for SQL.
+                statement = 'SELECT "MigrationId" FROM %s."__EFMigrationsHistory" ORDER BY 1'
+                rows = session.query(statement % identifier(name or ""))
+                found += repr((name, rows))
+        return hashlib.sha256(found.encode("utf-8", "surrogateescape")).hexdigest()[:16]
+
+    def _end_sessions(self, name: str) -> None:
+        self.query(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s AND pid <> pg_backend_pid() "
+            "AND backend_type = 'client backend' AND pg_has_role(usesysid, 'MEMBER')",
+            name,
+        )
 
     def drop(self, name: str) -> None:
         """Remove a database that is not the stack's own, and end who is in it."""

@@ -19,6 +19,7 @@ from typing import Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
 from ansible_collections.meywd.tamma.plugins.module_utils import (
     edge,
+    images,
     outside,
     planner,
     published,
@@ -82,6 +83,8 @@ class Planned(NamedTuple):
     plan: planner.Plan
     # What an external database has to run first.
     init_sql: Optional[servers.InitSql] = None
+    # The services that get another image than their containers have.
+    replaced: Tuple[str, ...] = ()
 
     @property
     def changed(self) -> bool:
@@ -128,11 +131,14 @@ class Deployment:
             ]
         )
         self._mounted: List[File] = []
+        # Whether the registry was asked for what is behind the tags now.
+        self._refreshed = False
         self.timings: Dict[str, float] = {}
         self.pulled: List[str] = []
 
     def _aim(self, release: Release, journal: Optional[Journal]) -> None:
         """Decide what the host shall come to: the release, and with *journal* other secrets."""
+        self._wanted = release
         self._release = release
         self._journal = journal
         self._known = rotation.amended(known_settings(release), journal, release)
@@ -150,8 +156,8 @@ class Deployment:
             files, project = self._read()
         listed = self._engine.containers(release.project)
         containers = [container(item) for item in listed]
-        images = {service.image: self._image_id(service.image) for service in project.services.values()}
-        plan = planner.plan(project, containers, images, release.pull_always)
+        local = {service.image: self._image_id(service.image) for service in project.services.values()}
+        plan = planner.plan(project, containers, local, release.pull_always and not self._refreshed)
         problems = planner.check_stored_settings(
             project,
             volumes,
@@ -165,11 +171,47 @@ class Deployment:
         if problems:
             raise OperatorError("\n".join(problems))
         init_sql = find_init_sql(release, self._env)
-        planned = Planned(files, *compare_files(release, self._env, self._mounted), project, plan, init_sql)
+        release = self._release
+        changes = compare_files(release, self._env, self._mounted)
+        planned = Planned(files, *changes, project, plan, init_sql, planner.replaced(project, containers, local))
         return planned._replace(plan=self._with_edge(planned, containers))
 
     def _read(self) -> Tuple[List[File], Project]:
-        """Let Compose read the release: every file of it, and what the stack is."""
+        """Let Compose read the release with its images pinned: every file of it, and what the stack is."""
+        self._use(self._wanted)
+        files, project = self._compose_reads()
+        pinned = self._pins(project)
+        if not pinned:
+            return files, project
+        self._use(
+            self._wanted._replace(
+                files=[*self._wanted.files, images.overlay(pinned)],
+                compose_files=[*self._wanted.compose_files, images.OVERLAY],
+            )
+        )
+        return self._compose_reads()
+
+    def _use(self, release: Release) -> None:
+        self._release = release
+        self._env["COMPOSE_FILE"] = ":".join(release.compose_files)
+
+    def _pins(self, project: Project) -> Dict[str, str]:
+        """Find out the digests of the images, as far as they are known: service → image with its digest."""
+        release = self._wanted
+        present = images.parse(read(os.path.join(release.directory, images.OVERLAY)))
+        # What the tags mean now is asked with pull: always alone; else the host stays at what it has.
+        kept = {} if release.pull_always and self._refreshed else images.pins_of(project, present)
+        kept.update(images.pins_of(project, release.pinned))
+        found = {}
+        for name, service in project.services.items():
+            pinned = release.digests.get(service.image) or kept.get(name)
+            pinned = pinned or images.pin(service.image, self._engine.image(service.image), present.values())
+            if pinned:
+                found[name] = pinned
+        return found
+
+    def _compose_reads(self) -> Tuple[List[File], Project]:
+        """Let Compose read the release as it is."""
         release = self._release
         if has_secret_files(release):
             without = [name for name in release.compose_files if name != secret_files.OVERLAY]
@@ -274,17 +316,40 @@ class Deployment:
 
         Returns the plan as it was carried out: what was pulled may change more than was known before.
         """
-        self._phase("pull", self._pull, planned)
-        if planned.plan.pulls or planned.plan.refreshes:
-            planned = self.plan()
-        self._check_edge(planned)
+        planned = self.prepare(planned)
         if self._journal is None:
-            self._carry_out(planned)
+            self.carry_out(planned)
         else:
             self._rotate(planned, self._journal)
         return planned
 
-    def _carry_out(self, planned: Planned) -> None:
+    @property
+    def release(self) -> Release:
+        """What is deployed, with its images pinned as far as the plan knows them."""
+        return self._release
+
+    @property
+    def rotates(self) -> bool:
+        """Whether secrets are changed where they are kept."""
+        return self._journal is not None
+
+    def prepare(self, planned: Planned) -> Planned:
+        """Do what changes nothing that runs: pull, and have the edge's configuration judged."""
+        self._phase("pull", self._pull, planned)
+        if planned.plan.pulls or planned.plan.refreshes:
+            planned = self.plan()
+        self._check_edge(planned)
+        return planned
+
+    def carry_out_held(self, planned: Planned) -> None:
+        """Bring up what the plan says while the edge holds the requests: it is neither touched nor asked."""
+        if planned.init_sql:
+            self._phase("database", self._run_init_sql, planned)
+        self._phase("write", self._write, planned)
+        self._phase("apply", lambda plan: self._rollout(plan, held=True).run(), planned)
+
+    def carry_out(self, planned: Planned) -> None:
+        """Write, start service by service, and verify from outside."""
         if planned.init_sql:
             self._phase("database", self._run_init_sql, planned)
         self._phase("write", self._write, planned)
@@ -326,7 +391,7 @@ class Deployment:
         for name in kept:
             self._progress("rotate", "%s: changed where it is kept" % name)
             keepers.change(name, journal.new[name])
-        self._carry_out(planned)
+        self.carry_out(planned)
         if "POSTGRES_PASSWORD" in kept:
             keepers.withdraw()
         rotation.ended(self._release.directory)
@@ -342,28 +407,35 @@ class Deployment:
         wanted = [*planned.plan.pulls, *planned.plan.refreshes]
         if not wanted:
             return
-        before = {image: self._image_id(image) for image in wanted}
         by_image = {service.image: service.name for service in planned.project.services.values()}
+        names = list(self._release.compose_files)
+        if self._release.pull_always and not self._refreshed:
+            # What is behind the tags now, not what was there before.
+            names = [name for name in names if name != images.OVERLAY]
+            wanted = sorted({images.tagged(image) for image in wanted})
+            by_image = {images.tagged(image): name for image, name in by_image.items()}
+        before = {image: self._image_id(image) for image in wanted}
         logins = os.path.join(_SCRATCH, self._release.project + "-registry-")
         known_logins = registry.logged_in(self._runner, list(self._release.registry_logins), logins)
-        with known_logins as runner, self._candidate(planned.files, runner) as compose:
+        with known_logins as runner, self._candidate(planned.files, runner, names) as compose:
 
             def pull(image: str) -> str:
                 began = time.monotonic()
-                self._progress("pull", image)
+                self._progress("pull", images.tagged(image))
                 # Through Compose and not the engine, because Compose knows the registry logins.
                 result = compose.pull(by_image[image])
                 if result.rc == 0:
-                    self._progress("pull", "%s is here (%.1f s)" % (image, time.monotonic() - began))
+                    self._progress("pull", "%s is here (%.1f s)" % (images.tagged(image), time.monotonic() - began))
                     return ""
                 return result.err or "it said nothing"
 
             with concurrent.futures.ThreadPoolExecutor(_PULLS_AT_ONCE) as pool:
                 answers = dict(zip(wanted, pool.map(pull, wanted)))
-        failed = {image: answer for image, answer in answers.items() if answer}
+        failed = {images.tagged(image): answer for image, answer in answers.items() if answer}
         if failed:
             raise OperatorError("\n".join([*explain_pull_failures(failed), "The stack was not changed."]))
-        self.pulled = sorted(image for image in wanted if self._image_id(image) != before[image])
+        self.pulled = sorted(images.tagged(image) for image in wanted if self._image_id(image) != before[image])
+        self._refreshed = True
 
     def _check_edge(self, planned: Planned) -> None:
         """Have the edge's configuration judged before it replaces the one that works."""
@@ -408,11 +480,20 @@ class Deployment:
     def _apply(self, planned: Planned) -> None:
         in_the_way, others = planner.split_orphans(planned.project, planned.plan.orphans)
         self._remove(in_the_way)
-        compose = self._compose()
-        Rollout(
-            self._engine, compose, self._release, planned.project, planned.plan, self._progress, self.redactor
-        ).run()
+        self._rollout(planned).run()
         self._remove(others)
+
+    def _rollout(self, planned: Planned, held: bool = False) -> Rollout:
+        return Rollout(
+            self._engine,
+            self._compose(),
+            self._release,
+            planned.project,
+            planned.plan,
+            self._progress,
+            self.redactor,
+            held,
+        )
 
     def _remove(self, orphans: List[planner.Container]) -> None:
         for orphan in orphans:

@@ -24,7 +24,7 @@ PORT_LABEL = "tamma.edge-port"
 
 # What the edge's directory holds, below the project directory, and what of it the edge has loaded.
 DIRECTORY = "edge"
-_UPSTREAMS = DIRECTORY + "/upstreams"
+UPSTREAMS = DIRECTORY + "/upstreams"
 _LOADED = ".tamma/edge-loaded"
 
 _RELOAD_SECONDS = 60
@@ -57,7 +57,7 @@ def upstreams(names: Iterable[str], port: str) -> str:
 def wanted(files: Iterable[File], directory: str) -> str:
     """Hash the configuration as it will be: the release's files, and the upstreams as they are on the host."""
     below = [item for item in files if item.path.startswith(DIRECTORY + "/") and not item.initial]
-    return fingerprint([*below, *_present(directory, _UPSTREAMS)])
+    return fingerprint([*below, *_present(directory, UPSTREAMS)])
 
 
 def loaded(directory: str) -> str:
@@ -95,11 +95,11 @@ class Edge:
         text = upstreams(list(containers) or [name], self._ports[name])
         if read(self._path(name)) == text:
             return False
-        write(self._directory, [File("%s/%s.caddy" % (_UPSTREAMS, name), text)])
+        write(self._directory, [File("%s/%s.caddy" % (UPSTREAMS, name), text)])
         return True
 
     def _path(self, name: str) -> str:
-        return os.path.join(self._directory, _UPSTREAMS, name + ".caddy")
+        return os.path.join(self._directory, UPSTREAMS, name + ".caddy")
 
     def reload(self) -> None:
         """Let the edge take its configuration over; connections and requests go on.

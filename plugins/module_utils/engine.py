@@ -226,6 +226,36 @@ class Engine:
         self.stop_container(identifier)
         self._json("DELETE", "/containers/%s" % identifier, {"v": "1"}, missing_ok=True)
 
+    def tag_image(self, identifier: str, repository: str, tag: str) -> None:
+        """Give a local image one more name."""
+        self._json("POST", "/images/%s/tag" % identifier, {"repo": repository, "tag": tag})
+
+    def image_names(self, repository: str) -> Dict[str, str]:
+        """The local names "repository:tag" of a repository, and the id of the image behind each."""
+        found: List[Dict[str, Any]] = self._json("GET", "/images/json")
+        return {
+            name: item["Id"]
+            for item in found
+            for name in item.get("RepoTags") or []
+            if name.rpartition(":")[0] == repository
+        }
+
+    def remove_image(self, identifier: str) -> bool:
+        """Remove an image with all its names; say no when a container needs it."""
+        status, body = self._request("DELETE", "/images/%s" % identifier, {"force": "0"})
+        if status == 409:
+            found = self.image(identifier) or {}
+            users = [item for item in self.containers() if item.get("ImageID") == found.get("Id")]
+            if users:
+                return False
+            # It is refused for its several names as well: they go one by one.
+            for name in [*(found.get("RepoTags") or []), *(found.get("RepoDigests") or [])]:
+                self._request("DELETE", "/images/%s" % quote(name, safe="/:@"))
+            return True
+        if status >= 400 and status != 404:
+            raise OperatorError("The container engine refused to remove an image: %s." % _reason(body), status=status)
+        return True
+
     def remove_volume(self, name: str) -> None:
         """Remove a volume with all its data."""
         self._json("DELETE", "/volumes/%s" % quote(name, safe=""), missing_ok=True)

@@ -196,22 +196,24 @@ class Operations:
 
     def backup(self, reason: str, tags: Sequence[str] = (), repository: str = "") -> List[Dict[str, Any]]:
         """Take a backup into every repository, or one. Raises OperatorError when any of them has none in the end."""
-        stores = [store.repository for store in self._stores(repository)]
-        if not stores:
+        if not self._stores(repository):
             self.store()
         with self._locked("backup"):
-            try:
-                taken = backup.Taking(self._at_rest(), stores, self._progress).take(reason, list(tags))
-            except OperatorError as exc:
-                for item in stores:
-                    self._record(
-                        "backup", item.name, {"time": _now(), "ok": False, "problem": exc.message, "seconds": 0}
-                    )
-                raise
-            for one in taken:
-                entry = {"time": _now(), "ok": not one.problem, **one._asdict()}
-                entry["seconds"] = round(sum(one.seconds.values()), 1)
-                self._record("backup", one.repository, entry)
+            return self.take(reason, tags, repository)
+
+    def take(self, reason: str, tags: Sequence[str] = (), repository: str = "") -> List[Dict[str, Any]]:
+        """The same for somebody who holds the stack's lock."""
+        stores = [store.repository for store in self._stores(repository)]
+        try:
+            taken = backup.Taking(self._at_rest(), stores, self._progress).take(reason, list(tags))
+        except OperatorError as exc:
+            for item in stores:
+                self._record("backup", item.name, {"time": _now(), "ok": False, "problem": exc.message, "seconds": 0})
+            raise
+        for one in taken:
+            entry = {"time": _now(), "ok": not one.problem, **one._asdict()}
+            entry["seconds"] = round(sum(one.seconds.values()), 1)
+            self._record("backup", one.repository, entry)
         failed = [one for one in taken if one.problem]
         if failed:
             raise OperatorError(

@@ -107,6 +107,21 @@ def _compare(
     return None
 
 
+def replaced(project: Project, containers: Iterable[Container], images: Mapping[str, Optional[str]]) -> Tuple[str, ...]:
+    """The services that get an image which no container of theirs has, new ones among them.
+
+    images: as for :func:`plan`; an image that is still to be pulled counts as another one.
+    """
+    present: Dict[str, List[str]] = {}
+    for item in containers:
+        present.setdefault(item.service, []).append(item.image_id)
+    return tuple(
+        name
+        for name, service in sorted(project.services.items())
+        if service.replicas and images.get(service.image) not in present.get(name, [])
+    )
+
+
 def outdated(service: Service, containers: Iterable[Container], image_id: Optional[str]) -> List[Container]:
     """The containers that are not what *service* asks for: another definition, or another image."""
     return [

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import secrets
+from types import MappingProxyType
 from typing import Dict, Iterable, List, Mapping, NamedTuple, Optional, Set, Tuple
 
 from ansible_collections.meywd.tamma.plugins.module_utils import formats, placeholders, secret_files, servers
@@ -39,7 +40,8 @@ class Release(NamedTuple):
     that are made up when neither given nor known from the host. compose_files: their order
     matters. deadlines: service → seconds to become ready, *deadline* for the others.
     drain: seconds that a replaced container has for what it still serves. refuses_placeholders: whether
-    a secret that anybody could guess keeps the stack off.
+    a secret that anybody could guess keeps the stack off. pinned: service → image with its digest, of a
+    release that was there before. digests: image → the same, found out for a whole fleet.
     """
 
     project: str
@@ -55,6 +57,8 @@ class Release(NamedTuple):
     drain: float = 10
     registry_logins: Tuple[Login, ...] = ()
     refuses_placeholders: bool = False
+    pinned: Mapping[str, str] = MappingProxyType({})
+    digests: Mapping[str, str] = MappingProxyType({})
 
 
 def secret_names(release: Release) -> List[str]:

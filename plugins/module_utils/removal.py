@@ -48,9 +48,12 @@ def plan(engine: Engine, project: str, directory: str, remove_volumes: str) -> R
 
 def _files(directory: str) -> List[str]:
     own = os.path.dirname(RECORD)
-    notes = os.path.join(directory, own)
-    present = sorted(os.listdir(notes)) if os.path.isdir(notes) else []
-    return [*recorded(directory), *(os.path.join(own, name) for name in present)]
+    present = [
+        os.path.relpath(os.path.join(place, name), directory)
+        for place, _below, names in os.walk(os.path.join(directory, own))
+        for name in names
+    ]
+    return [*recorded(directory), *sorted(present)]
 
 
 def apply(engine: Engine, runner: Runner, removal: Removal, project: str, directory: str) -> None:

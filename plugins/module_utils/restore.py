@@ -202,7 +202,7 @@ class Restoring:
             return False
         # A server whose disk is full does not come up.
         shutil.rmtree(database.archive_directory(self._stack), ignore_errors=True)
-        self._start_database()
+        services.start_database(self._stack, self._deadline, self._progress)
         if journal.way == FORWARD:
             self._progress("swap", "a former restore was cut off: completing it")
             self._swap(journal)
@@ -213,15 +213,6 @@ class Restoring:
             self._progress("swap", "a former restore was cut off before it changed anything: removing what it left")
             self._undo(journal)
         return True
-
-    def _start_database(self) -> None:
-        """The host may have been started anew since."""
-        service = self._stack.postgres
-        if service and not self._stack.running(service.name):
-            self._stack.compose.run(
-                "up", "--detach", "--no-deps", "--no-recreate", service.name, timeout=self._deadline
-            )
-            services.Group(self._stack, [service.name], self._deadline, self._progress).start()
 
     def _give_up(self, journal: Journal, failure: BaseException) -> None:
         """Take back what was prepared; if that cannot be done now, the next run does it."""
@@ -347,7 +338,7 @@ class Restoring:
         moved = [path for path in self._volumes().values() if os.path.isdir(os.path.join(path, before))]
         swapped = False
         if "database" in journal.parts:
-            self._start_database()
+            services.start_database(self._stack, self._deadline, self._progress)
             self._database.wait()
             swapped = self._database.exists(journal.before)
         if moved or swapped:

@@ -55,7 +55,10 @@ class Rollout:
         plan: planner.Plan,
         progress: Progress,
         redactor: Redactor,
+        held: bool = False,
     ) -> None:
+        """*held*: the edge holds requests; it is left alone, and what serves stays beside what comes."""
+        self._held = held
         self._engine = engine
         self._probes = Probes(engine)
         self._compose = compose
@@ -67,7 +70,9 @@ class Rollout:
         self._actions = {change.service: change.action for change in plan.changes}
         self._progress = progress
         self._redactor = redactor
-        self._waiting = planner.start_order(self._project)
+        item = edge.service(project)
+        self._left_alone = [item.name] if held and item else []
+        self._waiting = [name for name in planner.start_order(project) if name not in self._left_alone]
         self._started: Dict[str, float] = {}
         self._ready: List[str] = []
         self._restarts: Dict[str, int] = {}
@@ -81,7 +86,7 @@ class Rollout:
         with concurrent.futures.ThreadPoolExecutor(_STARTS_AT_ONCE) as pool:
             starting: Dict[str, "concurrent.futures.Future[None]"] = {}
             try:
-                while len(self._ready) < len(self._project.services):
+                while len(self._ready) < len(self._project.services) - len(self._left_alone):
                     for name in planner.startable(self._project, self._waiting, self._started, self._ready):
                         self._waiting.remove(name)
                         if name in self._actions:
@@ -100,7 +105,8 @@ class Rollout:
                 for future in starting.values():
                     future.cancel()
                 raise
-        self._settle_edge()
+        if not self._held:
+            self._settle_edge()
 
     def _start(self, name: str, action: str) -> None:
         if action == "reload":
@@ -155,6 +161,8 @@ class Rollout:
             # The first alone: see _start_created.
             for more in sorted({1, missing}):
                 new = self._add(service, [*leaving, *kept], more)
+        if self._held:
+            return
         # In two steps: a request that is under way while the second is taken over knows the new ones
         # already, and goes to one of them when its old one has gone.
         self._route(service.name, [*leaving, *kept, *new])
@@ -297,7 +305,7 @@ class Rollout:
         message += ["  " + line for line in lines]
         message.append(
             "What to do: correct what the lines complain about and run this again; if the service only needs longer, "
-            "give it more seconds in tamma_stack_deadlines. The services that are healthy keep running."
+            "give it more seconds in tamma_stack_deadlines."
         )
         return OperatorError("\n".join(message), service=seen.service, state=seen.status, health=seen.health, log=lines)
 

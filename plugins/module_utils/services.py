@@ -83,5 +83,13 @@ class Group:
                 time.sleep(_POLL_SECONDS)
 
 
+def start_database(stack: Stack, deadline: float, progress: Progress) -> None:
+    """Make sure that the stack's own PostgreSQL runs: the host may have been started anew since."""
+    service = stack.postgres
+    if service and not stack.running(service.name):
+        stack.compose.run("up", "--detach", "--no-deps", "--no-recreate", service.name, timeout=deadline)
+        Group(stack, [service.name], deadline, progress).start()
+
+
 def _number(listed: Dict[str, Any]) -> int:
     return int((listed.get("Labels") or {}).get(NUMBER_LABEL) or 0)

@@ -8,8 +8,8 @@ from __future__ import annotations
 import time
 from typing import Any, Dict, List, NamedTuple, Optional
 
-from ansible_collections.meywd.tamma.plugins.module_utils import gate
-from ansible_collections.meywd.tamma.plugins.module_utils.compose import Project
+from ansible_collections.meywd.tamma.plugins.module_utils import gate, images
+from ansible_collections.meywd.tamma.plugins.module_utils.compose import Project, Service
 from ansible_collections.meywd.tamma.plugins.module_utils.engine import SERVICE_LABEL, Engine
 
 
@@ -25,18 +25,28 @@ class Row(NamedTuple):
     ready: bool
 
 
-def rows(engine: Engine, name: str, project: Optional[Project]) -> List[Row]:
-    """Describe the containers of the stack *name*; *project* adds the services that have none."""
+def rows(engine: Engine, stack: str, project: Optional[Project]) -> List[Row]:
+    """Describe the containers of *stack*; *project* adds the services that have none."""
     found = []
-    for item in engine.containers(name):
+    for item in engine.containers(stack):
         inspected = engine.container(item["Id"])
         if inspected:
-            found.append(_row(inspected, item["Labels"].get(SERVICE_LABEL, ""), item.get("Image", "")))
+            name = item["Labels"].get(SERVICE_LABEL, "")
+            found.append(
+                _row(inspected, name, _called(item.get("Image", ""), project.services.get(name) if project else None))
+            )
     present = {row.service for row in found}
     for service in project.services.values() if project else ():
         if service.name not in present and service.replicas:
-            found.append(Row(service.name, "", service.image, "missing", "none", "", False))
+            found.append(Row(service.name, "", images.tagged(service.image), "missing", "none", "", False))
     return sorted(found)
+
+
+def _called(image: str, service: Optional[Service]) -> str:
+    """An image as people call it; Podman lists one that has a digest without its tag."""
+    if service and service.image.partition("@")[2] == image.partition("@")[2]:
+        image = service.image
+    return images.tagged(image)
 
 
 def _row(inspected: Dict[str, Any], service: str, image: str) -> Row:

@@ -174,8 +174,8 @@ from typing import Any, Dict, List, Optional
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.meywd.tamma.plugins.module_utils import images, restore, rotation, status, update
 from ansible_collections.meywd.tamma.plugins.module_utils import module as shell
-from ansible_collections.meywd.tamma.plugins.module_utils import restore, rotation, status
 from ansible_collections.meywd.tamma.plugins.module_utils.boot import Boot
 from ansible_collections.meywd.tamma.plugins.module_utils.compose import find_compose
 from ansible_collections.meywd.tamma.plugins.module_utils.deployment import Deployment, Planned, find_init_sql
@@ -183,6 +183,7 @@ from ansible_collections.meywd.tamma.plugins.module_utils.engine import Engine
 from ansible_collections.meywd.tamma.plugins.module_utils.engines import refuse_a_move
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
 from ansible_collections.meywd.tamma.plugins.module_utils.files import FileChange, fingerprint
+from ansible_collections.meywd.tamma.plugins.module_utils.hooks import Hooks
 from ansible_collections.meywd.tamma.plugins.module_utils.lock import Lock
 from ansible_collections.meywd.tamma.plugins.module_utils.progress import ProgressFile
 from ansible_collections.meywd.tamma.plugins.module_utils.registry import Login
@@ -226,6 +227,21 @@ def release(params: Dict[str, Any]) -> Release:
         drain=params["drain"],
         registry_logins=tuple(Login(**item) for item in params["registry_logins"]),
         refuses_placeholders=params["refuse_placeholders"],
+        digests={key: str(value) for key, value in params["digests"].items()},
+    )
+
+
+def settings(params: Dict[str, Any]) -> update.Settings:
+    """Read the options that say how an update goes."""
+    return update.Settings(
+        mode=params["update_mode"],
+        hold=params["hold"],
+        keep=params["keep_releases"],
+        backup=params["update_backup"],
+        by=params["by"],
+        origin=params["origin"],
+        reason=params["reason"],
+        hooks=Hooks()._replace(**{key: value for key, value in params["hooks"].items() if value is not None}),
     )
 
 
@@ -235,7 +251,7 @@ def describe(planned: Planned, pulled: List[str]) -> Dict[str, Any]:
     return {
         "changed": planned.changed or bool(pulled),
         "plan": changes,
-        "pulls": pulled or planned.plan.pulls,
+        "pulls": pulled or sorted({images.tagged(image) for image in planned.plan.pulls}),
         "database": database_steps(planned.init_sql),
         "files": [{"path": change.path, "action": change.action} for change in planned.file_changes],
         "settings": planned.settings_changes,
@@ -251,7 +267,7 @@ def database_steps(init_sql: Optional[InitSql]) -> List[str]:
 def diff(planned: Planned) -> List[Dict[str, str]]:
     """The plan for --diff: files, then images and services."""
     parts = shell.diff_files(planned.file_changes, planned.settings_changes)
-    lines = ["pull %s" % image for image in planned.plan.pulls]
+    lines = ["pull %s" % images.tagged(image) for image in planned.plan.pulls]
     lines += database_steps(planned.init_sql)
     lines += ["%s %s: %s" % (change.action, change.service, change.reason) for change in planned.plan.changes]
     if lines:
@@ -299,25 +315,25 @@ def deploy(module: AnsibleModule, progress: ProgressFile) -> Dict[str, Any]:
         return with_boot(without_engine(wanted), boot.change())
     names = module.params["rotate"]
 
-    def aimed_at(journal: Optional[rotation.Journal]) -> Deployment:
-        return Deployment(wanted, runner, engine, shell.compose_program(), progress, journal)
+    def make(what: Release, journal: Optional[rotation.Journal]) -> Deployment:
+        return Deployment(what, runner, engine, shell.compose_program(), progress, journal)
 
     if module.check_mode:
         journal = rotation.pending(wanted.directory) or rotation.begin(names, known_settings(wanted), wanted)
-        return with_boot(describe(aimed_at(journal).plan(), []), boot.change())
+        return with_boot(describe(make(wanted, journal).plan(), []), boot.change())
+    turn = update.Update(make, wanted, engine, shell.compose_program(), progress, settings(module.params))
     with Lock("/run/tamma/%s.lock" % wanted.project, "deploy", module.params["lock_timeout"]):
         if restore.pending(wanted.directory):
             stack = Stack(wanted.project, wanted.directory, engine, shell.compose_program())
             restore.Restoring(stack, progress, wanted.deadline).resume()
+        resumed = turn.resume()
         cut_off = rotation.pending(wanted.directory)
         if cut_off:
             progress("rotate", "a former run was cut off: completing %s" % ", ".join(sorted(cut_off.new)))
-            first = aimed_at(rotation.resumed(cut_off, wanted.secrets))
+            first = make(wanted, rotation.resumed(cut_off, wanted.secrets))
             first.apply(first.plan())
             names = [name for name in names if name not in cut_off.new]
-        work = aimed_at(rotation.begin(names, known_settings(wanted), wanted))
-        work.sweep()
-        planned = work.apply(work.plan())
+        planned, work, entry = turn.run(wanted, rotation.begin(names, known_settings(wanted), wanted))
         rows = status.rows(engine, wanted.project, planned.project)
     change = boot.change()
     if change:
@@ -325,7 +341,8 @@ def deploy(module: AnsibleModule, progress: ProgressFile) -> Dict[str, Any]:
         progress("boot", "%s %s" % (change.action, boot.name))
         boot.install()
     result = {**describe(planned, work.pulled), "services": [row._asdict() for row in rows], "timings": work.timings}
-    return with_boot({**result, "changed": result["changed"] or cut_off is not None}, change)
+    result["release"] = entry.number if entry else 0
+    return with_boot({**result, "changed": result["changed"] or resumed or cut_off is not None}, change)
 
 
 def main() -> None:
@@ -348,6 +365,25 @@ def main() -> None:
             "rotate": {"type": "list", "elements": "str", "default": [], "no_log": False},
             "refuse_placeholders": {"type": "bool", "default": False},
             "drain": {"type": "int", "default": 10},
+            "update_mode": {"type": "str", "choices": list(update.MODES), "default": "auto"},
+            "hold": {"type": "int", "default": 60},
+            "keep_releases": {"type": "int", "default": 5},
+            "update_backup": {"type": "bool", "default": True},
+            "by": {"type": "str", "default": ""},
+            "origin": {"type": "str", "default": ""},
+            "reason": {"type": "str", "default": ""},
+            "hooks": {
+                "type": "dict",
+                "default": {},
+                "options": {
+                    "before": {"type": "str"},
+                    "after": {"type": "str"},
+                    "failed": {"type": "str"},
+                    "webhook": {"type": "str"},
+                    "seconds": {"type": "int"},
+                },
+            },
+            "digests": {"type": "dict", "default": {}},
             "deadline": {"type": "int", "default": 300},
             "deadlines": {"type": "dict", "default": {}},
             "lock_timeout": {"type": "int", "default": 0},

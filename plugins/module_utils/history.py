@@ -1,0 +1,234 @@
+# Copyright (c) 2026 the Tamma collection contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The releases of a stack on its host: numbered, immutable, and the last ones ready to be gone back to.
+
+A release is a directory with the files that everybody may read, the settings without secrets, and a record of
+its images and of what became of it. Secrets are not part of it: whoever goes back uses the live ones.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import stat
+import time
+from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence
+
+from ansible_collections.meywd.tamma.plugins.module_utils import edge, formats, images, secret_files
+from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
+from ansible_collections.meywd.tamma.plugins.module_utils.files import File, fingerprint, read, recorded, write
+from ansible_collections.meywd.tamma.plugins.module_utils.release import (
+    ENV_FILE,
+    Release,
+    every_secret_name,
+    known_settings,
+    settings_on_host,
+)
+
+DIRECTORY = ".tamma/releases"
+_RECORD = "release.json"
+_FILES = "files"
+
+# What became of a release. Of those that serve only the newest one runs.
+RUNNING = "running"
+SERVES = "serves"
+FAILED = "failed"
+
+TIME = "%Y-%m-%dT%H:%M:%SZ"
+
+
+class Entry(NamedTuple):
+    """A release in the history.
+
+    by, origin, reason: who deployed it, from where, and why. version: of Tamma. images: service → what it was made
+    of. mode: "first", "rolling" or "guarded". guard: the copy of the database from before it, if it is still there.
+    schema: the fingerprint of the database's schema when it began to serve. seconds: how long the deploy took.
+    problem: why it failed. options: what a release needs beside its files.
+    """
+
+    number: int
+    time: str
+    by: str
+    origin: str
+    reason: str
+    version: str
+    outcome: str
+    mode: str
+    seconds: float
+    problem: str
+    guard: str
+    schema: str
+    content: str
+    images: Dict[str, Dict[str, str]]
+    options: Dict[str, Any]
+
+
+class History:
+    """The releases of the stack in *directory*."""
+
+    def __init__(self, directory: str) -> None:
+        self._directory = directory
+        self._root = os.path.join(directory, DIRECTORY)
+
+    def entries(self) -> List[Entry]:
+        """Every release that is known, oldest first."""
+        names = os.listdir(self._root) if os.path.isdir(self._root) else []
+        return [self.entry(number) for number in sorted(int(name) for name in names if name.isdigit())]
+
+    def entry(self, number: int) -> Entry:
+        """One release. Raises OperatorError when there is none of this number."""
+        path = os.path.join(self._root, str(number), _RECORD)
+        text = read(path)
+        if text is None:
+            raise OperatorError("This host has no release %d: 'tammactl releases' lists those that it keeps." % number)
+        try:
+            return Entry(**json.loads(text))
+        except (ValueError, TypeError) as exc:
+            raise OperatorError("%s cannot be read (%s): remove %s." % (path, exc, os.path.dirname(path))) from exc
+
+    def current(self) -> Optional[Entry]:
+        """The release that serves; None before the first."""
+        return next((item for item in reversed(self.entries()) if item.outcome == SERVES), None)
+
+    def before(self, number: int) -> Optional[Entry]:
+        """The newest release before *number* that served."""
+        return next(
+            (item for item in reversed(self.entries()) if item.outcome == SERVES and item.number < number), None
+        )
+
+    def next_number(self) -> int:
+        """The number of the release that comes."""
+        return max((item.number for item in self.entries()), default=0) + 1
+
+    def note(self, entry: Entry) -> None:
+        """Put a release's record on the disk."""
+        write(self._root, [File("%d/%s" % (entry.number, _RECORD), _json(entry._asdict()), 0o600)])
+
+    def keep(self, entry: Entry) -> None:
+        """Keep the files that are in place now, and the settings without secrets, as those of a release."""
+        held = [
+            File("%d/%s/%s" % (entry.number, _FILES, item.path), item.content, 0o600)
+            for item in open_files(self._directory)
+        ]
+        write(self._root, held)
+        self.note(entry)
+
+    def files(self, number: int) -> List[File]:
+        """The files of a release, ``.env`` without its secrets among them."""
+        root = os.path.join(self._root, str(number), _FILES)
+        return [
+            File(os.path.relpath(os.path.join(place, name), root), read(os.path.join(place, name)) or "")
+            for place, _below, names in sorted(os.walk(root))
+            for name in sorted(names)
+        ]
+
+    def forget(self, number: int) -> None:
+        """Remove a release."""
+        shutil.rmtree(os.path.join(self._root, str(number)), ignore_errors=True)
+
+
+def _json(values: Mapping[str, Any]) -> str:
+    return json.dumps(values, indent=1, sort_keys=True) + "\n"
+
+
+def open_files(directory: str, paths: Optional[Sequence[str]] = None) -> List[File]:
+    """The files of the stack that everybody may read, and its settings without secrets.
+
+    paths: which files the stack has; those that the last deploy wrote into *directory* if not given.
+    """
+    hidden = every_secret_name()
+    found = []
+    for path in recorded(directory) if paths is None else paths:
+        full = os.path.join(directory, path)
+        if path == ENV_FILE:
+            values = {key: value for key, value in settings_on_host(directory).items() if key not in hidden}
+            found.append(File(path, formats.render_dotenv([("Without secrets", values)])))
+        elif os.path.isfile(full) and os.stat(full).st_mode & stat.S_IROTH:
+            found.append(File(path, read(full) or ""))
+    return found
+
+
+def content(files: Iterable[File], pictures: Mapping[str, Mapping[str, str]]) -> str:
+    """What makes a release itself: its files, its settings, and its images."""
+    own = [item for item in files if not is_initial(item.path)]
+    return fingerprint(
+        [*own, File("images", json.dumps({name: item["id"] for name, item in pictures.items()}, sort_keys=True))]
+    )
+
+
+def options(release: Release) -> Dict[str, Any]:
+    """What a release needs beside its files, for whoever goes back to it without an inventory."""
+    return {
+        "generated": release.generated,
+        "secrets": sorted(release.secrets),
+        "deadline": release.deadline,
+        "deadlines": release.deadlines,
+        "drain": release.drain,
+    }
+
+
+def release_of(
+    base: Release, files: Sequence[File], hidden: Sequence[File], known: Optional[Mapping[str, str]] = None
+) -> Release:
+    """Make a release of files that were kept.
+
+    base: what names the stack and how long things may take. files: those that everybody may read, ``.env`` among
+    them. hidden: those with secrets. known: the settings with secrets; those on the host if not given.
+    """
+    values = {}
+    for item in files:
+        if item.path == ENV_FILE:
+            values = formats.parse_dotenv(item.content)
+    every = every_secret_name()
+    settings = {
+        key: value
+        for key, value in values.items()
+        if key not in every and key not in ("COMPOSE_PROJECT_NAME", "COMPOSE_FILE")
+    }
+    known = known_settings(base) if known is None else known
+    names = sorted({*base.secrets, *base.generated, *(place.secret for place in secret_files.TABLE)})
+    return base._replace(
+        files=[
+            *(
+                item._replace(mode=0o644, initial=is_initial(item.path))
+                for item in files
+                if item.path != ENV_FILE and item.path != images.OVERLAY
+            ),
+            *hidden,
+        ],
+        compose_files=[name for name in values.get("COMPOSE_FILE", "").split(":") if name and name != images.OVERLAY],
+        settings=settings,
+        secrets={name: known[name] for name in names if known.get(name)},
+        pull_always=False,
+        refuses_placeholders=False,
+        pinned=images.parse(next((item.content for item in files if item.path == images.OVERLAY), None)),
+    )
+
+
+def is_initial(path: str) -> bool:
+    """Whether the operator changes a file after it was written first."""
+    return path.startswith(edge.UPSTREAMS + "/")
+
+
+def hidden_files(directory: str, paths: Optional[Sequence[str]] = None) -> List[File]:
+    """The files with secrets that were given to the stack, but those that are made from its settings.
+
+    paths: as for :func:`open_files`.
+    """
+    found = []
+    for path in recorded(directory) if paths is None else paths:
+        full = os.path.join(directory, path)
+        made = path in (ENV_FILE, secret_files.STORE) or path in {place.path for place in secret_files.TABLE}
+        if made or not os.path.isfile(full):
+            continue
+        status = os.stat(full)
+        if not status.st_mode & stat.S_IROTH:
+            found.append(File(path, read(full) or "", stat.S_IMODE(status.st_mode), True, status.st_uid))
+    return found
+
+
+def now() -> str:
+    """The present moment."""
+    return time.strftime(TIME, time.gmtime())

@@ -1,0 +1,57 @@
+# Copyright (c) 2026 the Tamma collection contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Whether the services' migrations of the database went well: their health does not tell.
+
+The .NET API catches a migration that failed and goes on to answer that it is healthy.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Callable, Dict, List, Optional
+
+from ansible_collections.meywd.tamma.plugins.module_utils.engine import Engine
+from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
+from ansible_collections.meywd.tamma.plugins.module_utils.stack import Stack
+
+_LINES = 500
+_SHOWN = 5
+
+# How Entity Framework and those who call it say that a migration failed.
+_FAILURE = re.compile(
+    r"Failed executing DbCommand|(?:error|exception)[^\n]{0,60}\bmigrat"
+    r"|\bmigrat\w*[^\n]{0,60}\b(?:failed|error|exception)"
+    r"|PendingModelChangesWarning",
+    re.I,
+)
+
+Progress = Callable[[str, str], None]
+
+
+def failures(lines: List[str]) -> List[str]:
+    """The lines of a log that tell of a failed migration, and what follows the first of them."""
+    for number, line in enumerate(lines):
+        if _FAILURE.search(line):
+            return lines[number : number + _SHOWN]
+    return []
+
+
+def check(engine: Engine, stack: Stack, progress: Progress, since: Optional[Dict[str, int]] = None) -> None:
+    """Look through the logs of the services that write to the database. Raises OperatorError for a failed migration.
+
+    since: container id → how many lines of its log are older and do not count.
+    """
+    for name in stack.writers:
+        for item in stack.running(name):
+            lines = engine.logs(item["Id"], _LINES)[(since or {}).get(item["Id"], 0) :]
+            found = failures(lines)
+            if found:
+                raise OperatorError(
+                    "%s says that it is healthy, but its migration of the database failed:\n%s\nWhat to do: this "
+                    "release cannot run on this database: take the lines to its developers."
+                    % (name, "\n".join("  " + line for line in found)),
+                    service=name,
+                    log=found,
+                )
+    progress("verify", "no migration of the database failed")

@@ -1,0 +1,58 @@
+# Copyright (c) 2026 the Tamma collection contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which releases stay on a host, and what they need: their images, and the last copy of the database."""
+
+from __future__ import annotations
+
+from typing import Callable, List, Set, Tuple
+
+from ansible_collections.meywd.tamma.plugins.module_utils import history
+from ansible_collections.meywd.tamma.plugins.module_utils.engine import Engine
+from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
+from ansible_collections.meywd.tamma.plugins.module_utils.history import Entry, History
+
+
+def repository(project: str) -> str:
+    """Under which name the images of releases are kept from being pruned; it is never pulled or pushed."""
+    return "localhost/tamma-releases/%s" % project
+
+
+def tag(identifier: str) -> str:
+    """The tag of an image in that repository."""
+    return identifier.partition(":")[2][:20] or identifier[:20]
+
+
+def divide(entries: List[Entry], keep: int) -> Tuple[List[Entry], List[Entry]]:
+    """Which releases stay, and which go.
+
+    The last *keep* that serve or served stay, and those that failed since the oldest of them.
+    """
+    served = [item.number for item in entries if item.outcome != history.FAILED]
+    oldest = min(served[-max(keep, 1) :], default=0)
+    return [item for item in entries if item.number >= oldest], [item for item in entries if item.number < oldest]
+
+
+def superfluous_guards(entries: List[Entry]) -> List[Entry]:
+    """The releases whose copy of the database goes: all but the newest one."""
+    return [item for item in entries if item.guard][:-1]
+
+
+def apply(engine: Engine, project: str, known: History, keep: int, drop: Callable[[str], None]) -> None:
+    """Name the images of the releases that stay, and remove what only older ones needed. drop: removes a database."""
+    stay, go = divide(known.entries(), keep)
+    needed: Set[str] = {picture["id"] for item in stay for picture in item.images.values() if picture["id"]}
+    named = engine.image_names(repository(project))
+    for identifier in sorted(needed - set(named.values())):
+        engine.tag_image(identifier, repository(project), tag(identifier))
+    for item in [*superfluous_guards(stay), *(item for item in go if item.guard)]:
+        drop(item.guard)
+        known.note(item._replace(guard=""))
+    for identifier in sorted(set(named.values()) - needed):
+        try:
+            engine.remove_image(identifier)
+        except OperatorError:
+            # It is in the way of nothing, and the next release tries again.
+            continue
+    for item in go:
+        known.forget(item.number)

@@ -1,0 +1,584 @@
+# Copyright (c) 2026 the Tamma collection contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Putting one release in the place of another: by turns while everything serves, or guarded by a copy of the database.
+
+A journal on the host says how far it came. Until the new release serves, whoever comes next goes back to the former
+one, with the database as it was; from then on nobody does, because what was acknowledged since would be lost.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import time
+from typing import Any, Callable, Dict, List, NamedTuple, Optional
+
+from ansible_collections.meywd.tamma.plugins.module_utils import (
+    backup,
+    database,
+    history,
+    hooks,
+    migrations,
+    operations,
+    planner,
+    retained,
+    services,
+    upgrades,
+)
+from ansible_collections.meywd.tamma.plugins.module_utils.compose import Project
+from ansible_collections.meywd.tamma.plugins.module_utils.database import Database
+from ansible_collections.meywd.tamma.plugins.module_utils.deployment import Deployment, Planned
+from ansible_collections.meywd.tamma.plugins.module_utils.engine import Engine
+from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
+from ansible_collections.meywd.tamma.plugins.module_utils.files import File, read, recorded, remove, write
+from ansible_collections.meywd.tamma.plugins.module_utils.history import Entry, History
+from ansible_collections.meywd.tamma.plugins.module_utils.release import ENV_FILE, Release, settings_on_host
+from ansible_collections.meywd.tamma.plugins.module_utils.rotation import Journal as Rotation
+from ansible_collections.meywd.tamma.plugins.module_utils.secret_files import users_of
+from ansible_collections.meywd.tamma.plugins.module_utils.stack import Stack
+
+JOURNAL = ".tamma/update.json"
+# The stack's files as they were, with their secrets, until the update has ended.
+_BEFORE = ".tamma/before"
+
+# How a release comes.
+FIRST, ROLLING, GUARDED = "first", "rolling", "guarded"
+MODES = ("auto", ROLLING, GUARDED)
+
+# How far it came. From SERVING on it only goes forward.
+PREPARED, STOPPED, COPIED, SERVING = "prepared", "stopped", "copied", "serving"
+
+# In the names of databases: the copy from before a release, and what a failed one made of the database.
+GUARD, FAILED_DATABASE = "_guard_", "_failed_"
+
+# What a copy of files inside the server reaches on a slow disk, for what the operator is told beforehand.
+_COPY_BYTES_PER_SECOND = 100 << 20
+
+Progress = Callable[[str, str], None]
+#: Makes the deployment of a release, with secrets to rotate or without.
+Make = Callable[[Release, Optional[Rotation]], Deployment]
+
+
+class RolledBack(OperatorError):
+    """The release failed, and the former one serves again."""
+
+
+class Stuck(OperatorError):
+    """The release failed, and the former one could not be brought back."""
+
+
+class Settings(NamedTuple):
+    """How to update. mode: one of MODES. hold: seconds that the edge lets requests wait. keep: how many releases stay.
+
+    backup: whether a guarded update begins with a backup, if backups are set up.
+    """
+
+    mode: str = "auto"
+    hold: float = 60
+    keep: int = 5
+    backup: bool = True
+    by: str = "root"
+    origin: str = ""
+    reason: str = ""
+    hooks: hooks.Hooks = hooks.Hooks()
+
+
+class Journal(NamedTuple):
+    """An update that is under way. guard: the database to go back to, there from COPIED on. copy: the name of the
+    database that takes the place of the present one, when the release goes back to it. schema: before the update."""
+
+    number: int
+    former: int
+    mode: str
+    guard: str
+    copy: str
+    schema: str
+    step: str
+
+
+class Change(NamedTuple):
+    """What a deploy is for, when it goes back: to the release *target*, from *leaving*."""
+
+    reason: str = ""
+    target: Optional[Entry] = None
+    leaving: Optional[Entry] = None
+
+
+def pending(directory: str) -> Optional[Journal]:
+    """The update that has begun on this host and has not ended."""
+    text = read(os.path.join(directory, JOURNAL))
+    if text is None:
+        return None
+    try:
+        return Journal(**json.loads(text))
+    except (ValueError, TypeError) as exc:
+        raise OperatorError(
+            "%s does not tell how far the last update came (%s): look at 'tammactl releases' and at what runs, remove "
+            "the file, and deploy the release that you want." % (os.path.join(directory, JOURNAL), exc)
+        ) from exc
+
+
+class Done(NamedTuple):
+    """What came of a run. entry: the release that serves now; None if there is none yet."""
+
+    planned: Planned
+    work: Deployment
+    entry: Optional[Entry]
+
+
+class Update:
+    """What changes the release of one stack; the caller holds the stack's lock."""
+
+    def __init__(
+        self, make: Make, base: Release, engine: Engine, program: str, progress: Progress, settings: Settings
+    ) -> None:
+        """*base*: names the stack, and how long things may take. *program*: the path of Compose."""
+        self._make = make
+        self._base = base
+        self._engine = engine
+        self._program = program
+        self._progress = progress
+        self._settings = settings
+        self._directory = base.directory
+        self.history = History(base.directory)
+
+    # -- what an operator asks for ------------------------------------------------------------
+
+    def run(self, release: Release, rotation: Optional[Rotation] = None) -> Done:
+        """Deploy *release*. Raises RolledBack or Stuck when it fails while another one serves."""
+        work = self._make(release, rotation)
+        work.sweep()
+        return self._deploy(work, Change())
+
+    def resume(self) -> bool:
+        """Bring an update that was cut off to its end, or go back; say whether there was one."""
+        journal = pending(self._directory)
+        if journal is None:
+            return False
+        if journal.step == SERVING:
+            self._progress("resume", "release %d serves already: completing it" % journal.number)
+            work = self._make(self._present(), None)
+            self._complete(work, journal, self.history.entry(journal.number))
+        else:
+            self._progress("resume", "release %d was cut off: back to release %d" % (journal.number, journal.former))
+            self._go_back(journal)
+            self._fail(journal, "it was cut off (step %s)" % journal.step)
+        return True
+
+    def rollback(self, number: int = 0) -> Done:
+        """Go back to release *number*, or to the one before the present one, which stays for a look at it."""
+        present = self.history.current()
+        target = self.history.entry(number) if number else self.history.before(present.number) if present else None
+        if present is None or target is None:
+            raise OperatorError("This host has no release to go back to: 'tammactl releases' lists those that it has.")
+        if target.outcome != history.SERVES:
+            raise OperatorError("Release %d never served: choose another one ('tammactl releases')." % target.number)
+        release = self.kept(target)
+        work = self._make(release, None)
+        work.sweep()
+        return self._deploy(work, Change(reason="back to release %d" % target.number, target=target, leaving=present))
+
+    def kept(self, entry: Entry) -> Release:
+        """A release of the history as one that can be deployed, with the secrets of today."""
+        return history.release_of(
+            self._with_options(entry), self.history.files(entry.number), history.hidden_files(self._directory)
+        )
+
+    def _with_options(self, entry: Entry) -> Release:
+        known = entry.options
+        return self._base._replace(
+            generated=sorted({*self._base.generated, *known.get("generated", [])}),
+            deadline=known.get("deadline", self._base.deadline),
+            deadlines=known.get("deadlines", self._base.deadlines),
+            drain=known.get("drain", self._base.drain),
+        )
+
+    def _present(self) -> Release:
+        """What is in place now, as a release."""
+        return history.release_of(
+            self._base, history.open_files(self._directory), history.hidden_files(self._directory)
+        )
+
+    # -- deploy -------------------------------------------------------------------------------
+
+    def _deploy(self, work: Deployment, change: Change) -> Done:
+        planned = work.plan()
+        current = self.history.current()
+        if not planned.changed and not work.rotates:
+            if current is None and planned.project.services:
+                current = self._adopt(work, planned)
+            return Done(planned, work, current)
+        planned = work.prepare(planned)
+        if current is None and self._deployed():
+            current = self._adopt(work, None)
+        number = self.history.next_number()
+        mode = self._mode(planned, current, change)
+        if current is None or work.rotates:
+            return self._alone(work, planned, number, FIRST if current is None else ROLLING)
+        if not planned.changed:
+            return Done(planned, work, current)
+        problems = upgrades.problems(self._engine, planned.project, planned.replaced, self._stack_or_none())
+        if problems:
+            raise OperatorError("\n".join(problems))
+        self._say_what_happens(mode, planned, change)
+        return self._replace(work, planned, current, number, mode, change)
+
+    def _deployed(self) -> bool:
+        return bool(recorded(self._directory)) and bool(self._engine.containers(self._base.project))
+
+    def _mode(self, planned: Planned, current: Optional[Entry], change: Change) -> str:
+        """Whether a copy of the database has to guard the release: who writes to it gets another image."""
+        if current is None:
+            return FIRST
+        if change.target and self._needs_database(change):
+            return GUARDED
+        if self._settings.mode != "auto":
+            return self._settings.mode
+        stack = self._stack_or_none()
+        if stack is None or _elsewhere(stack, planned):
+            return ROLLING
+        return GUARDED if set(planned.replaced) & set(writers(planned.project)) else ROLLING
+
+    def _needs_database(self, change: Change) -> bool:
+        """Whether the schema has changed since the release that is gone back to served."""
+        target = change.target
+        return target is not None and bool(target.schema) and self._schema() != target.schema
+
+    def _say_what_happens(self, mode: str, planned: Planned, change: Change) -> None:
+        if mode == ROLLING:
+            self._progress("plan", "rolling: no service that writes to the database gets another image")
+            return
+        stack = self._stack()
+        size = Database(stack).size()
+        if change.target:
+            self._progress("plan", "guarded: the database goes back as well; the present one is kept")
+            return
+        seconds = max(1, round(size / _COPY_BYTES_PER_SECOND))
+        self._progress(
+            "plan",
+            "guarded: %s get another image; the database (%s) is copied inside its server, about %d s, and requests "
+            "wait at the edge for that and for the start of the services, at most %d s"
+            % (
+                ", ".join(sorted(set(planned.replaced) & set(writers(planned.project)))) or "services",
+                backup.human(size),
+                seconds,
+                self._settings.hold,
+            ),
+        )
+        self._check_space(stack, size)
+
+    def _check_space(self, stack: Stack, size: int) -> None:
+        directory = database.volume(stack)
+        if not directory:
+            Database(stack).check_privileges()
+            return
+        room = os.statvfs(directory)
+        free, needed = room.f_bavail * room.f_frsize, int(1.1 * size) + (64 << 20)
+        if free < needed:
+            raise OperatorError(
+                "A guarded update copies the database beside itself, which needs %s on the file system of %s, and %s "
+                "are free: make room there first ('tammactl discard --all' removes what former updates and restores "
+                "keep). Nothing was changed." % (backup.human(needed), directory, backup.human(free))
+            )
+
+    def _entry(self, work: Deployment, number: int, mode: str, reason: str = "") -> Entry:
+        return Entry(
+            number=number,
+            time=history.now(),
+            by=self._settings.by,
+            origin=self._settings.origin,
+            reason=reason or self._settings.reason,
+            version=work.release.settings.get("TAMMA_VERSION", ""),
+            outcome=history.RUNNING,
+            mode=mode,
+            seconds=0,
+            problem="",
+            guard="",
+            schema="",
+            content="",
+            images={},
+            options=history.options(work.release),
+        )
+
+    def _alone(self, work: Deployment, planned: Planned, number: int, mode: str) -> Done:
+        """Deploy where there is nothing to go back to, or where the rotation of secrets goes back by itself."""
+        before = self.history.current()
+        planned = work.apply(planned)
+        entry = self._serves(self._entry(work, number, mode), planned)
+        if before and before.content == entry.content:
+            return Done(planned, work, before)
+        self.history.keep(entry)
+        self._retain()
+        return Done(planned, work, entry)
+
+    def _adopt(self, work: Deployment, planned: Optional[Planned]) -> Entry:
+        """Take what runs on the host for its first release; it was deployed before there was a history."""
+        found = planned or self._make(self._present(), None).plan()
+        entry = self._serves(self._entry(work, self.history.next_number(), FIRST, "found on the host"), found)
+        self.history.keep(entry)
+        self._retain()
+        return entry
+
+    def _serves(self, entry: Entry, planned: Planned) -> Entry:
+        """The record of a release that serves."""
+        pictures = {}
+        for name, service in planned.project.services.items():
+            found = self._engine.image(service.image) or {}
+            pictures[name] = {"reference": service.image, "id": str(found.get("Id", ""))}
+        content = history.content(history.open_files(self._directory), pictures)
+        return entry._replace(outcome=history.SERVES, images=pictures, content=content, schema=self._schema())
+
+    # -- one release in the place of another --------------------------------------------------
+
+    def _replace(
+        self, work: Deployment, planned: Planned, current: Entry, number: int, mode: str, change: Change
+    ) -> Done:
+        began = time.monotonic()
+        entry = self._entry(work, number, mode, change.reason)
+        facts = {"stack": self._base.project, "release": number, "former": current.number, "version": entry.version}
+        hooks.run(self._settings.hooks, hooks.BEFORE, facts, self._progress)
+        if mode == GUARDED and self._settings.backup and not change.target:
+            self._back_up(number)
+        journal = Journal(number, current.number, mode, "", "", "", PREPARED)
+        self._keep_before()
+        self.history.note(entry)
+        self._note(journal)
+        try:
+            if mode == GUARDED:
+                journal = self._guarded(work, journal, change)
+            else:
+                work.carry_out(planned)
+        except (OperatorError, OSError, KeyboardInterrupt) as failure:
+            # What the journal on the disk says is further than what is known here.
+            self._recover(pending(self._directory) or journal, failure, facts)
+        entry = entry._replace(guard=journal.guard, seconds=round(time.monotonic() - began, 1))
+        journal = journal._replace(step=SERVING)
+        self._note(journal)
+        entry = self._complete(work, journal, entry, planned if mode != GUARDED else None)
+        hooks.run(self._settings.hooks, hooks.AFTER, facts, self._progress)
+        return Done(planned, work, entry)
+
+    def _guarded(self, work: Deployment, journal: Journal, change: Change) -> Journal:
+        """Hold, stop who writes, copy the database, and bring the new release up; return how far it came."""
+        stack = self._stack()
+        known = Database(stack)
+        known.end_dead_runs()
+        copy = self._copy_of(known, change) if change.target and self._needs_database(change) else ""
+        guard = known.called(GUARD + str(journal.number))
+        journal = journal._replace(step=STOPPED, guard=guard, copy=copy, schema=known.schema())
+        self._note(journal)
+        self._hold(stack)
+        self._writers(stack).stop()
+        if copy:
+            known.swap(copy, guard)
+            self._progress("guard", "%s takes the place of the database, which is kept as %s" % (copy, guard))
+        else:
+            known.drop(guard)
+            began = time.monotonic()
+            known.copy(guard)
+            self._progress("guard", "the database is copied to %s (%.1f s)" % (guard, time.monotonic() - began))
+        journal = journal._replace(step=COPIED)
+        self._note(journal)
+        work.carry_out_held(work.plan())
+        migrations.check(self._engine, self._stack(), self._progress)
+        return journal
+
+    def _copy_of(self, known: Database, change: Change) -> str:
+        """The copy of the database from when the release that is gone back to served."""
+        target = change.target
+        assert target is not None
+        schema = target.schema
+        for item in self.history.entries():
+            if item.number > target.number and item.outcome == history.SERVES:
+                if item.guard and schema == target.schema and known.exists(item.guard):
+                    return item.guard
+                schema = item.schema
+        raise OperatorError(
+            "The schema of the database has changed since release %d, and the copy from before is gone. Restore a "
+            "backup from that time first ('tammactl backups', 'tammactl restore'), then go back; nothing was changed."
+            % target.number
+        )
+
+    def _complete(self, work: Deployment, journal: Journal, entry: Entry, planned: Optional[Planned] = None) -> Entry:
+        """The new release serves: let the requests go on, and do what is left. *planned*: what is done already."""
+        if planned is None:
+            self._release_held()
+            planned = work.plan()
+            work.carry_out(planned)
+        if journal.copy:
+            self._forget_guard(journal.copy)
+        entry = self._serves(entry._replace(guard=journal.guard), planned)
+        self.history.keep(entry)
+        self._retain()
+        self._end()
+        self._progress("serve", "release %d serves" % entry.number)
+        return entry
+
+    # -- going back ---------------------------------------------------------------------------
+
+    def _recover(self, journal: Journal, failure: BaseException, facts: Dict[str, Any]) -> None:
+        """Go back after a failure, and raise what tells of it."""
+        words = _words(failure)
+        more = dict(failure.facts) if isinstance(failure, OperatorError) else {}
+        self._progress("back", "release %d failed: back to release %d" % (journal.number, journal.former))
+        try:
+            self._go_back(journal)
+        except OperatorError as exc:
+            hooks.run(self._settings.hooks, hooks.FAILED, {**facts, "outcome": "stuck"}, self._progress, must=False)
+            raise Stuck(
+                "%s\nGoing back to release %d failed as well: %s\nThe host remembers how far it came: correct this, "
+                "then type 'tammactl resume' on it, or run the playbook again; both complete the way back."
+                % (words, journal.former, exc.message),
+                **{**more, "outcome": "stuck"},
+            ) from failure
+        self._fail(journal, words)
+        hooks.run(self._settings.hooks, hooks.FAILED, {**facts, "outcome": "rolled_back"}, self._progress, must=False)
+        raise RolledBack(
+            "%s\nRelease %d serves again%s." % (words, journal.former, _with_database(journal)),
+            **{**more, "outcome": "rolled_back"},
+        ) from failure
+
+    def _go_back(self, journal: Journal) -> None:
+        """Bring the former release back, and its database if its schema was changed. May be done several times."""
+        former = self._before()
+        if journal.mode == GUARDED and journal.step != PREPARED:
+            stack = self._stack()
+            services.start_database(stack, self._base.deadline, self._progress)
+            self._hold(stack)
+            self._writers(stack).stop()
+            self._database_as_before(stack, journal)
+        work = self._make(former, None)
+        work.sweep()
+        planned = work.prepare(work.plan())
+        if journal.mode == GUARDED and journal.step != PREPARED:
+            work.carry_out_held(planned)
+            self._release_held()
+            planned = work.plan()
+        work.carry_out(planned)
+
+    def _database_as_before(self, stack: Stack, journal: Journal) -> None:
+        known = Database(stack)
+        known.wait()
+        known.end_dead_runs()
+        if not known.exists(journal.guard):
+            return
+        if journal.copy:
+            # What was swapped in goes back to where it was.
+            known.swap(journal.guard, journal.copy)
+        elif journal.step == COPIED and known.schema() != journal.schema:
+            failed = known.called(FAILED_DATABASE + str(journal.number))
+            known.drop(failed)
+            known.swap(journal.guard, failed)
+            self._progress("back", "the database is as it was; what the failed release made of it is %s" % failed)
+        else:
+            known.drop(journal.guard)
+
+    def _fail(self, journal: Journal, problem: str) -> None:
+        """Record that a release failed; what there was from before is not needed any more."""
+        entry = self.history.entry(journal.number)
+        self.history.note(entry._replace(outcome=history.FAILED, problem=problem))
+        self._end()
+
+    # -- what the steps are made of -----------------------------------------------------------
+
+    def _stack(self) -> Stack:
+        return Stack(self._base.project, self._directory, self._engine, self._program)
+
+    def _stack_or_none(self) -> Optional[Stack]:
+        """The stack, if its database can be asked."""
+        if not os.path.exists(os.path.join(self._directory, ENV_FILE)):
+            return None
+        stack = self._stack()
+        return stack if stack.postgres is None or stack.running(stack.postgres.name) else None
+
+    def _schema(self) -> str:
+        stack = self._stack_or_none()
+        return Database(stack).schema() if stack else ""
+
+    def _writers(self, stack: Stack) -> services.Group:
+        return services.Group(stack, stack.writers, self._base.deadline, self._progress)
+
+    def _hold(self, stack: Stack) -> None:
+        """Let requests to the services that write wait at the edge, if there is one."""
+
+    def _release_held(self) -> None:
+        """Let them through to the new containers."""
+
+    def _back_up(self, number: int) -> None:
+        """Take a backup, as a safety net beside the copy in the server; without repositories there is none."""
+        try:
+            settings = operations.configuration(self._base.project)
+        except OperatorError:
+            settings = None
+        if settings is None or not settings.repositories:
+            self._progress("backup", "none: no repository for backups is set up on this host")
+            return
+        self._progress("backup", "before release %d" % number)
+        operations.Operations(settings, self._progress).take("before release %d" % number)
+
+    def _keep_before(self) -> None:
+        root = os.path.join(self._directory, _BEFORE)
+        shutil.rmtree(root, ignore_errors=True)
+        os.makedirs(root, 0o700)
+        for path in recorded(self._directory):
+            full = os.path.join(self._directory, path)
+            if os.path.isfile(full):
+                status = os.stat(full)
+                write(root, [File(path, read(full) or "", status.st_mode & 0o7777, owner=status.st_uid)])
+
+    def _before(self) -> Release:
+        """The release that was there before the update, with its secrets."""
+        root = os.path.join(self._directory, _BEFORE)
+        paths = sorted(
+            os.path.relpath(os.path.join(place, name), root) for place, _below, names in os.walk(root) for name in names
+        )
+        known = settings_on_host(root)
+        return history.release_of(self._base, history.open_files(root, paths), history.hidden_files(root, paths), known)
+
+    def _note(self, journal: Journal) -> None:
+        write(self._directory, [File(JOURNAL, json.dumps(journal._asdict()) + "\n", 0o600)])
+
+    def _end(self) -> None:
+        remove(self._directory, [JOURNAL])
+        shutil.rmtree(os.path.join(self._directory, _BEFORE), ignore_errors=True)
+
+    def _forget_guard(self, name: str) -> None:
+        for item in self.history.entries():
+            if item.guard == name:
+                self.history.note(item._replace(guard=""))
+
+    def _retain(self) -> None:
+        """Keep the last releases, the last copy of the database, and what they need; remove what is older."""
+        retained.apply(self._engine, self._base.project, self.history, self._settings.keep, self._drop_guard)
+
+    def _drop_guard(self, name: str) -> None:
+        stack = self._stack_or_none()
+        if stack:
+            Database(stack).drop(name)
+
+
+def writers(project: Project) -> List[str]:
+    """The services of a project that log in to the database."""
+    own = [name for name, service in project.services.items() if "POSTGRES_PASSWORD" in planner.stored(service)]
+    return sorted(name for name in users_of("POSTGRES_PASSWORD") if name in project.services and name not in own)
+
+
+def _elsewhere(stack: Stack, planned: Planned) -> bool:
+    """Whether the release comes to another database than the present one has."""
+    return bool(stack.postgres) != any(
+        "POSTGRES_PASSWORD" in planner.stored(item) for item in planned.project.services.values()
+    )
+
+
+def _words(failure: BaseException) -> str:
+    if isinstance(failure, OperatorError):
+        return failure.message
+    if isinstance(failure, KeyboardInterrupt):
+        return "The update was interrupted."
+    return "%s." % failure
+
+
+def _with_database(journal: Journal) -> str:
+    return ", with the database as it was before" if journal.step == COPIED else ""

@@ -1,0 +1,79 @@
+# Copyright (c) 2026 the Tamma collection contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which other versions of PostgreSQL and RabbitMQ the data of a stack can be used with."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Dict, List, Mapping, Optional, Tuple
+
+from ansible_collections.meywd.tamma.plugins.module_utils.compose import Project, Service
+from ansible_collections.meywd.tamma.plugins.module_utils.engine import Engine
+from ansible_collections.meywd.tamma.plugins.module_utils.planner import stored
+from ansible_collections.meywd.tamma.plugins.module_utils.stack import Stack
+
+# The variables by which the official images say what is in them.
+_VERSIONS = {"POSTGRES_PASSWORD": ("PG_MAJOR", "PG_VERSION"), "RABBITMQ_PASSWORD": ("RABBITMQ_VERSION",)}
+
+Version = Tuple[int, ...]
+
+
+def version(image: Optional[Mapping[str, Any]], names: Tuple[str, ...]) -> Version:
+    """The version that an image says of itself; empty if it says none."""
+    environment: Dict[str, str] = dict(
+        item.partition("=")[::2] for item in ((image or {}).get("Config") or {}).get("Env") or []
+    )
+    for name in names:
+        found = re.match(r"\d+(?:\.\d+)*", environment.get(name, ""))
+        if found:
+            return tuple(int(part) for part in found.group().split("."))
+    return ()
+
+
+def postgres(before: Version, after: Version) -> str:
+    """Why PostgreSQL of one version cannot take the data of another; empty if it can."""
+    if not before or not after or before[0] == after[0]:
+        return ""
+    return (
+        "PostgreSQL %d cannot read the data of PostgreSQL %d. A new major version takes the data from a backup: take "
+        "one (playbooks/backup.yml), remove the stack with its volumes (playbooks/teardown.yml), and bring the backup back "
+        "with the new image in POSTGRES_IMAGE (playbooks/restore.yml). Nothing was changed." % (after[0], before[0])
+    )
+
+
+def rabbitmq(before: Version, after: Version) -> str:
+    """Why RabbitMQ of one version cannot take over from another; empty if it can.
+
+    By https://www.rabbitmq.com/docs/upgrade: only forward; to 3.12 and later from 3.11 on, and to 4.x from 3.13 on.
+    """
+    if not before or not after:
+        return ""
+    pair = "RabbitMQ %s to %s" % (".".join(map(str, before)), ".".join(map(str, after)))
+    if after[:2] < before[:2]:
+        return "%s is a step back, which its data does not survive: name a newer image in RABBITMQ_IMAGE." % pair
+    if after[0] >= 4 and before[:2] < (3, 13):
+        return "%s has to go by 3.13: deploy that first (RABBITMQ_IMAGE), then this." % pair
+    if after[0] == before[0] == 3 and after[1] >= 12 and before[1] < 11:
+        return "%s has to go by 3.11: deploy that first (RABBITMQ_IMAGE), then this." % pair
+    return ""
+
+
+def problems(engine: Engine, project: Project, replaced: Tuple[str, ...], stack: Optional[Stack]) -> List[str]:
+    """Find what keeps the new images from the data. Returns a sentence for each."""
+    found = []
+    for setting, rule in (("POSTGRES_PASSWORD", postgres), ("RABBITMQ_PASSWORD", rabbitmq)):
+        here = stack.keeper(setting) if stack else None
+        service = _keeper(project, setting)
+        if here is None or service is None or stack is None or service.name not in replaced:
+            continue
+        names = _VERSIONS[setting]
+        before = [version(engine.image(item.get("ImageID", "")), names) for item in stack.containers(here.name)]
+        words = rule(before[0] if before else (), version(engine.image(service.image), names))
+        if words:
+            found.append(words)
+    return found
+
+
+def _keeper(project: Project, setting: str) -> Optional[Service]:
+    return next((item for item in project.services.values() if setting in stored(item)), None)
