@@ -5,8 +5,6 @@
 
 from __future__ import annotations
 
-import copy
-import threading
 import uuid
 from pathlib import Path
 from typing import Any
@@ -17,49 +15,9 @@ from ansible.utils.display import Display
 
 from ansible_collections.meywd.tamma.plugins.module_utils.module import setting
 from ansible_collections.meywd.tamma.plugins.plugin_utils.compose_files import Service, services
+from ansible_collections.meywd.tamma.plugins.plugin_utils.follower import Follower
 
 display = Display()
-
-_POLL_SECONDS = 1.0
-
-
-class _Follower(threading.Thread):
-    """Shows the lines that the module writes on the host while it works.
-
-    It asks over a connection of its own (a copy of the task's, sharing its SSH session). What it
-    misses the action prints afterwards, so a failure in here only makes the display less lively.
-    """
-
-    def __init__(self, action: ActionModule, path: str, host: str) -> None:
-        super().__init__(daemon=True)
-        self._action = copy.copy(action)
-        self._action._connection = copy.copy(action._connection)
-        self._path = path
-        self._host = host
-        self._ended = threading.Event()
-        self.shown = 0
-
-    def run(self) -> None:
-        while not self._ended.wait(_POLL_SECONDS):
-            command = "tail -n +%d %s 2>/dev/null || true" % (self.shown + 1, self._path)
-            try:
-                answer = self._action._low_level_execute_command(command)
-            except Exception as exc:  # the connection plugin decides what it raises
-                display.vv("Progress is not shown any more: %s" % exc)
-                return
-            self.show(str(answer.get("stdout", "")).splitlines())
-
-    def show(self, lines: list[str]) -> None:
-        """Print lines that follow those already shown."""
-        for line in lines:
-            display.display("    %s | %s" % (self._host, line))
-        self.shown += len(lines)
-
-    def finish(self, lines: list[str]) -> None:
-        """Stop following, and print what is left of the whole list."""
-        self._ended.set()
-        self.join()
-        self.show(lines[self.shown :])
 
 
 def unlogged(task_vars: dict[str, Any]) -> dict[str, Any]:
@@ -97,7 +55,7 @@ class ActionModule(ActionBase):
                 self._plan_here(arguments, result)
         else:
             arguments["progress_file"] = "/run/tamma/progress-%s" % uuid.uuid4().hex
-            follower = _Follower(self, arguments["progress_file"], host)
+            follower = Follower(self, arguments["progress_file"], host)
             follower.start()
             try:
                 result.update(self._execute(arguments, task_vars))

@@ -13,7 +13,7 @@ import json
 import os
 import shutil
 import time
-from typing import Any, Callable, Dict, List, NamedTuple, Optional
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
 
 from ansible_collections.meywd.tamma.plugins.module_utils import (
     backup,
@@ -83,6 +83,16 @@ class Settings(NamedTuple):
     origin: str = ""
     reason: str = ""
     hooks: hooks.Hooks = hooks.Hooks()
+
+    def kept(self) -> Dict[str, Any]:
+        """What the next release on this host goes by, when nobody says anything else."""
+        return {
+            "mode": self.mode,
+            "hold": self.hold,
+            "keep": self.keep,
+            "backup": self.backup,
+            "hooks": self.hooks._asdict(),
+        }
 
 
 class Journal(NamedTuple):
@@ -159,7 +169,7 @@ class Update:
             return False
         if journal.step == SERVING:
             self._progress("resume", "release %d serves already: completing it" % journal.number)
-            work = self._make(self._present(), None)
+            work = self._make(self.present(), None)
             self._complete(work, journal, self.history.entry(journal.number))
         else:
             self._progress("resume", "release %d was cut off: back to release %d" % (journal.number, journal.former))
@@ -167,18 +177,31 @@ class Update:
             self._fail(journal, "it was cut off (step %s)" % journal.step)
         return True
 
+    def update_to(self, version: str) -> Done:
+        """Deploy another version of Tamma with everything else as it is."""
+        release = self.present()
+        settings = {**release.settings, "TAMMA_VERSION": version}
+        return self.run(release._replace(settings=settings, pinned={}, pull_always=version == "latest"))
+
     def rollback(self, number: int = 0) -> Done:
         """Go back to release *number*, or to the one before the present one, which stays for a look at it."""
+        work, change = self._going_back(number)
+        work.sweep()
+        return self._deploy(work, change)
+
+    def plan_rollback(self, number: int = 0) -> Planned:
+        """What :meth:`rollback` would do; changes nothing."""
+        return self._going_back(number)[0].plan()
+
+    def _going_back(self, number: int) -> Tuple[Deployment, Change]:
         present = self.history.current()
         target = self.history.entry(number) if number else self.history.before(present.number) if present else None
         if present is None or target is None:
             raise OperatorError("This host has no release to go back to: 'tammactl releases' lists those that it has.")
         if target.outcome != history.SERVES:
             raise OperatorError("Release %d never served: choose another one ('tammactl releases')." % target.number)
-        release = self.kept(target)
-        work = self._make(release, None)
-        work.sweep()
-        return self._deploy(work, Change(reason="back to release %d" % target.number, target=target, leaving=present))
+        work = self._make(self.kept(target), None)
+        return work, Change(reason="back to release %d" % target.number, target=target, leaving=present)
 
     def kept(self, entry: Entry) -> Release:
         """A release of the history as one that can be deployed, with the secrets of today."""
@@ -195,7 +218,7 @@ class Update:
             drain=known.get("drain", self._base.drain),
         )
 
-    def _present(self) -> Release:
+    def present(self) -> Release:
         """What is in place now, as a release."""
         return history.release_of(
             self._base, history.open_files(self._directory), history.hidden_files(self._directory)
@@ -299,7 +322,7 @@ class Update:
             schema="",
             content="",
             images={},
-            options=history.options(work.release),
+            options={**history.options(work.release), "update": self._settings.kept()},
         )
 
     def _alone(self, work: Deployment, planned: Planned, number: int, mode: str) -> Done:
@@ -315,7 +338,7 @@ class Update:
 
     def _adopt(self, work: Deployment, planned: Optional[Planned]) -> Entry:
         """Take what runs on the host for its first release; it was deployed before there was a history."""
-        found = planned or self._make(self._present(), None).plan()
+        found = planned or self._make(self.present(), None).plan()
         entry = self._serves(self._entry(work, self.history.next_number(), FIRST, "found on the host"), found)
         self.history.keep(entry)
         self._retain()

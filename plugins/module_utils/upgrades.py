@@ -37,8 +37,9 @@ def postgres(before: Version, after: Version) -> str:
         return ""
     return (
         "PostgreSQL %d cannot read the data of PostgreSQL %d. A new major version takes the data from a backup: take "
-        "one (playbooks/backup.yml), remove the stack with its volumes (playbooks/teardown.yml), and bring the backup back "
-        "with the new image in POSTGRES_IMAGE (playbooks/restore.yml). Nothing was changed." % (after[0], before[0])
+        "one (playbooks/backup.yml), remove the stack with its volumes (playbooks/teardown.yml), and bring the backup "
+        "back with the new image in POSTGRES_IMAGE (playbooks/restore.yml). Nothing was changed."
+        % (after[0], before[0])
     )
 
 

@@ -82,6 +82,71 @@ options:
       - Seconds to wait for another operation on this stack to end.
     type: int
     default: 0
+  update_mode:
+    description:
+      - How a release takes the place of another. V(guarded) copies the database inside its server first, while requests
+        wait at the edge; V(rolling) replaces the containers by turns. V(auto) guards a release in which a service that
+        writes to the database gets another image, and no other.
+    type: str
+    choices: [auto, rolling, guarded]
+    default: auto
+  update_backup:
+    description:
+      - Whether a guarded update begins with a backup, when repositories are set up.
+    type: bool
+    default: true
+  hold:
+    description:
+      - Seconds that the edge lets requests wait in a guarded update, before it answers 503.
+    type: int
+    default: 60
+  keep_releases:
+    description:
+      - How many releases stay on the host, with their images.
+    type: int
+    default: 5
+  hooks:
+    description:
+      - What happens before a release, after it, and when it fails.
+    type: dict
+    default: {}
+    suboptions:
+      before:
+        description: A command for C(/bin/sh) on the host. If it fails, nothing is deployed.
+        type: str
+      after:
+        description: A command for the moment when the release serves.
+        type: str
+      failed:
+        description: A command for the moment when it failed.
+        type: str
+      webhook:
+        description: An address that is sent the facts as JSON at each of these moments.
+        type: str
+      seconds:
+        description: How long a command may take; 300 when not set.
+        type: int
+  by:
+    description:
+      - Who deploys, for the history.
+    type: str
+    default: ""
+  origin:
+    description:
+      - From where, for the history.
+    type: str
+    default: ""
+  reason:
+    description:
+      - Why, for the history.
+    type: str
+    default: ""
+  digests:
+    description:
+      - Images with their digests (C(name:tag@sha256:...)) by name and tag, which were found out before. Other ones are
+        pinned to what the host has or pulls.
+    type: dict
+    default: {}
   progress_file:
     description:
       - A file on the host that receives a line for each step. The action plugin follows it; it is removed at the end.
@@ -157,6 +222,16 @@ services:
   sample:
     - {service: tamma-api, container: tamma-tamma-api-1, image: "ghcr.io/meywd/tamma-api:0.2.0", state: running,
        health: healthy, since: "2026-01-01T12:00:00Z", ready: true}
+release:
+  description: The number of the release that serves now.
+  returned: success, not in check mode
+  type: int
+  sample: 4
+outcome:
+  description: What became of a release that failed, V(rolled_back) or V(stuck).
+  returned: failure after the stack was touched
+  type: str
+  sample: rolled_back
 timings:
   description: Seconds that each phase took.
   returned: success, not in check mode
@@ -170,21 +245,22 @@ progress:
   sample: ["  0.4 s  apply   postgres: ready (1.2 s)"]
 """
 
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, Optional
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.meywd.tamma.plugins.module_utils import images, restore, rotation, status, update
 from ansible_collections.meywd.tamma.plugins.module_utils import module as shell
+from ansible_collections.meywd.tamma.plugins.module_utils import restore, rotation, status, update
 from ansible_collections.meywd.tamma.plugins.module_utils.boot import Boot
 from ansible_collections.meywd.tamma.plugins.module_utils.compose import find_compose
-from ansible_collections.meywd.tamma.plugins.module_utils.deployment import Deployment, Planned, find_init_sql
+from ansible_collections.meywd.tamma.plugins.module_utils.deployment import Deployment, find_init_sql
 from ansible_collections.meywd.tamma.plugins.module_utils.engine import Engine
 from ansible_collections.meywd.tamma.plugins.module_utils.engines import refuse_a_move
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
 from ansible_collections.meywd.tamma.plugins.module_utils.files import FileChange, fingerprint
 from ansible_collections.meywd.tamma.plugins.module_utils.hooks import Hooks
 from ansible_collections.meywd.tamma.plugins.module_utils.lock import Lock
+from ansible_collections.meywd.tamma.plugins.module_utils.plan_result import database_steps, describe
 from ansible_collections.meywd.tamma.plugins.module_utils.progress import ProgressFile
 from ansible_collections.meywd.tamma.plugins.module_utils.registry import Login
 from ansible_collections.meywd.tamma.plugins.module_utils.release import (
@@ -194,7 +270,6 @@ from ansible_collections.meywd.tamma.plugins.module_utils.release import (
     environment,
     known_settings,
 )
-from ansible_collections.meywd.tamma.plugins.module_utils.servers import InitSql
 from ansible_collections.meywd.tamma.plugins.module_utils.stack import Stack
 
 
@@ -243,36 +318,6 @@ def settings(params: Dict[str, Any]) -> update.Settings:
         reason=params["reason"],
         hooks=Hooks()._replace(**{key: value for key, value in params["hooks"].items() if value is not None}),
     )
-
-
-def describe(planned: Planned, pulled: List[str]) -> Dict[str, Any]:
-    """The plan as the module returns it; *pulled* are the images that came before it was made."""
-    changes = [change._asdict() for change in planned.plan.changes]
-    return {
-        "changed": planned.changed or bool(pulled),
-        "plan": changes,
-        "pulls": pulled or sorted({images.tagged(image) for image in planned.plan.pulls}),
-        "database": database_steps(planned.init_sql),
-        "files": [{"path": change.path, "action": change.action} for change in planned.file_changes],
-        "settings": planned.settings_changes,
-        "diff": diff(planned),
-    }
-
-
-def database_steps(init_sql: Optional[InitSql]) -> List[str]:
-    """What an external database has to do, a line for each step."""
-    return ["run %s" % init_sql] if init_sql else []
-
-
-def diff(planned: Planned) -> List[Dict[str, str]]:
-    """The plan for --diff: files, then images and services."""
-    parts = shell.diff_files(planned.file_changes, planned.settings_changes)
-    lines = ["pull %s" % images.tagged(image) for image in planned.plan.pulls]
-    lines += database_steps(planned.init_sql)
-    lines += ["%s %s: %s" % (change.action, change.service, change.reason) for change in planned.plan.changes]
-    if lines:
-        parts.append({"prepared": "\n".join(lines) + "\n"})
-    return parts
 
 
 def without_engine(wanted: Release) -> Dict[str, Any]:
@@ -340,7 +385,11 @@ def deploy(module: AnsibleModule, progress: ProgressFile) -> Dict[str, Any]:
         # Without the lock, which the unit takes itself.
         progress("boot", "%s %s" % (change.action, boot.name))
         boot.install()
-    result = {**describe(planned, work.pulled), "services": [row._asdict() for row in rows], "timings": work.timings}
+    result = {
+        **describe(planned, work.pulled),
+        "services": [row._asdict() for row in rows],
+        "timings": work.timings,
+    }
     result["release"] = entry.number if entry else 0
     return with_boot({**result, "changed": result["changed"] or resumed or cut_off is not None}, change)
 

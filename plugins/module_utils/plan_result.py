@@ -1,0 +1,43 @@
+# Copyright (c) 2026 the Tamma collection contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A deploy's plan as modules return it and ``--diff`` shows it."""
+
+from __future__ import annotations
+
+from typing import Any, Dict, List, Optional
+
+from ansible_collections.meywd.tamma.plugins.module_utils import images
+from ansible_collections.meywd.tamma.plugins.module_utils.deployment import Planned
+from ansible_collections.meywd.tamma.plugins.module_utils.module import diff_files
+from ansible_collections.meywd.tamma.plugins.module_utils.servers import InitSql
+
+
+def describe(planned: Planned, pulled: List[str]) -> Dict[str, Any]:
+    """The plan as the module returns it; *pulled* are the images that came before it was made."""
+    changes = [change._asdict() for change in planned.plan.changes]
+    return {
+        "changed": planned.changed or bool(pulled),
+        "plan": changes,
+        "pulls": pulled or sorted({images.tagged(image) for image in planned.plan.pulls}),
+        "database": database_steps(planned.init_sql),
+        "files": [{"path": change.path, "action": change.action} for change in planned.file_changes],
+        "settings": planned.settings_changes,
+        "diff": diff(planned),
+    }
+
+
+def database_steps(init_sql: Optional[InitSql]) -> List[str]:
+    """What an external database has to do, a line for each step."""
+    return ["run %s" % init_sql] if init_sql else []
+
+
+def diff(planned: Planned) -> List[Dict[str, str]]:
+    """The plan for --diff: files, then images and services."""
+    parts = diff_files(planned.file_changes, planned.settings_changes)
+    lines = ["pull %s" % images.tagged(image) for image in planned.plan.pulls]
+    lines += database_steps(planned.init_sql)
+    lines += ["%s %s: %s" % (change.action, change.service, change.reason) for change in planned.plan.changes]
+    if lines:
+        parts.append({"prepared": "\n".join(lines) + "\n"})
+    return parts
