@@ -20,6 +20,7 @@ from ansible_collections.meywd.tamma.plugins.module_utils.engine import (
     Engine,
 )
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
+from ansible_collections.meywd.tamma.plugins.module_utils.hold import Hold
 from ansible_collections.meywd.tamma.plugins.module_utils.probes import Probes
 from ansible_collections.meywd.tamma.plugins.module_utils.redact import Redactor
 from ansible_collections.meywd.tamma.plugins.module_utils.release import Release
@@ -51,7 +52,9 @@ class Rollout:
         plan: planner.Plan,
         progress: Progress,
         redactor: Redactor,
+        holding: bool = False,
     ) -> None:
+        """*holding*: services whose requests are held stay so; without it they are released in the end."""
         self._engine = engine
         self._probes = Probes(engine)
         self._compose = compose
@@ -59,6 +62,7 @@ class Rollout:
         self._project = project
         self._edge = Edge(compose, release.directory, project)
         self._edge_lock = threading.Lock()
+        self._holding = holding
         self._together = planner.creatable_together(project, plan)
         self._actions = {change.service: change.action for change in plan.changes}
         self._progress = progress
@@ -180,6 +184,8 @@ class Rollout:
 
     def _route(self, name: str, containers: List[planner.Container]) -> None:
         with self._edge_lock:
+            if self._holding and name in self._edge.held:
+                return
             if self._edge.route(name, [item.name for item in containers]):
                 self._edge.reload()
 
@@ -195,11 +201,21 @@ class Rollout:
         item = edge.service(self._project)
         if item is None:
             return
-        changed = False
-        for name in self._edge.routed:
-            running = [container(found) for found in self._containers(name) if found.get("State") == "running"]
-            changed = self._edge.route(name, [one.name for one in running]) or changed
-        if changed or item.name in self._actions:
+        held = self._edge.held
+        running = {
+            name: [container(found) for found in self._containers(name) if found.get("State") == "running"]
+            for name in self._edge.routed
+        }
+        changed = [
+            name
+            for name, found in running.items()
+            if name not in held and self._edge.route(name, [one.name for one in found])
+        ]
+        if held and not self._holding:
+            self._progress("apply", "%s: requests no longer wait" % ", ".join(held))
+            serving = {name: [one.id for one in running[name]] for name in held}
+            Hold(self._edge, self._engine).release(serving, self._release.drain)
+        elif changed or item.name in self._actions:
             self._progress("apply", "%s: taking over its configuration" % item.name)
             self._edge.reload()
 
