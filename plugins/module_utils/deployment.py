@@ -19,6 +19,7 @@ from typing import Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple
 
 from ansible_collections.meywd.tamma.plugins.module_utils import (
     edge,
+    hold,
     images,
     outside,
     planner,
@@ -310,6 +311,7 @@ class Deployment:
         for pattern in (self._release.project + "-candidate-*", self._release.project + "-registry-*"):
             for leftover in glob.glob(os.path.join(_SCRATCH, pattern)):
                 shutil.rmtree(leftover)
+        hold.sweep(self._release.directory)
 
     def apply(self, planned: Planned) -> Planned:
         """Carry the plan out: pull everything, prepare the database, write, start the services, clean up, verify.

@@ -11,10 +11,12 @@ from __future__ import annotations
 
 import glob
 import os
-from typing import Dict, Iterable, List, Optional
+import time
+from typing import Dict, Iterable, List, Mapping, Optional
 
+from ansible_collections.meywd.tamma.plugins.module_utils import connections
 from ansible_collections.meywd.tamma.plugins.module_utils.compose import Compose, Project, Service, last_line
-from ansible_collections.meywd.tamma.plugins.module_utils.engine import Engine
+from ansible_collections.meywd.tamma.plugins.module_utils.engine import SERVICE_LABEL, Engine, addresses
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
 from ansible_collections.meywd.tamma.plugins.module_utils.files import File, fingerprint, read, write
 
@@ -28,6 +30,14 @@ UPSTREAMS = DIRECTORY + "/upstreams"
 _LOADED = ".tamma/edge-loaded"
 
 _RELOAD_SECONDS = 60
+
+# A request that came before the edge forgot a container may still be on its way there, while its password is checked
+# for instance. Caddy does not send it elsewhere then: it gives up whatever belongs to a former configuration.
+ON_THEIR_WAY_SECONDS = 2.0
+_POLL_SECONDS = 0.25
+
+# How the upstreams of a service begin whose requests wait at the edge (see hold.py).
+_HELD = "to unix/"
 
 
 def service(project: Project) -> Optional[Service]:
@@ -54,6 +64,19 @@ def upstreams(names: Iterable[str], port: str) -> str:
     return "to %s\n" % " ".join("%s:%s" % (name, port) for name in sorted(names))
 
 
+def held_upstreams(socket: str, seconds: float) -> str:
+    """The same for a service whose requests wait behind a *socket*, for *seconds* at most when nobody listens there.
+
+    Failures are not counted then, because Caddy would not look for a while and refuse at once what is no GET; without
+    a largest number of them, though, it would never look.
+    """
+    return "%s%s\nlb_try_duration %gs\nlb_try_interval 250ms\nfail_duration 0s\nmax_fails 1\n" % (
+        _HELD,
+        socket,
+        seconds,
+    )
+
+
 def wanted(files: Iterable[File], directory: str) -> str:
     """Hash the configuration as it will be: the release's files, and the upstreams as they are on the host."""
     below = [item for item in files if item.path.startswith(DIRECTORY + "/") and not item.initial]
@@ -76,6 +99,7 @@ class Edge:
     def __init__(self, compose: Compose, directory: str, project: Project) -> None:
         self._compose = compose
         self._directory = directory
+        self._project = project.name
         self._service = service(project)
         self._ports = routed(project)
 
@@ -85,14 +109,41 @@ class Edge:
         return self._ports
 
     def names(self, name: str) -> List[str]:
-        """The containers that get a service's requests now."""
-        line = (read(self._path(name)) or "").split()[1:]
-        return sorted(item.rpartition(":")[0] for item in line)
+        """The containers that get a service's requests now; none while they are held."""
+        text = read(self._path(name)) or ""
+        return [] if text.startswith(_HELD) else sorted(item.rpartition(":")[0] for item in text.split()[1:])
+
+    @property
+    def held(self) -> List[str]:
+        """The services whose requests wait, by what stands on the host."""
+        return sorted(name for name in self._ports if (read(self._path(name)) or "").startswith(_HELD))
 
     def route(self, name: str, containers: Iterable[str]) -> bool:
         """Send a service's requests to *containers* from now on; say whether anything changed."""
         # Without any, requests wait for one: the name is looked up at each of them.
-        text = upstreams(list(containers) or [name], self._ports[name])
+        return self._write(name, upstreams(list(containers) or [name], self._ports[name]))
+
+    def hold(self, name: str, seconds: float) -> bool:
+        """Let a service's requests wait for its :meth:`socket` from now on; say whether anything changed."""
+        assert self._service is not None
+        directory = os.path.dirname(self._service.labels[CONFIG_LABEL])
+        inside = os.path.join(directory, os.path.relpath(self.socket(name), os.path.join(self._directory, DIRECTORY)))
+        return self._write(name, held_upstreams(inside, seconds))
+
+    def state(self, names: Iterable[str]) -> Dict[str, str]:
+        """Where the requests of services go now, for :meth:`restore`."""
+        return {name: read(self._path(name)) or "" for name in names}
+
+    def restore(self, state: Mapping[str, str]) -> None:
+        """Write back where the requests of services went."""
+        for name, text in state.items():
+            self._write(name, text)
+
+    def socket(self, name: str) -> str:
+        """Where on the host the edge looks for a socket while a service's requests wait."""
+        return os.path.join(self._directory, UPSTREAMS, name + ".socket")
+
+    def _write(self, name: str, text: str) -> bool:
         if read(self._path(name)) == text:
             return False
         write(self._directory, [File("%s/%s.caddy" % (UPSTREAMS, name), text)])
@@ -126,6 +177,35 @@ class Edge:
         """Remember what the edge has loaded: what is there, for one that was just started."""
         text = loaded_hash or fingerprint(_present(self._directory, DIRECTORY))
         write(self._directory, [File(_LOADED, text + "\n", 0o600)])
+
+    @property
+    def has_loaded(self) -> bool:
+        """Whether the edge has loaded what stands on the host."""
+        return loaded(self._directory) == fingerprint(_present(self._directory, DIRECTORY))
+
+    def drain(self, engine: Engine, leaving: Mapping[str, Iterable[str]], seconds: float) -> None:
+        """Wait until the edge has no connection to containers that it forgot, or their *seconds* are up.
+
+        leaving: service → ids of its containers.
+        """
+        own = self._service.name if self._service else ""
+        sources = [
+            address
+            for item in engine.containers(self._project)
+            if (item.get("Labels") or {}).get(SERVICE_LABEL) == own
+            for address in addresses(engine.container(item["Id"]) or {})
+        ]
+        ends = [
+            (int((engine.container(identifier) or {}).get("State", {}).get("Pid") or 0), int(self._ports[name]))
+            for name, identifiers in leaving.items()
+            for identifier in identifiers
+        ]
+        began = time.monotonic()
+        while time.monotonic() - began < seconds and (
+            time.monotonic() - began < ON_THEIR_WAY_SECONDS
+            or any(connections.count(pid, port, sources) for pid, port in ends if pid)
+        ):
+            time.sleep(_POLL_SECONDS)
 
     def is_current(self, files: Iterable[File]) -> bool:
         """Say whether the edge has loaded what *files* and the upstreams on the host say."""

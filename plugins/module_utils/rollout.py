@@ -10,7 +10,7 @@ import threading
 import time
 from typing import Any, Callable, Dict, List
 
-from ansible_collections.meywd.tamma.plugins.module_utils import connections, edge, gate, planner
+from ansible_collections.meywd.tamma.plugins.module_utils import edge, gate, planner
 from ansible_collections.meywd.tamma.plugins.module_utils.compose import Compose, Project, Service, last_line
 from ansible_collections.meywd.tamma.plugins.module_utils.edge import Edge
 from ansible_collections.meywd.tamma.plugins.module_utils.engine import (
@@ -18,9 +18,9 @@ from ansible_collections.meywd.tamma.plugins.module_utils.engine import (
     NUMBER_LABEL,
     SERVICE_LABEL,
     Engine,
-    addresses,
 )
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
+from ansible_collections.meywd.tamma.plugins.module_utils.hold import Hold
 from ansible_collections.meywd.tamma.plugins.module_utils.probes import Probes
 from ansible_collections.meywd.tamma.plugins.module_utils.redact import Redactor
 from ansible_collections.meywd.tamma.plugins.module_utils.release import Release
@@ -29,9 +29,6 @@ from ansible_collections.meywd.tamma.plugins.module_utils.runner import Result
 _POLL_SECONDS = 0.25
 _STARTS_AT_ONCE = 4
 _LOG_LINES = 15
-# A request that came before the edge forgot a container may still be on its way there, while its password is checked
-# for instance. Caddy does not send it elsewhere then: it gives up whatever belongs to a former configuration.
-_ON_THEIR_WAY_SECONDS = 2.0
 # How long a service may be on its way before the operator is told what it waits for.
 _QUIET_SECONDS = 5.0
 
@@ -199,32 +196,29 @@ class Rollout:
         """Wait until the edge has no connection to the old containers any more, or their time is up."""
         if not leaving:
             return
-        item = edge.service(self._project)
-        sources = [
-            address
-            for found in (self._containers(item.name) if item else [])
-            for address in addresses(self._engine.container(found["Id"]) or {})
-        ]
-        port = int(self._edge.routed[name])
-        pids = [int((self._engine.container(old.id) or {}).get("State", {}).get("Pid") or 0) for old in leaving]
-        began = time.monotonic()
         self._progress("apply", "%s: the old ones finish what they have" % name)
-        while time.monotonic() - began < self._release.drain and (
-            time.monotonic() - began < _ON_THEIR_WAY_SECONDS
-            or any(connections.count(pid, port, sources) for pid in pids if pid)
-        ):
-            time.sleep(_POLL_SECONDS)
+        self._edge.drain(self._engine, {name: [item.id for item in leaving]}, self._release.drain)
 
     def _settle_edge(self) -> None:
         """Make the edge send requests to the containers that are there now, and load its configuration."""
         item = edge.service(self._project)
         if item is None:
             return
-        changed = False
-        for name in self._edge.routed:
-            running = [container(found) for found in self._containers(name) if found.get("State") == "running"]
-            changed = self._edge.route(name, [one.name for one in running]) or changed
-        if changed or item.name in self._actions:
+        held = self._edge.held
+        running = {
+            name: [container(found) for found in self._containers(name) if found.get("State") == "running"]
+            for name in self._edge.routed
+        }
+        changed = [
+            name
+            for name, found in running.items()
+            if name not in held and self._edge.route(name, [one.name for one in found])
+        ]
+        if held:
+            self._progress("apply", "%s: requests no longer wait" % ", ".join(held))
+            serving = {name: [one.id for one in running[name]] for name in held}
+            Hold(self._edge, self._engine).release(serving, self._release.drain)
+        elif changed or item.name in self._actions:
             self._progress("apply", "%s: taking over its configuration" % item.name)
             self._edge.reload()
 

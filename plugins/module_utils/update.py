@@ -18,6 +18,7 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
 from ansible_collections.meywd.tamma.plugins.module_utils import (
     backup,
     database,
+    edge,
     history,
     hooks,
     migrations,
@@ -30,10 +31,12 @@ from ansible_collections.meywd.tamma.plugins.module_utils import (
 from ansible_collections.meywd.tamma.plugins.module_utils.compose import Project
 from ansible_collections.meywd.tamma.plugins.module_utils.database import Database
 from ansible_collections.meywd.tamma.plugins.module_utils.deployment import Deployment, Planned
+from ansible_collections.meywd.tamma.plugins.module_utils.edge import Edge
 from ansible_collections.meywd.tamma.plugins.module_utils.engine import Engine
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
 from ansible_collections.meywd.tamma.plugins.module_utils.files import File, read, recorded, remove, write
 from ansible_collections.meywd.tamma.plugins.module_utils.history import Entry, History
+from ansible_collections.meywd.tamma.plugins.module_utils.hold import Hold
 from ansible_collections.meywd.tamma.plugins.module_utils.release import ENV_FILE, Release, settings_on_host
 from ansible_collections.meywd.tamma.plugins.module_utils.rotation import Journal as Rotation
 from ansible_collections.meywd.tamma.plugins.module_utils.secret_files import users_of
@@ -153,6 +156,9 @@ class Update:
         self._settings = settings
         self._directory = base.directory
         self.history = History(base.directory)
+        # Requests that wait, from the beginning of a guarded update until something serves.
+        self._holding: Optional[Hold] = None
+        self._held_since = 0.0
 
     # -- what an operator asks for ------------------------------------------------------------
 
@@ -473,7 +479,6 @@ class Update:
             self._writers(stack).stop()
             self._database_as_before(stack, journal)
         work = self._make(former, None)
-        work.sweep()
         planned = work.prepare(work.plan())
         if journal.mode == GUARDED and journal.step != PREPARED:
             work.carry_out_held(planned)
@@ -524,10 +529,33 @@ class Update:
         return services.Group(stack, stack.writers, self._base.deadline, self._progress)
 
     def _hold(self, stack: Stack) -> None:
-        """Let requests to the services that write wait at the edge, if there is one."""
+        """Let requests to the services that write wait at the edge, if there is one that runs."""
+        item = edge.service(stack.project)
+        if item is None or not stack.running(item.name):
+            return
+        if self._holding is None:
+            self._holding = Hold(Edge(stack.compose, self._directory, stack.project), self._engine)
+        names = [name for name in stack.writers if name in edge.routed(stack.project)]
+        self._progress("hold", "requests to %s wait, at most %d s" % (", ".join(names), self._settings.hold))
+        self._held_since = time.monotonic()
+        self._holding.begin(names, self._settings.hold)
+        serving = {name: [one["Id"] for one in stack.running(name)] for name in names}
+        self._holding.drain(serving, self._base.drain)
 
     def _release_held(self) -> None:
-        """Let them through to the new containers."""
+        """Let them through to the containers that are there now."""
+        if self._holding is None:
+            return
+        stack = self._stack()
+        names = [name for name in self._holding.held if name in stack.project.services]
+        came = self._holding.release(
+            {name: [one["Id"] for one in stack.running(name)] for name in names}, self._base.drain
+        )
+        self._progress(
+            "hold", "%d connections waited or came through, %.1f s in all" % (came, time.monotonic() - self._held_since)
+        )
+        self._holding.close()
+        self._holding = None
 
     def _back_up(self, number: int) -> None:
         """Take a backup, as a safety net beside the copy in the server; without repositories there is none."""

@@ -1,0 +1,328 @@
+# Copyright (c) 2026 the Tamma collection contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Requests that wait at the edge while what answers them is away.
+
+A held service's upstream is a Unix socket in the edge's own directory. This process listens there: it keeps what comes,
+unread by anybody, and passes it on to the containers when they are healthy again. What has waited for too long gets 503
+with Retry-After. When nothing waits any more, the edge is told of the containers themselves.
+
+Caddy cannot keep requests by itself: at a reload it aborts what it tries again and again, and until 2.11.1 it loses the
+body of a POST at the first try that reaches nobody (github.com/caddyserver/caddy/issues/7546).
+
+If the operator dies, nobody listens: what waited gets 503 with Retry-After and has reached no container. What comes
+then waits as far as Caddy can do that, until the next run holds further or releases.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import glob
+import itertools
+import os
+import resource
+import socket
+import threading
+import time
+from typing import Any, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+
+from ansible_collections.meywd.tamma.plugins.module_utils.edge import ON_THEIR_WAY_SECONDS, UPSTREAMS, Edge
+from ansible_collections.meywd.tamma.plugins.module_utils.engine import Engine, addresses
+from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
+
+RETRY_AFTER = 10
+_BUSY = "This service is being updated. Try again in a few seconds.\n"
+_BUSY_ANSWER = (
+    "HTTP/1.1 503 Service Unavailable\r\nRetry-After: %d\r\nContent-Type: text/plain; charset=utf-8\r\n"
+    "Content-Length: %d\r\nConnection: close\r\n\r\n%s" % (RETRY_AFTER, len(_BUSY), _BUSY)
+).encode("ascii")
+
+_STREAM = b"\r\ncontent-type: text/event-stream"
+
+_POLL_SECONDS = 0.1
+_BACKLOG = 4096
+_CHUNK = 65536
+# What has waited does not come over a container that has just started all at once: so many of a service wait for the
+# beginning of an answer at a time, or have waited for so long.
+_AT_ONCE = 64
+_ANSWER_SECONDS = 5.0
+_CONNECT_SECONDS = 2.0
+# A healthy container may be slow to take many connections; nobody has read the requests yet.
+_PATIENCE_SECONDS = 15.0
+# After the edge was told of the containers, requests have at least so long for their answer.
+_FINISH_SECONDS = 60.0
+# Whoever is refused may still be sending.
+_LINGER_SECONDS = 5.0
+
+
+class Target(NamedTuple):
+    """A container that gets requests: its name, and where it is reached from the host."""
+
+    name: str
+    address: str
+    port: int
+
+
+class Hold:
+    """Holds the requests of some services, drains their containers, and releases the requests to others.
+
+    One object from the beginning to the end. The edge must not be told of the held services by anybody else in between,
+    and may be reloaded: what waits has left Caddy's hands.
+    """
+
+    def __init__(self, edge: Edge, engine: Engine) -> None:
+        self._edge = edge
+        self._engine = engine
+        self._gates = contextlib.ExitStack()
+        self._open: Dict[str, "Gate"] = {}
+
+    @property
+    def held(self) -> List[str]:
+        """The services that are held, by this operator or one that died."""
+        return self._edge.held
+
+    def begin(self, names: Iterable[str], seconds: float) -> None:
+        """Hold the requests of those of the services that are behind the edge, each for *seconds* at most.
+
+        What was begun before goes on: see :meth:`drain`. What is held already stays held. A refusal by the edge
+        raises OperatorError and holds nothing.
+        """
+        wanted = [name for name in names if name in self._edge.routed]
+        before = self._edge.state(wanted)
+        try:
+            for name in wanted:
+                self._listen(name, seconds)
+            changed = [name for name in wanted if self._edge.hold(name, seconds)]
+            if changed or (wanted and not self._edge.has_loaded):
+                self._edge.reload()
+        except OperatorError:
+            self._edge.restore(before)
+            self.close()
+            raise
+
+    def drain(self, containers: Mapping[str, Iterable[str]], seconds: float) -> None:
+        """Wait until containers (service → their ids) have answered what they had, for *seconds* at most."""
+        self._edge.drain(self._engine, containers, seconds)
+
+    def release(self, containers: Mapping[str, Iterable[str]], seconds: float) -> int:
+        """Let healthy containers (service → their ids) answer what waits and what comes.
+
+        Streams that came through this process have *seconds* before they are cut. Returns how many connections came
+        through it.
+        """
+        targets = {
+            name: [self._target(name, identifier) for identifier in identifiers]
+            for name, identifiers in containers.items()
+        }
+        # Somebody else's hold: some requests are still in Caddy's hands, and it tries again soon.
+        taken_over = [name for name in self.held if name not in self._open and targets.get(name)]
+        for name in taken_over:
+            self._listen(name, _PATIENCE_SECONDS)
+        gates = [self._open[name] for name in sorted(targets) if name in self._open]
+        for gate in gates:
+            gate.pass_on(targets[gate.name])
+        if taken_over:
+            time.sleep(ON_THEIR_WAY_SECONDS)
+        changed = [name for name, found in targets.items() if self._edge.route(name, [one.name for one in found])]
+        if changed:
+            self._edge.reload()
+        began = time.monotonic()
+        while gates and (
+            time.monotonic() - began < ON_THEIR_WAY_SECONDS
+            or (time.monotonic() - began < seconds and any(gate.streams for gate in gates))
+            or (time.monotonic() - began < max(seconds, _FINISH_SECONDS) and any(gate.requests for gate in gates))
+        ):
+            time.sleep(_POLL_SECONDS)
+        if not self.held:
+            self.close()
+        return sum(gate.connections for gate in gates)
+
+    def close(self) -> None:
+        """Stop listening; what still comes through this process is cut."""
+        self._open.clear()
+        self._gates.close()
+
+    def _listen(self, name: str, seconds: float) -> None:
+        if name not in self._open:
+            listener = self._gates.enter_context(_listener(self._edge.socket(name)))
+            self._open[name] = self._gates.enter_context(Gate(name, listener, seconds))
+
+    def _target(self, name: str, identifier: str) -> Target:
+        inspected = self._engine.container(identifier) or {}
+        found = addresses(inspected)
+        if not found:
+            raise OperatorError(
+                "The container %s of %s has no address and cannot get the requests that wait: run this again."
+                % (identifier[:12], name)
+            )
+        return Target(inspected["Name"].lstrip("/"), found[0], int(self._edge.routed[name]))
+
+
+def sweep(directory: str) -> None:
+    """Remove sockets that an operator left in a stack's directory; call this under the lock."""
+    for leftover in glob.glob(os.path.join(directory, UPSTREAMS, "*.socket")):
+        os.unlink(leftover)
+
+
+@contextlib.contextmanager
+def _listener(path: str) -> Iterator[socket.socket]:
+    """A socket at *path*, of any length, for as long as the block lasts."""
+    directory = os.open(os.path.dirname(path), os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
+            listener.bind("/proc/self/fd/%d/%s" % (directory, os.path.basename(path)))
+            try:
+                os.chmod(path, 0o600)
+                listener.listen(_BACKLOG)
+                yield listener
+            finally:
+                with contextlib.suppress(FileNotFoundError):
+                    os.unlink(path)
+    finally:
+        os.close(directory)
+
+
+class Gate:
+    """Keeps what comes to a socket until it is told where to pass it on; works in a thread of its own."""
+
+    def __init__(self, name: str, listener: socket.socket, seconds: float) -> None:
+        """*seconds*: how long a request may wait."""
+        self.name = name
+        # How many have come.
+        self.connections = 0
+        self._listener = listener
+        self._seconds = seconds
+        self._turns: Iterator[Target] = iter(())
+        # What is open, and whether it is a stream of events.
+        self._tasks: Dict["asyncio.Task[None]", bool] = {}
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="gate of " + name, daemon=True)
+
+    def __enter__(self) -> "Gate":
+        _raise_file_limit()
+        self._loop.run_until_complete(self._serve())
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.run_until_complete(self._close())
+        self._loop.close()
+
+    def pass_on(self, targets: Sequence[Target]) -> None:
+        """Let *targets* answer, in turn, what waits and what comes."""
+        self._turns = itertools.cycle(targets)
+        if targets:
+            self._loop.call_soon_threadsafe(self._opened.set)
+
+    @property
+    def streams(self) -> int:
+        """How many streams of events are open."""
+        return sum(list(self._tasks.values()))
+
+    @property
+    def requests(self) -> int:
+        """How many other connections are open; Caddy ends them when they are idle."""
+        return len(self._tasks) - self.streams
+
+    async def _serve(self) -> None:
+        self._opened = asyncio.Event()
+        self._slots = asyncio.Semaphore(_AT_ONCE)
+        self._server = await asyncio.start_unix_server(self._accept, sock=self._listener)
+
+    async def _close(self) -> None:
+        self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task: Any = asyncio.current_task()
+        self._tasks[task] = False
+        self.connections += 1
+        try:
+            await self._handle(reader, writer)
+        except (OSError, asyncio.CancelledError):
+            writer.transport.abort()
+        finally:
+            writer.close()
+            del self._tasks[task]
+
+    async def _handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        first = await reader.read(_CHUNK)
+        if first and not self._opened.is_set():
+            try:
+                await asyncio.wait_for(self._opened.wait(), self._seconds)
+            except asyncio.TimeoutError:
+                await _refuse(reader, writer)
+                return
+        # Whoever has given up shall not be served any more.
+        if first and not reader.at_eof():
+            await self._exchange(first, reader, writer)
+
+    async def _exchange(self, first: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task: Any = asyncio.current_task()
+        async with self._slots:
+            far_reader, far_writer = await _connect(self._turns)
+            far_writer.write(first)
+            sending = asyncio.ensure_future(_pump(reader, far_writer))
+            answer = asyncio.ensure_future(far_reader.read(_CHUNK))
+            await asyncio.wait({answer}, timeout=_ANSWER_SECONDS)
+        try:
+            self._tasks[task] = _STREAM in (await answer).lower()
+            writer.write(await answer)
+            await _pump(far_reader, writer)
+            await sending
+        finally:
+            sending.cancel()
+            far_writer.close()
+
+
+async def _refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    writer.write(_BUSY_ANSWER)
+    writer.write_eof()
+    with contextlib.suppress(asyncio.TimeoutError):
+        await asyncio.wait_for(_exhaust(reader), _LINGER_SECONDS)
+
+
+async def _exhaust(reader: asyncio.StreamReader) -> None:
+    while await reader.read(_CHUNK):
+        pass
+
+
+async def _connect(turns: Iterator[Target]) -> Tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    until = time.monotonic() + _PATIENCE_SECONDS
+    failure: Optional[Exception] = None
+    while time.monotonic() < until:
+        target = next(turns)
+        try:
+            return await asyncio.wait_for(asyncio.open_connection(target.address, target.port), _CONNECT_SECONDS)
+        except (OSError, asyncio.TimeoutError) as exc:
+            failure = exc
+        await asyncio.sleep(_POLL_SECONDS)
+    raise ConnectionError("no container takes a connection") from failure
+
+
+async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Pass bytes on until there are no more; one direction may end before the other."""
+    try:
+        while True:
+            chunk = await reader.read(_CHUNK)
+            if not chunk:
+                break
+            writer.write(chunk)
+            await writer.drain()
+        writer.write_eof()
+    except OSError:
+        # One side is gone, so the other one is told; that ends the other direction too.
+        writer.transport.abort()
+
+
+def _raise_file_limit() -> None:
+    """Let this process have as many connections as it may."""
+    _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
