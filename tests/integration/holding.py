@@ -4,8 +4,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """An operator that holds requests: runs on the host, and does the steps that its arguments name.
 
-"begin=20" holds for 20 s at most, "drain=3" and "release=3" have 3 s, "restart" stops and starts the services, "sleep=5"
-lets time pass. Each step tells when it was done.
+"begin=20" holds for 20 s at most, "drain=3" and "release=3" have 3 s, "restart" stops and starts the services,
+"sleep=5" lets time pass. Each step tells when it was done.
 """
 
 from __future__ import annotations

@@ -98,7 +98,7 @@ def production(stack: Stack) -> Iterator[Production]:
 
 
 def test_no_request_is_lost_while_everything_that_answers_is_away(production: Production) -> None:
-    with Load(production.edge, rate=50, streams=2) as load:
+    with Load(production.edge, rate=20, streams=2) as load:
         began = time.monotonic()
         told = production.operator("begin=60", "drain=3", "restart", "release=3")
         held = time.monotonic() - began

@@ -1,0 +1,342 @@
+# Copyright (c) 2026 the Tamma collection contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Holding requests: what a gate does with connections, and what the edge is told when."""
+
+from __future__ import annotations
+
+import os
+import socket
+import socketserver
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.meywd.tamma.plugins.module_utils import hold
+from ansible_collections.meywd.tamma.plugins.module_utils.compose import Compose, Project, Service
+from ansible_collections.meywd.tamma.plugins.module_utils.edge import Edge
+from ansible_collections.meywd.tamma.plugins.module_utils.engine import Engine
+from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
+from ansible_collections.meywd.tamma.plugins.module_utils.hold import Gate, Hold, Target
+from ansible_collections.meywd.tamma.plugins.module_utils.runner import Result, Runner
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+class Container(socketserver.ThreadingTCPServer):
+    """Answers each connection with its name and what it read until its client had no more."""
+
+    daemon_threads = True
+    allow_reuse_address = True
+
+    def __init__(self, name: str) -> None:
+        super().__init__(("127.0.0.1", 0), _Echo)
+        self.name = name.encode()
+        self.came: list[bytes] = []
+        threading.Thread(target=self.serve_forever, args=(0.02,), daemon=True).start()
+
+    @property
+    def target(self) -> Target:
+        return Target(self.name.decode(), "127.0.0.1", self.server_address[1])
+
+
+class _Echo(socketserver.StreamRequestHandler):
+    server: Container
+
+    def handle(self) -> None:
+        text = self.rfile.read()
+        self.server.came.append(text)
+        self.wfile.write(self.server.name + b":" + text)
+
+
+@pytest.fixture
+def containers() -> Iterator[list[Container]]:
+    made = [Container("one"), Container("two")]
+    yield made
+    for item in made:
+        item.shutdown()
+        item.server_close()
+
+
+@contextmanager
+def gate(path: Path, seconds: float = 10) -> Iterator[Gate]:
+    with hold._listener(str(path)) as listener, Gate("api", listener, seconds) as made:
+        yield made
+
+
+def dial(path: Path, text: bytes = b"") -> socket.socket:
+    client = socket.socket(socket.AF_UNIX)
+    client.settimeout(10)
+    client.connect(str(path))
+    client.sendall(text)
+    return client
+
+
+def rest(client: socket.socket) -> bytes:
+    with client, client.makefile("rb") as stream:
+        return stream.read()
+
+
+def until(condition: Any) -> None:
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+def test_what_waits_is_passed_on_in_turn_once_there_is_somebody(tmp_path: Path, containers: list[Container]) -> None:
+    path = tmp_path / "api.socket"
+    with gate(path) as made:
+        clients = [dial(path, b"request %d" % number) for number in range(4)]
+        until(lambda: made.requests == 4)
+        assert not any(item.came for item in containers)
+        made.pass_on([item.target for item in containers])
+        for client in clients:
+            client.sendall(b" and its body")
+            client.shutdown(socket.SHUT_WR)
+        answers = sorted(rest(client) for client in clients)
+        assert [answer.partition(b":")[0] for answer in answers] == [b"one", b"one", b"two", b"two"]
+        assert sorted(answer.partition(b":")[2] for answer in answers) == [
+            b"request %d and its body" % number for number in range(4)
+        ]
+        assert made.connections == 4
+        until(lambda: made.requests == 0)
+    assert not path.exists()
+
+
+def test_what_comes_later_does_not_wait(tmp_path: Path, containers: list[Container]) -> None:
+    path = tmp_path / "api.socket"
+    with gate(path) as made:
+        made.pass_on([containers[0].target])
+        client = dial(path, b"late")
+        client.shutdown(socket.SHUT_WR)
+        assert rest(client) == b"one:late"
+
+
+def test_who_waited_for_too_long_is_told_when_to_come_again(tmp_path: Path, containers: list[Container]) -> None:
+    path = tmp_path / "api.socket"
+    with gate(path, seconds=0.2) as made:
+        client = dial(path, b"POST / HTTP/1.1\r\n\r\n")
+        answer = client.recv(65536)
+        # Whoever is refused may go on sending.
+        client.sendall(b"body" * 1000)
+        client.shutdown(socket.SHUT_WR)
+        assert rest(client) == b""
+        made.pass_on([containers[0].target])
+    head, _, text = answer.decode().partition("\r\n\r\n")
+    assert head.splitlines()[0] == "HTTP/1.1 503 Service Unavailable"
+    assert "Retry-After: 10" in head
+    assert f"Content-Length: {len(text)}" in head
+    assert not containers[0].came
+
+
+def test_the_edge_says_the_same_when_the_operator_is_gone() -> None:
+    template = (ROOT / "roles/tamma_stack/templates/Caddyfile.j2").read_text()
+    assert 'respond "%s" 503' % hold._BUSY.strip() in template
+    assert f"header Retry-After {hold.RETRY_AFTER}\n" in template
+
+
+def test_who_has_given_up_is_not_served(tmp_path: Path, containers: list[Container]) -> None:
+    path = tmp_path / "api.socket"
+    with gate(path) as made:
+        dial(path, b"impatient").close()
+        patient = dial(path, b"patient")
+        until(lambda: made.connections == 2)
+        time.sleep(0.1)
+        made.pass_on([containers[0].target])
+        until(lambda: made.requests == 1)
+        patient.shutdown(socket.SHUT_WR)
+        assert rest(patient) == b"one:patient"
+    assert containers[0].came == [b"patient"]
+
+
+def test_a_container_that_does_not_listen_is_passed_over(tmp_path: Path, containers: list[Container]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as closed:
+        nobody = Target("nobody", "127.0.0.1", closed.getsockname()[1])
+    path = tmp_path / "api.socket"
+    with gate(path) as made:
+        made.pass_on([nobody, containers[0].target])
+        client = dial(path, b"here")
+        client.shutdown(socket.SHUT_WR)
+        assert rest(client) == b"one:here"
+
+
+def test_an_open_stream_is_counted_apart_and_cut_in_the_end(tmp_path: Path) -> None:
+    path = tmp_path / "api.socket"
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        with gate(path) as made:
+            made.pass_on([Target("one", "127.0.0.1", server.getsockname()[1])])
+            client = dial(path, b"GET /events HTTP/1.1\r\n\r\n")
+            far, _ = server.accept()
+            far.sendall(b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\n\r\n")
+            assert b"200 OK" in client.recv(65536)
+            assert (made.streams, made.requests) == (1, 0)
+            far.sendall(b"data: 1\n\n")
+            assert client.recv(65536) == b"data: 1\n\n"
+        assert rest(client) == b""
+        far.close()
+
+
+def test_a_container_that_goes_away_ends_the_connection(tmp_path: Path) -> None:
+    path = tmp_path / "api.socket"
+    with socket.create_server(("127.0.0.1", 0)) as server, gate(path) as made:
+        made.pass_on([Target("one", "127.0.0.1", server.getsockname()[1])])
+        client = dial(path, b"request")
+        far, _ = server.accept()
+        assert far.recv(10) == b"request"
+        far.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        far.close()
+        assert rest(client) == b""
+        until(lambda: made.requests == 0)
+
+
+def test_a_socket_may_lie_deep_and_replaces_what_was_left(tmp_path: Path) -> None:
+    deep = tmp_path / ("d" * 100) / "edge"
+    deep.mkdir(parents=True)
+    (deep / "api.socket").write_text("left behind")
+    with hold._listener(str(deep / "api.socket")):
+        assert (deep / "api.socket").is_socket()
+        assert (deep / "api.socket").stat().st_mode & 0o777 == 0o600
+    assert not os.listdir(deep)
+
+
+DONE, REFUSED = Result(0, "", ""), Result(1, "", "Error: no such module\n")
+
+
+class Caddy(Runner):
+    """Stands for Compose: counts the reloads, and remembers what the upstreams were at each."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__()
+        self.result = DONE
+        self.loaded: list[str] = []
+        self._upstreams = directory / "edge" / "upstreams" / "api.caddy"
+
+    def run(self, *_args: object, **_kwargs: object) -> Result:
+        self.loaded.append(self._upstreams.read_text())
+        return self.result
+
+
+class Containers(Engine):
+    """Knows one container, by the port of a server of this test."""
+
+    def container(self, identifier: str) -> dict[str, Any] | None:
+        networks = {"net": {"IPAddress": "127.0.0.1"}} if identifier != "gone" else {}
+        return {"Name": f"/tamma-{identifier}", "NetworkSettings": {"Networks": networks}}
+
+
+@pytest.fixture
+def caddy(tmp_path: Path) -> Caddy:
+    (tmp_path / "edge" / "upstreams").mkdir(parents=True)
+    return Caddy(tmp_path)
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hold, "ON_THEIR_WAY_SECONDS", 0.1)
+
+
+def stack(directory: Path, caddy: Caddy, port: int = 3100) -> tuple[Edge, Hold]:
+    services = [
+        Service("edge", "i", 1, {}, [], [], {"tamma.edge-config": "/etc/caddy/Caddyfile"}, ""),
+        Service("api", "i", 1, {}, [], [], {"tamma.edge-port": str(port)}, ""),
+        Service("database", "i", 1, {}, [], [], {}, ""),
+    ]
+    project = Project("tamma", {item.name: item for item in services}, [])
+    edge = Edge(Compose(caddy, "docker-compose", str(directory), "tamma"), str(directory), project)
+    return edge, Hold(edge, Containers())
+
+
+@pytest.mark.usefixtures("quick")
+def test_a_hold_from_the_beginning_to_the_end(tmp_path: Path, caddy: Caddy, containers: list[Container]) -> None:
+    edge, work = stack(tmp_path, caddy, containers[0].target.port)
+    edge.route("api", ["tamma-old"])
+    work.begin(["api", "database"], 20)
+    assert (edge.held, edge.names("api")) == (["api"], [])
+    (loaded,) = caddy.loaded
+    assert loaded.splitlines() == [
+        "to unix//etc/caddy/upstreams/api.socket",
+        "lb_try_duration 20s",
+        "lb_try_interval 250ms",
+        "fail_duration 0s",
+        "max_fails 1",
+    ]
+    client = dial(Path(edge.socket("api")), b"waits")
+    # Caddy never ends one direction alone: whoever does that while it waits has given up.
+    threading.Timer(0.3, client.shutdown, [socket.SHUT_WR]).start()
+    assert work.release({"api": ["new"]}, 5) == 1
+    assert rest(client) == b"one:waits"
+    assert edge.names("api") == ["tamma-new"]
+    assert (edge.held, len(caddy.loaded)) == ([], 2)
+    assert not list(tmp_path.rglob("*.socket"))
+
+
+@pytest.mark.usefixtures("quick")
+def test_what_is_held_already_stays_so_without_a_reload(tmp_path: Path, caddy: Caddy) -> None:
+    _, dead = stack(tmp_path, caddy)
+    dead.begin(["api"], 20)
+    dead.close()
+    edge, work = stack(tmp_path, caddy)
+    assert edge.held == ["api"]
+    work.begin(["api"], 20)
+    assert len(caddy.loaded) == 1
+    assert (tmp_path / "edge/upstreams/api.socket").is_socket()
+    work.release({"api": ["new"]}, 0)
+    assert caddy.loaded[1:] == ["to tamma-new:3100\n"]
+
+
+def test_somebody_elses_hold_is_released(
+    tmp_path: Path, caddy: Caddy, containers: list[Container], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hold, "ON_THEIR_WAY_SECONDS", 0.5)
+    _, dead = stack(tmp_path, caddy)
+    dead.begin(["api"], 20)
+    dead.close()
+    edge, work = stack(tmp_path, caddy, containers[0].target.port)
+    answers: list[bytes] = []
+
+    def retry() -> None:
+        until((tmp_path / "edge/upstreams/api.socket").exists)
+        client = dial(tmp_path / "edge/upstreams/api.socket", b"tried again")
+        time.sleep(0.1)
+        client.shutdown(socket.SHUT_WR)
+        answers.append(rest(client))
+
+    thread = threading.Thread(target=retry)
+    thread.start()
+    assert work.release({"api": ["new"]}, 5) == 1
+    thread.join()
+    assert answers == [b"one:tried again"]
+    assert edge.names("api") == ["tamma-new"]
+
+
+def test_an_edge_that_refuses_holds_nothing(tmp_path: Path, caddy: Caddy) -> None:
+    edge, work = stack(tmp_path, caddy)
+    edge.route("api", ["tamma-old"])
+    caddy.result = REFUSED
+    with pytest.raises(OperatorError, match="no such module"):
+        work.begin(["api"], 20)
+    assert (edge.held, edge.names("api")) == ([], ["tamma-old"])
+    assert not list(tmp_path.rglob("*.socket"))
+
+
+def test_a_container_without_an_address_gets_nothing(tmp_path: Path, caddy: Caddy) -> None:
+    edge, work = stack(tmp_path, caddy)
+    work.begin(["api"], 20)
+    with pytest.raises(OperatorError, match="The container gone of api has no address"):
+        work.release({"api": ["gone"]}, 5)
+    assert edge.held == ["api"]
+    work.close()
+
+
+def test_sockets_that_an_operator_left_are_swept(tmp_path: Path, caddy: Caddy) -> None:
+    edge, _ = stack(tmp_path, caddy)
+    edge.route("api", [])
+    Path(edge.socket("api")).write_text("")
+    hold.sweep(str(tmp_path))
+    assert [path.name for path in (tmp_path / "edge/upstreams").iterdir()] == ["api.caddy"]
