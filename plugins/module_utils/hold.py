@@ -215,8 +215,8 @@ class Gate:
 
     def pass_on(self, targets: Sequence[Target]) -> None:
         """Let *targets* answer, in turn, what waits and what comes."""
-        self._turns = itertools.cycle(targets)
         if targets:
+            self._turns = itertools.cycle(targets)
             self._loop.call_soon_threadsafe(self._opened.set)
 
     @property

@@ -127,6 +127,8 @@ def test_without_its_operator_nobody_waits_for_longer(production: Production) ->
         assert answer.status_code == 503, answer.text
         assert answer.headers["Retry-After"] == "10"
         assert seconds < 9
+    production.operator("release=0")
+    assert production.answers()
 
 
 def test_the_next_operator_goes_on_holding(production: Production) -> None:
