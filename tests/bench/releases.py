@@ -1,7 +1,9 @@
 """The stack's images in all their versions, and the names under which the registry serves them.
 
 A version is data in tests/images/versions.json and one tiny layer on an image that all versions
-share: environment variables that tell the stand-in which version it plays, and how.
+share: environment variables that tell the stand-in which version it plays, and how. It names its
+"migrations", or another version whose it brings ("like") and "further" ones; "environment" is how
+single images of it behave, "missing" what the registry does not have of it.
 """
 
 from __future__ import annotations
