@@ -42,6 +42,8 @@ RETRY_SECONDS = 0.2
 EVENTS = "/api/events"
 HEALTH = "/api/health"
 SESSIONS = "/elsa-api/api/mentorship/sessions"
+#: So late is nobody who has enough of the machine.
+LATE_SECONDS = 0.2
 #: How often a browser tries, over connections that it has kept.
 TRIES = 3
 #: What h2 says of a GOAWAY in good order.
@@ -134,6 +136,8 @@ class Load:
         self.answered: Counter[str] = Counter()
         #: From the moment when it was due, of each answered request.
         self.seconds: list[float] = []
+        #: How late a request was begun at most: a load that is late itself says little about the edge.
+        self.late = 0.0
         #: The request that took longest: how long, and which one after how many seconds.
         self.slowest: tuple[float, str] = (0.0, "")
         #: Each end of an open event stream, and how many events came.
@@ -201,6 +205,7 @@ class Load:
             "streams": self._streams,
             "cuts": len(self.ends),
             "longest": self.slowest[0],
+            "late": self.late,
             "longest until open again": max(again, default=0.0),
         }
         if len(self.seconds) > 1:
@@ -222,9 +227,13 @@ class Load:
             lines.append(
                 f"half within {p50:.0f} ms, 99 % within {p99:.0f} ms, the longest {longest:.0f} ms ({self.slowest[1]})"
             )
+        if self.late > LATE_SECONDS:
+            lines.append(f"the load itself was late by up to {1000 * self.late:.0f} ms: this machine was busy")
         lines += [f"{name} answered from {one:.1f} s to {other:.1f} s" for name, (one, other) in self.versions.items()]
         if self._writes:
             lines.append(f"{self.written} rows to write, {len(self.acknowledged)} acknowledged")
+        reasons = Counter(failure.reason for failure in self.failures)
+        lines += [f"{times} times: {reason}" for reason, times in reasons.most_common(10)]
         return "\n".join([*lines, *map(str, self.failures[:20])])
 
     def _stop(self) -> None:
@@ -281,6 +290,7 @@ class Load:
             await asyncio.sleep(due - time.monotonic())
             if self._stopping.is_set():
                 break
+            self.late = max(self.late, time.monotonic() - due)
             task = asyncio.create_task(begin(number, due))
             begun.add(task)
             task.add_done_callback(begun.discard)

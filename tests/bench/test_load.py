@@ -193,6 +193,7 @@ def test_a_row_that_comes_late_counts_from_when_it_was_due() -> None:
     assert figures["p50"] <= figures["p99"] <= figures["longest"]
     assert "POST" in load.slowest[1]
     assert figures["acknowledged"] == figures["rows"] - figures["failed"]
+    assert "1 times: 503" in load.report()
 
 
 def test_a_stream_that_was_cut_is_opened_again_at_once() -> None:
