@@ -43,7 +43,7 @@ def _images(arguments: argparse.Namespace) -> None:
             releases.build()
     if not arguments.only:
         for name, megabytes in releases.sizes().items():
-            say(f"{name:<34}{megabytes:>5} MB")
+            say(f"{name:<42}{megabytes:>5} MB")
 
 
 def _up(arguments: argparse.Namespace) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ssl
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import httpx
 
@@ -28,7 +28,7 @@ class Edge(NamedTuple):
         *,
         login: bool = True,
         headers: dict[str, str] | None = None,
-        body: dict[str, str] | None = None,
+        json: dict[str, Any] | None = None,
         seconds: float = SECONDS,
     ) -> httpx.Response:
         """Ask once, for the path as it is written, without following where the answer leads."""
@@ -36,9 +36,8 @@ class Edge(NamedTuple):
         with httpx.Client(transport=transport, auth=self.login if login else None) as client:
             # A URL would lose its dots and double slashes.
             target = {"target": path.encode()}
-            return client.request(
-                method, f"https://{self.domain}", headers=headers, json=body, timeout=seconds, extensions=target
-            )
+            address = f"https://{self.domain}"
+            return client.request(method, address, headers=headers, json=json, timeout=seconds, extensions=target)
 
     def client(self, *, http2: bool = False, keep: bool = True) -> httpx.AsyncClient:
         """Return a client that is logged in; ``keep=False`` makes a connection for each request."""

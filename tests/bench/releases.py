@@ -1,12 +1,15 @@
 """The stack's images in all their versions, and the names under which the registry serves them.
 
 A version is data in tests/images/versions.json and one tiny layer on an image that all versions
-share: environment variables that tell the stand-in which version it plays, and how.
+share: environment variables that tell the stand-in which version it plays, and how. It names its
+"migrations", or another version whose it brings ("like") and "further" ones; "environment" is how
+single images of it behave, "missing" what the registry does not have of it.
 """
 
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
 from typing import Any
 
@@ -25,10 +28,11 @@ TAMMA = ("tamma-elsa", "tamma-api-dotnet", "tamma-api", "tamma-engine", "tamma-d
 def build() -> None:
     """Make the images of every version, as far as they are missing."""
     present = images.present()
-    missing = [(image, version) for version in _versions() for image in TAMMA if _tag(image, version) not in present]
-    for image, version in missing:
-        context = _context(image, version)
-        images.docker_build(_tag(image, version), context, [])
+    missing = [
+        (image, version) for version in _versions() for image in _images(version) if _tag(image, version) not in present
+    ]
+    with ThreadPoolExecutor(images.BUILDS_AT_ONCE) as pool:
+        list(pool.map(lambda one: images.docker_build(_tag(*one), _context(*one), []), missing))
     if missing:
         say(f"Made {len(missing)} images of versions {', '.join(_versions())}.")
 
@@ -37,7 +41,7 @@ def served() -> dict[str, str]:
     """Return what the registry shall serve: name and tag -> local image."""
     names = {name: images.tag(image) for name, image in FIXED.items()}
     for version in _versions():
-        names |= {f"{image}:{version}": _tag(image, version) for image in TAMMA}
+        names |= {f"{image}:{version}": _tag(image, version) for image in _images(version)}
     latest = _data()["latest"]
     return names | {f"{image}:latest": _tag(image, latest) for image in TAMMA}
 
@@ -52,14 +56,28 @@ def _versions() -> list[str]:
     return list(_data()["versions"])
 
 
+def _images(version: str) -> list[str]:
+    """Return which images there are of a version: one that lacks an image cannot be pulled."""
+    lacking = _data()["versions"][version].get("missing", [])
+    return [image for image in TAMMA if image not in lacking]
+
+
+def migrations(version: str) -> dict[str, list[str]]:
+    """Return the migrations of a version by schema: its own, or another version's and further ones."""
+    entry = _data()["versions"][version]
+    if "like" not in entry:
+        own: dict[str, list[str]] = entry["migrations"]
+        return own
+    further = entry.get("further", {})
+    return {schema: [*names, *further.get(schema, [])] for schema, names in migrations(entry["like"]).items()}
+
+
 def _behaviour(image: str, version: str) -> dict[str, str]:
     """Return the environment of one image of one version."""
-    entry = _data()["versions"][version]
-    migrations = entry.get("migrations") or _data()["versions"][entry["like"]]["migrations"]
     return {
         "STANDIN_VERSION": version,
-        "STANDIN_MIGRATIONS": json.dumps(migrations, separators=(",", ":")),
-        **entry.get("environment", {}).get(image, {}),
+        "STANDIN_MIGRATIONS": json.dumps(migrations(version), separators=(",", ":")),
+        **_data()["versions"][version].get("environment", {}).get(image, {}),
     }
 
 

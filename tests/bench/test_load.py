@@ -1,18 +1,21 @@
-"""The load sends a request again where a browser does, and calls everything else a failure."""
+"""The load sends a request again where a browser does, and calls everything else a failure; it knows what was lost."""
 
 from __future__ import annotations
 
+import json
 import socket
 import struct
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 import httpx
 
 from tests.bench.edge import Edge
-from tests.bench.load import Ask, Load
+from tests.bench.load import EVENTS, HEALTH, SESSIONS, Ask, Load
 
 ASKS = (Ask("POST", "/", 200, {}),)
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
@@ -91,3 +94,141 @@ def test_an_answer_that_is_cut_off_is_a_failure() -> None:
     found = load(_Server(lambda number: number > 1, CUT_ANSWER))
     assert found.failures
     assert found.again == 0
+
+
+class _Service(BaseHTTPRequestHandler):
+    """Streams events until it is told to cut, and takes rows; some of them it loses, and some it writes twice."""
+
+    protocol_version = "HTTP/1.1"
+    rows: list[tuple[int, str]]
+    goes_on: threading.Event
+    cuts: int
+    version: str
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        if self.path != EVENTS:
+            content = json.dumps({"version": self.version}).encode()
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+            return
+        self.send_header("Content-Type", "text/event-stream")
+        self.send_header("Connection", "close")
+        self.end_headers()
+        self.close_connection = True
+        cuts = self.cuts
+        # The load ends before its streams do.
+        with suppress(OSError):
+            while self.cuts == cuts:
+                self.wfile.write(b"data: {}\n\n")
+                time.sleep(0.05)
+
+    def do_POST(self) -> None:
+        title = json.loads(self.rfile.read(int(self.headers["Content-Length"])))["title"]
+        self.goes_on.wait()
+        number = int(title.rpartition(" ")[2])
+        if number == 1:
+            status = 503
+        else:
+            status = 201
+            if number != 2:
+                self.rows.append((number, title))
+            if number == 3:
+                self.rows.append((number + 1000, title))
+        content = json.dumps({"id": number}).encode()
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(content)))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_: Any) -> None:
+        """Say nothing."""
+
+
+@contextmanager
+def serving() -> Iterator[tuple[str, type[_Service]]]:
+    class Service(_Service):
+        rows: list[tuple[int, str]] = []  # noqa: RUF012 - of this class alone
+        goes_on = threading.Event()
+        cuts = 0
+        version = "1"
+
+    class Listener(ThreadingHTTPServer):
+        request_queue_size = 100
+        daemon_threads = True
+
+    Service.goes_on.set()
+    with Listener(("127.0.0.1", 0), Service) as server:
+        threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}", Service
+        server.shutdown()
+
+
+GETS = (Ask("GET", "/"),)
+
+
+def test_it_knows_which_acknowledged_rows_a_database_does_not_have() -> None:
+    with serving() as (address, service), Load(_Plain("", address, ""), streams=0, mix=GETS, writes=20) as load:
+        until = time.monotonic() + SECONDS
+        while load.written < 8 and time.monotonic() < until:
+            time.sleep(0.01)
+    found = "\n".join(f"{number} {title}" for number, title in service.rows)
+    assert [failure.ask for failure in load.failures] == [f"POST {SESSIONS}"]
+    assert len(load.acknowledged) == load.written - 1
+    assert [row.split()[0] for row in load.missing(found)] == ["2"]
+    assert [title.split()[-1] for title in load.twice(found)] == ["3"]
+    # A row of another load, or one with another number, is no substitute.
+    assert len(load.missing(found.replace("load", "other"))) == len(load.acknowledged)
+    assert load.rows.count(load.missing(found)[0].split()[2]) == 1
+
+
+def test_a_row_that_comes_late_counts_from_when_it_was_due() -> None:
+    with serving() as (address, service), Load(_Plain("", address, ""), streams=0, mix=GETS, writes=10) as load:
+        service.goes_on.clear()
+        time.sleep(1)
+        service.goes_on.set()
+    figures = load.measured()
+    assert 0.5 < figures["longest"] < SECONDS
+    assert figures["p50"] <= figures["p99"] <= figures["longest"]
+    assert "POST" in load.slowest[1]
+    assert figures["acknowledged"] == figures["rows"] - figures["failed"]
+    assert "1 times: 503" in load.report()
+
+
+def test_a_stream_that_was_cut_is_opened_again_at_once() -> None:
+    with serving() as (address, service), Load(_Plain("", address, ""), streams=50, mix=GETS, reconnect=0) as load:
+        assert load.cuts == 0
+        service.cuts += 1
+        until = time.monotonic() + SECONDS
+        while len([end for end in load.ends if end.again is not None]) < 50 and time.monotonic() < until:
+            time.sleep(0.01)
+    assert not load.failures, load.report()
+    assert load.events > 50
+    assert {end.stream for end in load.ends if end.again is not None} == set(range(50))
+    assert 0 < load.measured()["longest until open again"] < SECONDS
+    assert f"cut {load.cuts} times" in load.report()
+
+
+def test_a_browser_waits_before_it_opens_a_stream_again() -> None:
+    with serving() as (address, service), Load(_Plain("", address, ""), streams=1, mix=GETS, reconnect=0.5) as load:
+        service.cuts += 1
+        until = time.monotonic() + SECONDS
+        while not (load.ends and load.ends[0].again) and time.monotonic() < until:
+            time.sleep(0.01)
+    assert load.ends[0].again is not None
+    assert load.ends[0].again >= 0.5
+
+
+def test_it_knows_from_when_to_when_a_version_answered() -> None:
+    mix = (Ask("GET", HEALTH),)
+    with serving() as (address, service), Load(_Plain("", address, ""), rate=50, streams=0, mix=mix) as load:
+        time.sleep(0.2)
+        service.version = "2"
+        until = time.monotonic() + SECONDS
+        while "2" not in load.versions and time.monotonic() < until:
+            time.sleep(0.01)
+    (first, left), (came, last) = load.versions["1"], load.versions["2"]
+    # Answers on different connections may overtake each other.
+    assert first < left
+    assert first < came <= last

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import json
+import re
 
 from tests.bench import releases
 from tests.bench.names import IMAGE_SOURCES
 
 DATA = json.loads(releases.VERSIONS.read_text())
+STANDIN = IMAGE_SOURCES / "tamma" / "standin"
 
 
 def test_every_migration_of_every_version_exists() -> None:
-    for version, entry in DATA["versions"].items():
-        for schema, names in entry.get("migrations", {}).items():
-            folder = IMAGE_SOURCES / "tamma" / "standin" / "migrations" / schema
+    for version in DATA["versions"]:
+        for schema, names in releases.migrations(version).items():
+            folder = STANDIN / "migrations" / schema
             missing = [name for name in names if not (folder / f"{name}.sql").is_file()]
             assert not missing, version
 
@@ -21,6 +23,42 @@ def test_every_migration_of_every_version_exists() -> None:
 def test_a_version_says_its_migrations_or_whose_it_takes() -> None:
     for entry in DATA["versions"].values():
         assert ("migrations" in entry) != (entry.get("like") in DATA["versions"])
+        assert "like" in entry or "further" not in entry
+
+
+def test_every_release_migrates_what_the_one_before_left() -> None:
+    for version in DATA["versions"]:
+        for names in releases.migrations(version).values():
+            assert names == sorted(set(names)), version
+    for schema, names in releases.migrations("0.3.0").items():
+        before = releases.migrations("0.2.0")[schema]
+        assert names[: len(before)] == before
+        assert len(names) > len(before), "an update from 0.2.0 migrates both schemas"
+
+
+def test_further_migrations_come_after_those_of_the_other_version() -> None:
+    destructive = releases.migrations("0.3.2-destructive")
+    assert destructive["elsa"] == releases.migrations("0.3.0")["elsa"]
+    assert destructive["tamma"] == [*releases.migrations("0.3.0")["tamma"], "20260701090000_DropNotes"]
+
+
+def test_a_version_lacks_the_images_that_it_says() -> None:
+    served = releases.served()
+    lacking = {
+        f"{image}:{version}"
+        for version in DATA["versions"]
+        for image in releases.TAMMA
+        if f"{image}:{version}" not in served
+    }
+    assert lacking == {"tamma-dashboard:0.3.4-missing"}
+
+
+def test_what_a_version_sets_is_something_that_the_standin_reads() -> None:
+    read = set(re.findall(r'"(STANDIN_\w+)"', (STANDIN / "process.py").read_text()))
+    for version, entry in DATA["versions"].items():
+        for image, environment in entry.get("environment", {}).items():
+            assert image in releases.TAMMA, version
+            assert set(environment) <= read, version
 
 
 def test_latest_is_one_of_the_versions() -> None:

@@ -71,7 +71,7 @@ class Production:
         def ask(method: str, path: str) -> tuple[httpx.Response, float]:
             began = time.monotonic()
             body = {"title": "held", "message": "held"} if method == "POST" else None
-            answer = self.edge.ask(method, path, body=body, seconds=60)
+            answer = self.edge.ask(method, path, json=body, seconds=60)
             return answer, time.monotonic() - began
 
         with ThreadPoolExecutor(len(HELD)) as pool:

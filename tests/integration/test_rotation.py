@@ -11,69 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.meywd.tamma.plugins.module_utils.formats import parse_dotenv
-from tests.bench import faults, hosts
-from tests.bench.edge import LOGIN, Edge
+from tests.bench import faults
 from tests.bench.faults import Fault
 from tests.bench.load import Load
-from tests.integration.conftest import HOST, SANDBOX, Outcome, Stack
+from tests.integration.conftest import Stack
+from tests.integration.production import CONTAINER, PRODUCTION, Production
 
 pytestmark = pytest.mark.other_stack
 
 CI_FAULTS = Path(__file__).resolve().parents[1] / "ci_faults.txt"
-CONTAINER = f"tamma-bench-{SANDBOX}-{HOST}"
-JOURNAL = "/opt/tamma/.tamma/rotation.json"
-# Made up on the host, so that they can be made up anew.
-MADE_UP = {"tamma_stack_postgres_password": "", "tamma_stack_rabbitmq_password": "", "tamma_stack_jwt_secret": ""}
-PRODUCTION = {
-    "tamma_stack_profile": "production",
-    "tamma_stack_secret_delivery": "files",
-    "tamma_stack_edge_drain": 3,
-    **MADE_UP,
-}
-
-
-class Production:
-    """A stack behind its edge, and what its servers let in."""
-
-    def __init__(self, stack: Stack) -> None:
-        self.stack = stack
-
-    def play(self, playbook: str, *rotate: str, **variables: object) -> Outcome:
-        named = {"tamma_stack_rotate": list(rotate)} if rotate else {}
-        return self.stack.play(playbook, variables={**PRODUCTION, **named, **variables})
-
-    def secrets(self) -> dict[str, str]:
-        return parse_dotenv(self.stack.shell("cat /opt/tamma/secrets/secrets.env"))
-
-    def edge(self) -> Edge:
-        (host,) = hosts.existing(SANDBOX)
-        root = "docker compose exec -T edge cat /data/caddy/pki/authorities/local/root.crt"
-        return Edge(host.domain, host.address, self.stack.shell(f"cd /opt/tamma && {root}"), LOGIN)
-
-    def postgres_lets_in(self, password: str) -> bool:
-        """Log in over the network, where PostgreSQL asks for the password."""
-        psql = f"docker compose exec -T -e PGPASSWORD='{password}' postgres psql -h postgres -U tamma -d tamma -Atc"
-        return "yes" in self.stack.shell(f"cd /opt/tamma && {psql} \"SELECT 'yes'\" 2>&1 || true")
-
-    def rabbitmq_lets_in(self, password: str) -> bool:
-        check = f"docker compose exec -T rabbitmq rabbitmqctl -q authenticate_user tamma '{password}'"
-        return "Success" in self.stack.shell(f"cd /opt/tamma && {check} 2>&1 || true")
-
-    def admissions(self) -> str:
-        return self.stack.shell("cd /opt/tamma && docker compose exec -T postgres sh -c 'cat $PGDATA/pg_hba.conf'")
-
-    def runs_on(self, values: dict[str, str], *, not_on: dict[str, str]) -> None:
-        """Make sure that everybody has these values, and that no other ones are taken."""
-        assert self.postgres_lets_in(values["POSTGRES_PASSWORD"])
-        assert self.rabbitmq_lets_in(values["RABBITMQ_PASSWORD"])
-        assert not self.postgres_lets_in(not_on["POSTGRES_PASSWORD"])
-        assert not self.rabbitmq_lets_in(not_on["RABBITMQ_PASSWORD"])
-        assert "trust # tamma" not in self.admissions()
-        assert self.stack.shell(f"test -e {JOURNAL} || echo gone").strip() == "gone"
-        again = self.play("site")
-        assert again.status == 0, again.output
-        assert again.unchanged, again.output
 
 
 @pytest.fixture(scope="module")

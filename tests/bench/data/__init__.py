@@ -44,8 +44,13 @@ def generate(container: str, mebibytes: int) -> None:
     docker("exec", "-i", container, "sh", "-eus", _VOLUME, data=(_HERE / "files.sh").read_bytes())
 
 
+def ask(container: str, sql: str) -> str:
+    """What the stack's database answers: a line a row, and nothing else."""
+    return _exec(container, "postgres", "psql", "-qXAtU", "tamma", "-d", "tamma", "-v", "ON_ERROR_STOP=1", "-c", sql)
+
+
 def values(container: str) -> str:
-    """A line for every table, sequence and large object."""
+    """A line for every table, sequence and large object: a checksum of what is in it."""
     sql = (_HERE / "fingerprint.sql").read_bytes()
     return _exec(container, "postgres", "psql", "-qXU", "tamma", "-d", "tamma", data=sql)
 

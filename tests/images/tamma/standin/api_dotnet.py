@@ -19,6 +19,7 @@ COLUMNS = {
     "title": "20260105090000_Initial",
     "createdAt": "20260105090000_Initial",
     "notes": "20260302090000_AddSessionNotes",
+    "mentor": "20260601090000_AddMentors",
 }
 
 
@@ -36,6 +37,8 @@ def main(_: list[str]) -> int:
     except Error as error:
         # As the published image does: it logs the error and goes on to answer /health.
         log("error", f"An error occurred while migrating the database: {error}".strip())
+    if process.CRASH:
+        raise unhandled("System.InvalidOperationException: told to crash after the migration")
     server = Server(configuration.port(3000), "/health")
     _add_routes(server, database)
     server.start()
@@ -56,7 +59,7 @@ def _add_routes(server: Server, database: Database) -> None:
     @server.route("POST", "/api/mentorship/sessions")
     def create(request: Request) -> Answer:
         content = request.json()
-        given = {name: content[name] for name in ("title", "notes") if name in content and name in columns}
+        given = {name: content[name] for name in ("title", "notes", "mentor") if name in content and name in columns}
         if not isinstance(given.get("title"), str):
             raise HttpError(400, "A session needs a title.")
         places = ", ".join(["%s"] * len(given))

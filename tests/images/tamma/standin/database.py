@@ -15,6 +15,8 @@ MIGRATIONS_DIR = Path(__file__).parent / "migrations"
 CONNECTIONS = 10
 SECONDS_TO_CONNECT = 5
 PRODUCT_VERSION = "8.0.11"
+#: How a migration begins whose statements are committed one by one.
+SUPPRESS_TRANSACTION = "-- suppressTransaction"
 
 Error = psycopg2.Error
 
@@ -66,7 +68,7 @@ class Database:
         return []
 
     def migrate(self, schema: str, names: list[str]) -> None:
-        """Apply what the schema's history lacks, each migration in a transaction, without a lock."""
+        """Apply what the schema's history lacks, each migration in a transaction unless it says otherwise; no lock."""
         with self.transaction() as cursor:
             # CREATE SCHEMA IF NOT EXISTS would ask for the right to create one that is there.
             cursor.execute("SELECT 1 FROM pg_namespace WHERE nspname = %s", (schema,))
@@ -83,12 +85,27 @@ class Database:
             if name in applied:
                 continue
             log("info", f"Applying migration '{name}'.")
+            script = (MIGRATIONS_DIR / schema / f"{name}.sql").read_text()
+            if script.startswith(SUPPRESS_TRANSACTION):
+                self._commit_each(script)
+                script = ""
             with self.transaction() as cursor:
-                cursor.execute((MIGRATIONS_DIR / schema / f"{name}.sql").read_text())
+                if script:
+                    _execute(cursor, script)
                 cursor.execute(
                     f'INSERT INTO "{schema}"."__EFMigrationsHistory" VALUES (%s, %s)',
                     (name, PRODUCT_VERSION),
                 )
+
+    def _commit_each(self, script: str) -> None:
+        connection = self._connect()
+        try:
+            connection.autocommit = True
+            with connection.cursor() as cursor:
+                for statement in script.strip().split(";\n"):
+                    _execute(cursor, statement)
+        finally:
+            connection.close()
 
     def _connect(self) -> psycopg2.extensions.connection:
         return psycopg2.connect(
@@ -102,3 +119,13 @@ class Database:
             sslmode=self._settings["sslmode"],
             sslrootcert=self._settings.get("sslrootcert"),
         )
+
+
+def _execute(cursor: Any, statement: str) -> None:
+    """Run a migration's statement, and say in EF Core's words that it failed."""
+    try:
+        cursor.execute(statement)
+    except Error:
+        settings = "[Parameters=[], CommandType='Text', CommandTimeout='30']"
+        log("error", f"Failed executing DbCommand (1ms) {settings}\n{statement.strip()}")
+        raise

@@ -31,6 +31,8 @@ def main(_: list[str]) -> int:
         database.migrate("elsa", process.MIGRATIONS.get("elsa", []))
     except Error as error:
         raise unhandled(f"Npgsql.NpgsqlException: {error}".strip()) from None
+    if process.CRASH:
+        raise unhandled("System.InvalidOperationException: told to crash after the migration")
     broker = Broker(_broker_login(configuration), lambda message: _finish(database, message))
     server = Server(configuration.port(5000), "/health")
     _add_routes(server, database, broker, configuration.get("Elsa:ApiKey"))

@@ -1,7 +1,12 @@
-"""Plays tamma-engine: registers with tamma-api again and again, and is healthy while that works."""
+"""Plays tamma-engine: registers with tamma-api again and again, and is healthy while that works.
+
+With STANDIN_ISSUE_SECONDS it works on an issue, which it finishes when it is told to stop. What became of it stands
+in its log and, because a log goes with its container, in the working directory as well.
+"""
 
 import os
 import socket
+import time
 from pathlib import Path
 
 from . import process, typescript
@@ -11,6 +16,8 @@ from .remote import RemoteError, call
 HEALTHY = Path("/tmp/tamma-engine-healthy")
 REGISTER_SECONDS = 5.0
 RETRY_SECONDS = 1.0
+#: In the working directory: a line for each issue that was begun, and for each that was finished.
+ISSUES = "standin-issues"
 
 
 def main(_: list[str]) -> int:
@@ -31,9 +38,12 @@ def main(_: list[str]) -> int:
         "repo": settings.repo,
         "model": settings.model,
         "version": process.VERSION,
-        "state": "IDLE",
+        "state": "WORKING" if process.ISSUE_SECONDS else "IDLE",
     }
     HEALTHY.unlink(missing_ok=True)
+    issues = Path(settings.working_directory) / ISSUES
+    if process.ISSUE_SECONDS:
+        _note(issues, "began", registration["id"])
     registered = False
     while not stopping.is_set():
         try:
@@ -50,9 +60,18 @@ def main(_: list[str]) -> int:
                 HEALTHY.touch()
         stopping.wait(REGISTER_SECONDS if registered else RETRY_SECONDS)
     process.wait_for_stop()
+    if process.ISSUE_SECONDS:
+        time.sleep(process.ISSUE_SECONDS)
+        _note(issues, "finished", registration["id"])
     HEALTHY.unlink(missing_ok=True)
     try:
         call("DELETE", f"{api}/api/engines/{registration['id']}")
     except RemoteError as error:
         log("warn", f"Could not unregister: {error}")
     return 0
+
+
+def _note(issues: Path, what: str, identifier: str) -> None:
+    log("info", f"{what.capitalize()} an issue")
+    with issues.open("a") as file:
+        file.write(f"{what} {identifier}\n")

@@ -22,6 +22,11 @@ STOP_DELAY = float(os.environ.get("STANDIN_STOP_DELAY", "0"))
 #: Never becomes healthy.
 UNHEALTHY = os.environ.get("STANDIN_UNHEALTHY", "") not in ("", "0", "false")
 
+#: Ends with an error as soon as its schema is migrated.
+CRASH = os.environ.get("STANDIN_CRASH", "") not in ("", "0", "false")
+#: The engine is in the middle of an issue when it is told to stop, which takes so many seconds more.
+ISSUE_SECONDS = float(os.environ.get("STANDIN_ISSUE_SECONDS", "0"))
+
 #: A .NET process that ends with an unhandled exception aborts.
 DOTNET_ABORT = 134
 

@@ -1,0 +1,344 @@
+# Copyright (c) 2026 the Tamma collection contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Updates and rollbacks of a production stack: a good release costs no request, a bad one leaves all as it was."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import pytest
+
+from tests.bench import data, releases
+from tests.bench.edge import Edge
+from tests.bench.load import MIX, SESSIONS, Load
+from tests.integration.conftest import Outcome, Stack
+from tests.integration.production import CONTAINER, PRODUCTION, Production
+
+pytestmark = pytest.mark.other_stack
+
+OLD, NEW = "0.2.0", "0.3.0"
+DRAIN = 3
+SETTINGS = {
+    "tamma_stack_edge_drain": DRAIN,
+    "tamma_backup_password": "a repository's throw-away password",
+    # By hand, and before an update: no timer shall come between.
+    "tamma_backup_schedule": {},
+}
+MEBIBYTES = 24
+#: What every update is put under; as many requests, streams and rows a second as the issue names.
+FULL: dict[str, Any] = {"rate": 50, "streams": 50, "writes": 10, "reconnect": 0}
+LIGHT: dict[str, Any] = {"rate": 20, "streams": 5, "writes": 10, "reconnect": 0}
+#: Requests that write nothing to the database.
+READS = [ask for ask in MIX if ask.path != SESSIONS]
+#: The version is asked for a few times a second, and answers arrive when the machine has time for them.
+SLACK = 1
+#: Somebody whose stream was cut is let in at once, or waits no longer than anybody: on a busy machine, and so much.
+AT_ONCE = 3
+#: Longer than any request takes that nobody holds back, on a busy machine.
+NO_HOLD = 5
+NAMES = {"postgres", "template0", "template1", "tamma"}
+HISTORY = """SELECT "MigrationId" FROM {}."__EFMigrationsHistory" ORDER BY 1"""
+#: A change of configuration, and the services that it concerns.
+CONFIGURATION = {"services": {"tamma-api-dotnet": {"environment": {"Logging__LogLevel__Default": "Warning"}}}}
+CONFIGURED = {"tamma-api-dotnet"}
+#: The engine is in the middle of an issue, and needs a while to finish it.
+ISSUE = {"services": {"tamma-engine": {"environment": {"STANDIN_ISSUE_SECONDS": "8"}}}}
+
+
+class Bad(NamedTuple):
+    """A release that must not stay, what the operator is told, and whether it harms the database that it is let at."""
+
+    version: str
+    told: str
+    harms: bool = False
+
+    def __str__(self) -> str:
+        return self.version
+
+
+UNHEALTHY = Bad("0.3.1-unhealthy", r"tamma-api\b.*not ready")
+DESTRUCTIVE = Bad("0.3.2-destructive", r"tamma-api-dotnet", harms=True)
+FAILED_MIGRATION = Bad("0.3.3-failed-migration", r"tamma-api-dotnet.*migrat|migrat.*tamma-api-dotnet", harms=True)
+MISSING = Bad("0.3.4-missing", r"tamma-dashboard:0\.3\.4-missing")
+BAD = (UNHEALTHY, DESTRUCTIVE, FAILED_MIGRATION, MISSING)
+
+
+class Updates(Production):
+    """A production stack with data and backups, and what is asked of it before and after an update."""
+
+    def play(self, playbook: str, *rotate: str, **variables: object) -> Outcome:
+        return super().play(playbook, *rotate, **{**SETTINGS, **variables})
+
+    def update(self, version: str, **variables: object) -> Outcome:
+        return self.play(
+            "update", **{"tamma_stack_version": version, "tamma_stack_deadlines": {"tamma-api": 15}, **variables}
+        )
+
+    def renew(self) -> None:
+        """Deploy the old version anew, with data, some of it written through the API."""
+        removed = self.stack.play("teardown", variables={"tamma_stack_remove_volumes": "tamma"})
+        assert removed.status == 0, removed.output
+        outcome = self.play("site")
+        assert outcome.status == 0, outcome.output
+        data.generate(CONTAINER, MEBIBYTES)
+        with Load(self.edge(), rate=20, streams=0, writes=20) as load:
+            while load.written < 40:
+                time.sleep(0.1)
+        assert not load.failures, load.report()
+        data.ask(
+            CONTAINER,
+            "INSERT INTO tamma.mentorship_reviews (session_id, verdict)"
+            " SELECT id, 'well done' FROM tamma.mentorship_sessions",
+        )
+
+    def write(self, title: str) -> str:
+        """Write a row through the API, and return what `rows` shall have."""
+        answer = self.edge().ask("POST", SESSIONS, json={"title": title})
+        assert answer.status_code == 201, answer.text
+        return f"{answer.json()['id']} {title}"
+
+    def rows(self) -> list[str]:
+        return data.ask(CONTAINER, "SELECT id || ' ' || title FROM tamma.mentorship_sessions ORDER BY id").splitlines()
+
+    def databases(self) -> set[str]:
+        """The databases beside the live one."""
+        return set(data.ask(CONTAINER, "SELECT datname FROM pg_database").splitlines()) - NAMES
+
+    def containers(self) -> dict[str, set[str]]:
+        """Service → ids of its containers."""
+        form = '{{.Label "com.docker.compose.service"}} {{.ID}}'
+        found: dict[str, set[str]] = {}
+        for line in self.stack.shell(f"docker ps --all --no-trunc --format '{form}'").splitlines():
+            service, identifier = line.split()
+            found.setdefault(service, set()).add(identifier)
+        return found
+
+    def versions(self) -> set[str]:
+        """The versions of Tamma that run, whatever their images are called."""
+        form = '{{.Label "org.opencontainers.image.version"}}'
+        return set(self.stack.shell(f"docker ps --all --format '{form}'").split())
+
+    def history(self) -> dict[str, list[str]]:
+        return {schema: data.ask(CONTAINER, HISTORY.format(schema)).splitlines() for schema in releases.migrations(OLD)}
+
+    def serves(self, version: str, **variables: object) -> None:
+        """Make sure that a version answers, that nothing else runs, and that another run finds nothing to do."""
+        answers = answering(self.edge())
+        assert set(answers.values()) == {version}, answers
+        assert self.versions() == {version}
+        assert self.history() == releases.migrations(version)
+        again = self.play("site", tamma_stack_version=version, **variables)
+        assert again.status == 0, again.output
+        assert again.unchanged, again.output
+
+    def lost(self, load: Load) -> list[str]:
+        """The acknowledged rows of a load that are not there, or that are there twice."""
+        found = data.ask(CONTAINER, load.rows)
+        return load.missing(found) + load.twice(found)
+
+
+def answering(edge: Edge) -> dict[str, str]:
+    """Which version whoever stands behind the edge says that he is."""
+    paths = ("/api/health", "/elsa-api/health", "/version.json")
+    return {path: edge.ask("GET", path).json()["version"] for path in paths}
+
+
+def told(outcome: Outcome) -> str:
+    """The sentences with which a play failed, and where."""
+    return "\n".join(re.findall(r"^\[ERROR\]: (.*?)^fatal: ", outcome.output, re.MULTILINE | re.DOTALL))
+
+
+def replaced(before: dict[str, set[str]], after: dict[str, set[str]]) -> set[str]:
+    """The services of which no container is left."""
+    return {service for service, identifiers in before.items() if not identifiers & after[service]}
+
+
+@pytest.fixture(scope="module")
+def production(stack: Stack) -> Iterator[Updates]:
+    """The host in the production profile; afterwards it is what it was."""
+    yield Updates(stack)
+    assert stack.play("teardown", variables={"tamma_stack_remove_volumes": "tamma"}).status == 0
+    assert stack.play("site").status == 0
+
+
+@pytest.fixture
+def old(production: Updates) -> Updates:
+    """The same with the old version, which serves data; what another test has left is taken away."""
+    if production.versions() != {OLD} or "edge" not in production.containers() or not production.play("site").unchanged:
+        production.renew()
+    return production
+
+
+# --- a good release -------------------------------------------------------------------------------
+
+
+def test_a_good_release_costs_no_request_and_no_row(old: Updates) -> None:
+    rows, containers = old.rows(), old.containers()
+    with Load(old.edge(), **FULL) as load:
+        outcome = old.update(NEW)
+    print(load.report())
+    assert outcome.status == 0, outcome.output
+    assert not load.failures, load.report()
+    assert old.lost(load) == []
+    assert len(load.acknowledged) == load.written
+
+    # A stream of the old version outlives its last answer by the time that it is given; who comes back is let in.
+    assert set(load.versions) == {OLD, NEW}
+    left = load.versions[OLD][1]
+    assert load.ends, "tamma-api was replaced, so its streams have ended"
+    assert min(end.second for end in load.ends) >= left + DRAIN - SLACK, load.report()
+    longest = load.slowest[0] + AT_ONCE
+    assert all(end.again is not None and end.again <= longest for end in load.ends), load.report()
+
+    assert old.rows()[: len(rows)] == rows
+    assert replaced(containers, old.containers()) == set(containers) - {"postgres", "rabbitmq", "edge"}
+    old.serves(NEW)
+    again = old.update(NEW)
+    assert again.status == 0, again.output
+    assert again.unchanged, again.output
+
+
+def test_check_mode_says_what_would_happen_and_does_nothing(old: Updates) -> None:
+    before = data.values(CONTAINER), old.containers(), old.databases()
+    outcome = old.stack.play("update", "--check", variables={**PRODUCTION, **SETTINGS, "tamma_stack_version": NEW})
+    assert outcome.status == 0, outcome.output
+    assert f"tamma-api-dotnet:{NEW}" in outcome.output
+    assert (data.values(CONTAINER), old.containers(), old.databases()) == before
+    old.serves(OLD)
+
+
+def test_replicas_that_warm_up_get_no_request(old: Updates) -> None:
+    """However slowly its services come up, and whatever they answer until then."""
+    assert old.update(NEW).status == 0
+    with Load(old.edge(), **FULL) as load:
+        outcome = old.update("0.3.5-slow", tamma_stack_deadlines={})
+    print(load.report())
+    assert outcome.status == 0, outcome.output
+    assert not load.failures, load.report()
+    assert old.lost(load) == []
+    old.serves("0.3.5-slow")
+
+
+def test_an_engine_finishes_its_issue(old: Updates) -> None:
+    configured = old.play("site", tamma_stack_overrides=ISSUE)
+    assert configured.status == 0, configured.output
+    outcome = old.update(NEW, tamma_stack_overrides=ISSUE)
+    assert outcome.status == 0, outcome.output
+    lines = old.stack.shell("cd /opt/tamma && docker compose exec -T tamma-engine cat /workspace/standin-issues")
+    began, finished = (
+        [line.split()[1] for line in lines.splitlines() if line.startswith(word)] for word in ("began", "finished")
+    )
+    assert len(began) > 1
+    assert finished == began[:-1], "all but the new container's own issue"
+
+
+# --- a bad release --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("bad", BAD, ids=str)
+def test_a_bad_release_leaves_everything_as_it_was(old: Updates, bad: Bad) -> None:
+    row = old.write(f"before {bad}")
+    before, containers, databases = data.state(CONTAINER), old.containers(), old.databases()
+    outcome = old.update(bad.version)
+    assert outcome.status == 2, outcome.output
+    assert re.search(bad.told, told(outcome), re.DOTALL), outcome.output
+    assert data.state(CONTAINER).differences(before) == []
+    assert row in old.rows()
+    if bad.harms:
+        # What it has done stays for whoever wants to know, unless it was found out before it came to that.
+        assert old.databases() - databases or old.containers() == containers
+    if bad is MISSING:
+        assert old.containers() == containers, "everything is pulled before anything is stopped"
+        assert old.databases() == databases
+    old.serves(OLD)
+    assert old.stack.play("status").status == 0
+
+
+@pytest.mark.parametrize("bad", [DESTRUCTIVE, FAILED_MIGRATION], ids=str)
+def test_a_release_that_ruins_the_data_costs_no_acknowledged_row(old: Updates, bad: Bad) -> None:
+    rows = old.rows()
+    with Load(old.edge(), **LIGHT) as load:
+        outcome = old.update(bad.version)
+    print(load.report())
+    assert outcome.status == 2, outcome.output
+    assert old.lost(load) == []
+    assert old.rows()[: len(rows)] == rows
+    # A hold has a bound, and past it the edge says when to come again. Nothing else may go wrong.
+    assert all(failure.reason.startswith("503") for failure in load.failures), load.report()
+    old.serves(OLD)
+
+
+def test_a_release_can_be_good_after_a_bad_one(old: Updates) -> None:
+    assert old.update(DESTRUCTIVE.version).status == 2
+    outcome = old.update(NEW)
+    assert outcome.status == 0, outcome.output
+    old.serves(NEW)
+
+
+# --- a change of configuration --------------------------------------------------------------------
+
+
+def test_a_change_of_configuration_holds_nothing(old: Updates) -> None:
+    before, containers, databases = old.rows(), old.containers(), old.databases()
+    with Load(old.edge(), **FULL) as load:
+        outcome = old.update(OLD, tamma_stack_overrides=CONFIGURATION)
+    print(load.report())
+    assert outcome.status == 0, outcome.output
+    assert not load.failures, load.report()
+    assert load.slowest[0] < NO_HOLD, load.report()
+    assert load.cuts == 0, load.report()
+    assert old.lost(load) == []
+    assert old.rows()[: len(before)] == before
+    assert old.databases() == databases
+    assert replaced(containers, old.containers()) == CONFIGURED
+    old.serves(OLD, tamma_stack_overrides=CONFIGURATION)
+
+    # It is a release like any other, and brought no schema: what was written since stays when it goes.
+    row = old.write("with the configuration")
+    back = old.play("rollback")
+    assert back.status == 0, back.output
+    assert row in old.rows()
+    old.serves(OLD)
+
+
+def test_a_configuration_that_does_not_get_healthy_goes_back(old: Updates) -> None:
+    before = data.state(CONTAINER)
+    sick = {"services": {"tamma-api": {"environment": {"STANDIN_UNHEALTHY": "1"}}}}
+    with Load(old.edge(), rate=20, streams=5, reconnect=0, mix=READS) as load:
+        outcome = old.update(OLD, tamma_stack_overrides=sick)
+    assert outcome.status == 2, outcome.output
+    assert not load.failures, load.report()
+    assert data.state(CONTAINER).differences(before) == []
+    old.serves(OLD)
+
+
+# --- back to the release before -------------------------------------------------------------------
+
+
+def test_a_rollback_brings_the_data_of_its_release(old: Updates) -> None:
+    before, databases = data.state(CONTAINER), old.databases()
+    updated = old.update(NEW)
+    assert updated.status == 0, updated.output
+    row = old.write("written by the new release")
+    outcome = old.play("rollback")
+    assert outcome.status == 0, outcome.output
+    assert data.state(CONTAINER).differences(before) == []
+    assert row not in old.rows()
+    assert old.databases() - databases, "what the new release has written is kept"
+    old.serves(OLD)
+
+
+def test_a_rollback_past_a_rotation_keeps_the_new_secrets(old: Updates) -> None:
+    before, former = data.state(CONTAINER), old.secrets()
+    assert old.update(NEW).status == 0
+    rotated = old.play("rotate_secrets", "POSTGRES_PASSWORD", "RABBITMQ_PASSWORD", tamma_stack_version=NEW)
+    assert rotated.status == 0, rotated.output
+    outcome = old.play("rollback")
+    assert outcome.status == 0, outcome.output
+    assert data.state(CONTAINER).differences(before) == []
+    old.serves(OLD)
+    old.runs_on(old.secrets(), not_on=former)
