@@ -35,7 +35,7 @@ from ansible_collections.meywd.tamma.plugins.module_utils.database import Client
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
 from ansible_collections.meywd.tamma.plugins.module_utils.files import File, read, remove, write
 from ansible_collections.meywd.tamma.plugins.module_utils.logins import PostgresSession
-from ansible_collections.meywd.tamma.plugins.module_utils.restic import Restic
+from ansible_collections.meywd.tamma.plugins.module_utils.restic import Restic, unheard
 from ansible_collections.meywd.tamma.plugins.module_utils.runner import Result
 from ansible_collections.meywd.tamma.plugins.module_utils.stack import Stack
 
@@ -125,7 +125,10 @@ class Restoring:
         self._refuse(found, source, parts)
         stamp = time.strftime("%Y%m%dt%H%M%Sz", time.gmtime())
         before = self._database.called(database.BEFORE + stamp) if "database" in parts else ""
-        return Planned(chosen, found, [part for part in PARTS if part in parts], before, stamp)
+        planned = Planned(chosen, found, [part for part in PARTS if part in parts], before, stamp)
+        if "database" in parts:
+            self._check_space(planned)
+        return planned
 
     def _refuse(self, manifest: Dict[str, Any], source: str, parts: Sequence[str]) -> None:
         if manifest["stack"] != (source or self._stack.name):
@@ -176,8 +179,6 @@ class Restoring:
             planned.stamp,
             PREPARING,
         )
-        if "database" in planned.parts:
-            self._check_space(planned)
         self._note(journal)
         try:
             if "files" in planned.parts:
@@ -273,7 +274,7 @@ class Restoring:
             with _Watched(archive, backups.Meter(self._progress, "fill", part["bytes"])):
                 commands = ["tee", archive], client.restore_data(journal.scratch)
                 printed, kept, filled = store.pipe(part["snapshot"], "/" + backups.DUMP, *commands)
-            if printed.rc and "broken pipe" not in printed.err:
+            if printed.rc and not unheard(printed):
                 raise store.failure(printed)
             # A full disk may take the server with it, which then says something else.
             done = Result(filled.rc or kept.rc, "", filled.err + kept.err)
@@ -535,7 +536,7 @@ class Drill:
         printed, restored = store.pipe(
             manifest["parts"][DATABASE]["snapshot"], "/" + backups.DUMP, client.restore_stream(name, owners)
         )
-        if printed.rc and "broken pipe" not in printed.err:
+        if printed.rc and not unheard(printed):
             raise store.failure(printed)
         if restored.rc:
             raise database.failure(restored, "The backup %s in %s cannot be restored" % (manifest["id"], store))
