@@ -206,6 +206,7 @@ class Restoring:
         self._start_database()
         if journal.way == FORWARD:
             self._progress("swap", "a former restore was cut off: completing it")
+            self._settle(journal)
             self._swap(journal)
         elif journal.way == BACK:
             self._progress("swap", "a former restore was cut off on the way back: completing that")
@@ -240,11 +241,16 @@ class Restoring:
             shutil.rmtree(database.archive_directory(self._stack), ignore_errors=True)
         for directory in self._volumes().values():
             shutil.rmtree(os.path.join(directory, _COMING), ignore_errors=True)
+        self._settle(journal)
+        if "database" in journal.parts:
+            self._database.drop(journal.scratch)
+        self._end()
+
+    def _settle(self, journal: Journal) -> None:
+        """Let the server come back, and what was under way in it end: only then it is known how far the swap came."""
         if "database" in journal.parts:
             self._database.wait()
             self._database.end_dead_runs()
-            self._database.drop(journal.scratch)
-        self._end()
 
     def _note(self, journal: Journal) -> None:
         write(self._stack.directory, [File(JOURNAL, json.dumps(journal._asdict()) + "\n", 0o600)])
@@ -349,7 +355,7 @@ class Restoring:
         swapped = False
         if "database" in journal.parts:
             self._start_database()
-            self._database.wait()
+            self._settle(journal)
             swapped = self._database.exists(journal.before)
         if moved or swapped:
             self._writers.stop()
