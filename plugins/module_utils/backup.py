@@ -26,7 +26,13 @@ from ansible_collections.meywd.tamma.plugins.module_utils.database import Client
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
 from ansible_collections.meywd.tamma.plugins.module_utils.files import File, recorded, write
 from ansible_collections.meywd.tamma.plugins.module_utils.release import ENV_FILE, every_secret_name
-from ansible_collections.meywd.tamma.plugins.module_utils.restic import ProducerFailed, Repository, Restic, Snapshot
+from ansible_collections.meywd.tamma.plugins.module_utils.restic import (
+    ProducerFailed,
+    Repository,
+    Restic,
+    Snapshot,
+    unheard,
+)
 from ansible_collections.meywd.tamma.plugins.module_utils.runner import Result
 from ansible_collections.meywd.tamma.plugins.module_utils.stack import Stack
 
@@ -178,10 +184,11 @@ class Taking:
         self._now = time.time() if now is None else now
         self._database = Database(stack)
 
-    def take(self, reason: str, tags: List[str]) -> List[Taken]:
+    def take(self, reason: str, tags: List[str], done: Callable[[Taken], None]) -> List[Taken]:
         """Take it in every repository; one that fails does not keep the others from theirs.
 
-        Raises OperatorError when nothing could be taken at all, because the stack did not give it.
+        done: told of each repository as soon as it is known what became of it. Raises OperatorError when nothing could
+        be taken at all, because the stack did not give it.
         """
         if not self._stores:
             raise OperatorError(
@@ -189,8 +196,11 @@ class Taking:
             )
         self._database.end_dead_runs()
         ready = [(store, self._prepare(store)) for store in self._stores]
-        if all(problem for _store, problem in ready):
-            return [Taken(store.repository.name, "", problem, 0, 0, {}) for store, problem in ready]
+        taken = [Taken(store.repository.name, "", problem, 0, 0, {}) for store, problem in ready if problem]
+        for one in taken:
+            done(one)
+        if len(taken) == len(ready):
+            return taken
         begun = self._after_the_newest([store for store, problem in ready if not problem])
         backup = "%s-%s" % (time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(begun)), secrets.token_hex(2))
         with self._database.session() as session:
@@ -213,12 +223,9 @@ class Taking:
                 "images": self._images(),
             }
             with self._state() as state:
-                taken = []
-                for store, problem in ready:
-                    if problem:
-                        taken.append(Taken(store.repository.name, "", problem, 0, 0, {}))
-                    else:
-                        taken.append(_One(self, store, description, exported, state, begun).take())
+                for store in [store for store, problem in ready if not problem]:
+                    taken.append(_One(self, store, description, exported, state, begun).take())
+                    done(taken[-1])
         return taken
 
     def _prepare(self, store: Restic) -> str:
@@ -268,10 +275,18 @@ class Taking:
         """The broker's exchanges, queues, bindings, users and so on; None without a broker of the stack."""
         if self._stack.rabbitmq is None:
             return None
-        done = rabbitmqctl(self._stack, "export_definitions", "-")
+        found = self._ask_broker("export_definitions", "-")
+        for vhost in vhosts_with_internal_exchanges(found):
+            columns = ["name", "type", "durable", "auto_delete", "internal", "arguments"]
+            listed = self._ask_broker("list_exchanges", "-p", vhost, *columns, "--formatter", "json")
+            found["exchanges"] += internal_exchanges(listed, vhost)
+        return json.dumps(found, indent=1, sort_keys=True)
+
+    def _ask_broker(self, *words: str) -> Any:
+        done = rabbitmqctl(self._stack, *words)
         try:
             if done.rc == 0:
-                return json.dumps(json.loads(done.out), indent=1, sort_keys=True)
+                return json.loads(done.out)
         except ValueError:
             pass
         raise OperatorError(
@@ -308,6 +323,38 @@ def complaint(done: Result) -> str:
     """Why rabbitmqctl failed; how it is used comes behind."""
     said = done.err or done.out
     return next((line.rstrip(".:") for line in said.splitlines() if line.startswith("Error")), last_line(said))
+
+
+def vhosts_with_internal_exchanges(definitions: Dict[str, Any]) -> List[str]:
+    """Where a binding names an exchange that the definitions lack: RabbitMQ's export leaves internal ones out."""
+    known = {(item["vhost"], item["name"]) for item in definitions.get("exchanges") or []}
+    named = set()
+    for item in definitions.get("bindings") or []:
+        named.add((item["vhost"], item["source"]))
+        if item["destination_type"] == "exchange":
+            named.add((item["vhost"], item["destination"]))
+    return sorted({vhost for vhost, name in named - known if _made_by_somebody(name)})
+
+
+def internal_exchanges(listed: List[Dict[str, Any]], vhost: str) -> List[Dict[str, Any]]:
+    """Those of "rabbitmqctl list_exchanges" that the export leaves out, as definitions have them."""
+    return [
+        {**item, "vhost": vhost, "arguments": _plain(["", "table", item["arguments"]])}
+        for item in listed
+        if item["internal"] and item["durable"] and _made_by_somebody(item["name"])
+    ]
+
+
+def _made_by_somebody(exchange: str) -> bool:
+    return exchange != "" and not exchange.startswith("amq.")
+
+
+def _plain(argument: List[Any]) -> Any:
+    """The value of an argument, which is told as its name, its type and its value."""
+    kind, value = argument[-2:]
+    if kind == "table":
+        return {item[0]: _plain(item) for item in value}
+    return [_plain(item) for item in value] if kind == "array" else value
 
 
 def volumes(stack: Stack) -> Dict[str, str]:
@@ -413,7 +460,7 @@ class _One:
             else:
                 reader, path, consumer = "the part %s" % part, "/", ["sh", "-c", "exec cat > /dev/null"]
             printed, read = self._store.pipe(found["snapshot"], path, consumer)
-            if printed.rc and not (read.rc and "broken pipe" in printed.err):
+            if printed.rc and not (read.rc and unheard(printed)):
                 raise self._store.failure(printed)
             if read.rc:
                 raise OperatorError(
@@ -429,14 +476,16 @@ class _One:
             write(directory, [File(_MANIFEST_FILE, text, 0o600)])
             summary = self._store.store(self._tags(MANIFEST), self._when(), directory=directory)
         if self._store.text(summary["snapshot_id"], "/" + _MANIFEST_FILE) != text:
-            self._store.forget([summary["snapshot_id"]])
             raise OperatorError("The manifest cannot be read back from %s, so the backup does not count." % self._store)
 
     def _give_up(self) -> None:
-        """Let the parts go; if that cannot be done either, they are no backup all the same."""
+        """Let everything go, the manifest first; parts that stay without one are no backup all the same."""
         try:
-            made = [part["snapshot"] for part in self._parts.values() if part["snapshot"] != NOTHING]
-            self._store.forget(made, patiently=False)
+            tags = {"stack": self._stack.name, "backup": self._description["id"]}
+            made = self._store.snapshots(tags, patiently=False)
+            manifests = [item.id for item in made if item.tags.get("part") == MANIFEST]
+            self._store.forget(manifests, patiently=False)
+            self._store.forget([item.id for item in made if item.id not in manifests], patiently=False)
         except OperatorError:
             self._progress("store", "%s: parts without a manifest stay until the next prune" % self._store)
 

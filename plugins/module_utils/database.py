@@ -235,14 +235,24 @@ class Database:
             return session.query(statement % tuple(map(literal, values)) if values else statement)
 
     def end_dead_runs(self) -> None:
-        """End what a killed run has left: its programs, and its sessions, which would hold a snapshot or a database."""
+        """End what a killed run has left: its programs, and its sessions, which would hold a snapshot or a database.
+
+        They have ended when this returns: a rename that was under way is done by then, or never will be.
+        """
         _kill_programs(self.application.encode("ascii"))
         throwaway.remove_leftovers(self._stack)
-        self.query(
+        until = time.monotonic() + _SECONDS_TO_RETURN
+        while self.query(
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = %s "
             "AND pid <> pg_backend_pid()",
             self.application,
-        )
+        ):
+            if time.monotonic() > until:
+                raise OperatorError(
+                    "What a former run was doing in %s does not end: look for sessions of %s in pg_stat_activity, "
+                    "and run this again when they are gone." % (self.server, self.application)
+                )
+            time.sleep(0.05)
 
     def wait(self) -> None:
         """Wait until the server answers again, if it has just been killed."""

@@ -10,7 +10,9 @@ of it, so that a missed or failed one is seen.
 from __future__ import annotations
 
 import calendar
+import concurrent.futures
 import contextlib
+import functools
 import json
 import os
 import subprocess
@@ -36,6 +38,8 @@ _NOTIFY_SECONDS = 30
 _GOOD = "good_"
 # What is older and has no manifest is what a dead run left.
 _ORPHAN_SECONDS = 86400
+# Manifests that are read at a time: most of it is waiting, for restic's key and for the network.
+_READERS = 4
 
 Progress = Callable[[str, str], None]
 
@@ -138,17 +142,34 @@ class Operations:
         try:
             yield entry
             entry["ok"] = not entry["problem"]
-        except OperatorError as exc:
-            entry["problem"] = exc.message
-            raise
-        except BaseException:
-            entry["problem"] = "it was interrupted"
+        except BaseException as exc:
+            entry["problem"] = _why(exc)
             raise
         finally:
             entry["seconds"] = round(time.monotonic() - began, 1)
             self._record(operation, repository, entry)
 
     def _record(self, operation: str, repository: str, entry: Dict[str, Any]) -> None:
+        """Write down what came of an operation, and tell of a failure; neither keeps the other from being done.
+
+        A failure has its own message: that it cannot be written down is only told. Raises OperatorError when it was
+        a success, which nobody who looks later would see.
+        """
+        try:
+            self._write_down(operation, repository, entry)
+        except (OSError, OperatorError) as exc:
+            why = getattr(exc, "strerror", None) or str(exc).rstrip(".")
+            if entry["ok"]:
+                raise OperatorError(
+                    "The %s in %s went well, but that cannot be written down in %s: %s. Until it can, status and "
+                    "metrics know the one before alone." % (operation, repository, RECORDS, why)
+                ) from exc
+            self._progress("record", "that it failed cannot be written down in %s: %s" % (RECORDS, why))
+        finally:
+            if not entry["ok"]:
+                self._notify(operation, repository, entry["problem"])
+
+    def _write_down(self, operation: str, repository: str, entry: Dict[str, Any]) -> None:
         records = self.records()
         found = records.setdefault(repository, {})
         found[operation] = entry
@@ -161,8 +182,6 @@ class Operations:
         if self.settings.metrics_file:
             directory, name = os.path.split(self.settings.metrics_file)
             write(directory, [File(name, metrics(self.settings.project, records))])
-        if not entry["ok"]:
-            self._notify(operation, repository, entry["problem"])
 
     def records(self) -> Dict[str, Any]:
         """What came of the last operations: repository → operation → entry."""
@@ -204,22 +223,31 @@ class Operations:
     def take(self, reason: str, tags: Sequence[str] = (), repository: str = "") -> List[Dict[str, Any]]:
         """The same for somebody who holds the stack's lock."""
         stores = [store.repository for store in self._stores(repository)]
-        try:
-            taken = backup.Taking(self._at_rest(), stores, self._progress).take(reason, list(tags))
-        except OperatorError as exc:
-            for item in stores:
-                self._record("backup", item.name, {"time": _now(), "ok": False, "problem": exc.message, "seconds": 0})
-            raise
-        for one in taken:
+        unheard = [item.name for item in stores]
+        problems = []
+        began = time.monotonic()
+
+        def done(one: backup.Taken) -> None:
+            unheard.remove(one.repository)
             entry = {"time": _now(), "ok": not one.problem, **one._asdict()}
             entry["seconds"] = round(sum(one.seconds.values()), 1)
-            self._record("backup", one.repository, entry)
-        failed = [one for one in taken if one.problem]
-        if failed:
-            raise OperatorError(
-                "\n".join("No backup in %s: %s" % (one.repository, one.problem) for one in failed),
-                taken=[one._asdict() for one in taken],
-            )
+            if one.problem:
+                problems.append("No backup in %s: %s" % (one.repository, one.problem))
+            try:
+                self._record("backup", one.repository, entry)
+            except OperatorError as exc:
+                problems.append(exc.message)
+
+        try:
+            taken = backup.Taking(self._at_rest(), stores, self._progress).take(reason, list(tags), done)
+        except BaseException as exc:
+            seconds = round(time.monotonic() - began, 1)
+            for name in unheard:
+                entry = {"time": _now(), "ok": False, "problem": _why(exc), "seconds": seconds}
+                self._record("backup", name, entry)
+            raise
+        if problems:
+            raise OperatorError("\n".join(problems), taken=[one._asdict() for one in taken])
         return [one._asdict() for one in taken]
 
     def drill(self, which: str = "latest", repository: str = "") -> List[Dict[str, Any]]:
@@ -251,18 +279,14 @@ class Operations:
         every = backup.find(store, name)
         gone = retention.expired([(item.id, item.time) for item in every], self.settings.keep)
         whole = {item.id for item in every}
-        forget = [
-            snapshot
-            for item in every
-            if item.id in gone
-            # The manifest first: parts without one are no backup.
-            for snapshot in (item.snapshot, *item.parts.values())
-        ]
+        forget = [snapshot for item in every if item.id in gone for snapshot in item.parts.values()]
         for snapshot in store.snapshots({"stack": name}):
             age = time.time() - calendar.timegm(time.strptime(snapshot.time[:19], "%Y-%m-%dT%H:%M:%S"))
             if snapshot.tags.get("backup") not in whole and age > _ORPHAN_SECONDS:
                 forget.append(snapshot.id)
         self._progress("prune", "%s: %d of %d backups go" % (store.repository.name, len(gone), len(every)))
+        # The manifests first: parts without one are no backup.
+        store.forget([item.snapshot for item in every if item.id in gone])
         store.forget(forget)
         store.prune()
         return gone
@@ -295,10 +319,14 @@ class Operations:
             return [item._asdict() for item in kept.remove(self._at_rest(), names, self._progress)]
 
     def plan_restore(self, which: str, parts: Sequence[str], repository: str = "", source: str = "") -> Dict[str, Any]:
-        """What a restore would do; changes nothing."""
+        """What a restore would do. It only reads, so it takes no lock and waits for nobody.
+
+        pending: the backup of a restore that has begun and not ended; the next operation sees to that first.
+        """
         stack = self._stack()
         planned = restore.Restoring(stack, self._progress).plan(self.store(repository), which, parts, source)
-        return _described(planned)
+        begun = restore.pending(stack.directory)
+        return {**_described(planned), "pending": begun.id if begun else ""}
 
     def restore(
         self, which: str, parts: Sequence[str], repository: str = "", source: str = "", deadline: float = 300
@@ -320,11 +348,14 @@ class Operations:
             try:
                 store = self.store(repository.name)
                 listed = backup.find(store, self.settings.project) if store.exists() else []
+                with concurrent.futures.ThreadPoolExecutor(_READERS) as pool:
+                    sizes = list(pool.map(functools.partial(_size, store), listed))
                 entry["backups"] = [
-                    {"id": item.id, "time": item.time, "age_seconds": _age(item.time), **_size(store, item)}
-                    for item in listed
+                    {"id": item.id, "time": item.time, "age_seconds": _age(item.time), **size}
+                    for item, size in zip(listed, sizes)
                 ]
-                entry["problem"] = ""
+                damaged = [item["problem"] for item in entry["backups"] if item["problem"]]
+                entry["problem"] = damaged[-1] if damaged else ""
             except OperatorError as exc:
                 entry.update(backups=[], problem=exc.message)
             entry["last"] = records.get(repository.name, {})
@@ -345,14 +376,28 @@ def _described(planned: restore.Planned) -> Dict[str, Any]:
 
 
 def _size(store: Restic, item: backup.Backup) -> Dict[str, Any]:
-    found = backup.manifest(store, item)
+    """What a backup's manifest says; one that is damaged does not hide the others."""
+    try:
+        found = backup.manifest(store, item)
+    except OperatorError as exc:
+        return {"bytes": 0, "reason": "", "tags": [], "postgres": "", "rows": 0, "problem": exc.message}
     return {
+        "problem": "",
         "bytes": sum(part["bytes"] for part in found["parts"].values()),
         "reason": found.get("reason", ""),
         "tags": found.get("tags", []),
         "postgres": found["postgres"]["version"],
         "rows": sum(found["counts"].values()),
     }
+
+
+def _why(exc: BaseException) -> str:
+    """What is recorded of an operation that did not come to its end."""
+    if isinstance(exc, OperatorError):
+        return exc.message
+    if isinstance(exc, Exception):
+        return "it broke off (%s: %s)" % (type(exc).__name__, exc)
+    return "it was interrupted"
 
 
 def _now() -> str:

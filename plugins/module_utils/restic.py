@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import signal
 from types import MappingProxyType
 from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence
 
@@ -125,13 +126,12 @@ class Restic:
         """Remove locks whose process is dead; those of the living stay."""
         self._run("unlock", timeout=_ANSWER_SECONDS)
 
-    def snapshots(self, tags: Mapping[str, str]) -> List[Snapshot]:
+    def snapshots(self, tags: Mapping[str, str], patiently: bool = True) -> List[Snapshot]:
         """The snapshots with all these tags, oldest first."""
         chosen = ",".join("%s=%s" % pair for pair in sorted(tags.items()))
+        timeout = _PATIENCE_SECONDS if patiently else _ANSWER_SECONDS
         listed = (
-            json.loads(
-                self._run("snapshots", "--no-lock", *(["--tag", chosen] if chosen else []), timeout=_PATIENCE_SECONDS)
-            )
+            json.loads(self._run("snapshots", "--no-lock", *(["--tag", chosen] if chosen else []), timeout=timeout))
             or []
         )
         found = [Snapshot(item["id"], item["time"], _tags(item.get("tags") or [])) for item in listed]
@@ -260,6 +260,11 @@ class ProducerFailed(Exception):
     def __init__(self, result: Result) -> None:
         super().__init__(result.err)
         self.result = result
+
+
+def unheard(done: Result) -> bool:
+    """Whether restic ended because what it printed to had ended, which then knows the reason."""
+    return done.rc == -signal.SIGPIPE or "broken pipe" in done.err
 
 
 def _tags(tags: Sequence[str]) -> Dict[str, str]:

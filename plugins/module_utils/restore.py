@@ -35,7 +35,7 @@ from ansible_collections.meywd.tamma.plugins.module_utils.database import Client
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
 from ansible_collections.meywd.tamma.plugins.module_utils.files import File, read, remove, write
 from ansible_collections.meywd.tamma.plugins.module_utils.logins import PostgresSession
-from ansible_collections.meywd.tamma.plugins.module_utils.restic import Restic
+from ansible_collections.meywd.tamma.plugins.module_utils.restic import Restic, unheard
 from ansible_collections.meywd.tamma.plugins.module_utils.runner import Result
 from ansible_collections.meywd.tamma.plugins.module_utils.stack import Stack
 
@@ -125,7 +125,10 @@ class Restoring:
         self._refuse(found, source, parts)
         stamp = time.strftime("%Y%m%dt%H%M%Sz", time.gmtime())
         before = self._database.called(database.BEFORE + stamp) if "database" in parts else ""
-        return Planned(chosen, found, [part for part in PARTS if part in parts], before, stamp)
+        planned = Planned(chosen, found, [part for part in PARTS if part in parts], before, stamp)
+        if "database" in parts:
+            self._check_space(planned)
+        return planned
 
     def _refuse(self, manifest: Dict[str, Any], source: str, parts: Sequence[str]) -> None:
         if manifest["stack"] != (source or self._stack.name):
@@ -176,8 +179,6 @@ class Restoring:
             planned.stamp,
             PREPARING,
         )
-        if "database" in planned.parts:
-            self._check_space(planned)
         self._note(journal)
         try:
             if "files" in planned.parts:
@@ -205,6 +206,7 @@ class Restoring:
         services.start_database(self._stack, self._deadline, self._progress)
         if journal.way == FORWARD:
             self._progress("swap", "a former restore was cut off: completing it")
+            self._settle(journal)
             self._swap(journal)
         elif journal.way == BACK:
             self._progress("swap", "a former restore was cut off on the way back: completing that")
@@ -230,11 +232,16 @@ class Restoring:
             shutil.rmtree(database.archive_directory(self._stack), ignore_errors=True)
         for directory in self._volumes().values():
             shutil.rmtree(os.path.join(directory, _COMING), ignore_errors=True)
+        self._settle(journal)
+        if "database" in journal.parts:
+            self._database.drop(journal.scratch)
+        self._end()
+
+    def _settle(self, journal: Journal) -> None:
+        """Let the server come back, and what was under way in it end: only then it is known how far the swap came."""
         if "database" in journal.parts:
             self._database.wait()
             self._database.end_dead_runs()
-            self._database.drop(journal.scratch)
-        self._end()
 
     def _note(self, journal: Journal) -> None:
         write(self._stack.directory, [File(JOURNAL, json.dumps(journal._asdict()) + "\n", 0o600)])
@@ -264,7 +271,7 @@ class Restoring:
             with _Watched(archive, backups.Meter(self._progress, "fill", part["bytes"])):
                 commands = ["tee", archive], client.restore_data(journal.scratch)
                 printed, kept, filled = store.pipe(part["snapshot"], "/" + backups.DUMP, *commands)
-            if printed.rc and "broken pipe" not in printed.err:
+            if printed.rc and not unheard(printed):
                 raise store.failure(printed)
             # A full disk may take the server with it, which then says something else.
             done = Result(filled.rc or kept.rc, "", filled.err + kept.err)
@@ -339,7 +346,7 @@ class Restoring:
         swapped = False
         if "database" in journal.parts:
             services.start_database(self._stack, self._deadline, self._progress)
-            self._database.wait()
+            self._settle(journal)
             swapped = self._database.exists(journal.before)
         if moved or swapped:
             self._writers.stop()
@@ -526,7 +533,7 @@ class Drill:
         printed, restored = store.pipe(
             manifest["parts"][DATABASE]["snapshot"], "/" + backups.DUMP, client.restore_stream(name, owners)
         )
-        if printed.rc and "broken pipe" not in printed.err:
+        if printed.rc and not unheard(printed):
             raise store.failure(printed)
         if restored.rc:
             raise database.failure(restored, "The backup %s in %s cannot be restored" % (manifest["id"], store))

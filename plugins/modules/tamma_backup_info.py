@@ -25,7 +25,9 @@ EXAMPLES = r"""
 
 RETURN = r"""
 repositories:
-  description: Each repository with its backups, oldest first; C(problem) says why they cannot be listed.
+  description:
+    - Each repository with its backups, oldest first; C(problem) says why they cannot be listed, or why one of
+      them cannot be read.
   returned: success
   type: list
   elements: dict
@@ -35,7 +37,7 @@ repositories:
       problem: ""
       backups:
         - {id: 20260101T120000Z-1a2b, time: "2026-01-01T12:00:00Z", age_seconds: 60, bytes: 1048576, rows: 1200,
-           reason: scheduled, tags: [], postgres: "15.10"}
+           reason: scheduled, tags: [], postgres: "15.10", problem: ""}
       last: {good_backup: {time: "2026-01-01T12:00:00Z", ok: true, problem: "", seconds: 3.1}}
 """
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import tarfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -50,22 +51,53 @@ def cases(file: Path) -> list[str]:
     return [text for name, _, text in lines if name == "case"]
 
 
+class DataLost(AssertionError):
+    """A fault has changed what is stored."""
+
+
+#: What came of the faults of this session: operation → tried, survived, lost data.
+tally: dict[str, list[int]] = {}
+
+
+@contextlib.contextmanager
+def tried(operation: str) -> Iterator[None]:
+    """Count a fault, and whether it was survived."""
+    counts = tally.setdefault(operation, [0, 0, 0])
+    counts[0] += 1
+    try:
+        yield
+    except DataLost:
+        counts[2] += 1
+        raise
+    counts[1] += 1
+
+
+def table() -> list[str]:
+    """The faults of this session as lines."""
+    rows = [["WHAT FAILS", "CASES", "SURVIVED", "DATA LOST"]]
+    rows += [[operation, *map(str, counts)] for operation, counts in tally.items()]
+    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+
+
 def matrix(operation: str, effects: Iterable[str], survive: Callable[[Fault], None]) -> None:
     """Let an operator die at each effect; print what came of it, and fail if anything did not survive."""
-    lost = []
-    tried = [
+    failed = []
+    every = [
         Fault(when, effect)
         for effect in effects
         for when in (("before", "during", "after") if effect.startswith(PROGRAMS) else ("before", "after"))
     ]
-    for fault in tried:
+    for fault in every:
+        outcome = "survived"
         try:
-            survive(fault)
+            with tried(operation):
+                survive(fault)
         except AssertionError as error:
-            lost.append(f"{operation}: {fault}: {error}")
-        print(f"{operation}: {fault}: {'NOT SURVIVED' if lost and str(fault) in lost[-1] else 'survived'}", flush=True)
-    print(f"{operation}: {len(tried)} cases, {len(tried) - len(lost)} survived")
-    assert not lost, "\n\n".join(lost)
+            outcome = "NOT SURVIVED"
+            failed.append(f"{operation}: {fault}: {error}")
+        print(f"{operation}: {fault}: {outcome}", flush=True)
+    assert not failed, "\n\n".join(failed)
 
 
 def arm(container: str, fault: Fault | None, clock: int = 0) -> None:

@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 import pytest
 import yaml
 
+from tests.bench import faults
 from tests.bench.command import docker
 from tests.bench.names import LABEL, NETWORK, REGISTRY_ADDRESS, REGISTRY_CONTAINER, REGISTRY_VOLUME
 from tests.tools.roles import ROOT
@@ -162,6 +163,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     ours = sorted((items[number] for number in places), key=lambda item: bool(item.get_closest_marker("other_stack")))
     for number, item in zip(places, ours, strict=True):
         items[number] = item
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say what came of the faults."""
+    if faults.tally:
+        terminalreporter.section("faults")
+        for line in faults.table():
+            terminalreporter.write_line(line)
 
 
 @pytest.fixture(scope="session")

@@ -18,11 +18,10 @@ import pytest
 
 from ansible_collections.meywd.tamma.plugins.module_utils.database import literal
 from tests.bench import data, faults, hosts
-from tests.bench.faults import Fault
+from tests.bench.faults import DataLost, Fault
 from tests.integration.conftest import HOST, SANDBOX, Stack
 
-# The whole of it with `make faults` alone, until it has proven itself on a machine that does nothing else.
-pytestmark = [pytest.mark.other_stack, pytest.mark.fault_matrix]
+pytestmark = pytest.mark.other_stack
 
 CI_FAULTS = Path(__file__).resolve().parents[1] / "ci_faults.txt"
 CONTAINER = f"tamma-bench-{SANDBOX}-{HOST}"
@@ -35,8 +34,10 @@ FILES_VOLUME = f"{VOLUMES}/tamma_tamma-elsa-storage/_data"
 BACKUPS = {"tamma_backup_password": "a repository's throw-away password", "tamma_backup_schedule": {}}
 #: What is generated; the whole suite takes the greater one.
 MEBIBYTES, MANY_MEBIBYTES = 24, 1024
-BUSY = 4
+UNWELL, BUSY, INTERRUPTED = 3, 4, 130
 SECONDS_TO_RECOVER = 120
+# Backups that may gather before those that nothing needs any more are removed: each makes looking longer.
+SOME = 6
 RESTIC_IS_READING = "restic backup #1"
 
 
@@ -114,8 +115,21 @@ class Backups:
     def marked(self) -> str:
         """Which mark they bear; both the same one."""
         mark = self.sql("SELECT mark FROM load.mark")
-        assert self.shell(f"cat {FILES_VOLUME}/mark").strip() == mark
+        if self.shell(f"cat {FILES_VOLUME}/mark").strip() != mark:
+            raise DataLost("database and volume are not those of one moment")
         return mark
+
+    @contextlib.contextmanager
+    def unharmed(self) -> Iterator[None]:
+        """What is done meanwhile must not show: the same values and files, nothing left, everything serves."""
+        before = data.values(CONTAINER), data.files(CONTAINER)
+        yield
+        self.clean()
+        after = data.values(CONTAINER), data.files(CONTAINER)
+        for was, found in zip(before, after, strict=True):
+            changed = sorted(set(was.splitlines()) ^ set(found.splitlines()))
+            if changed:
+                raise DataLost("\n".join(changed))
 
     def clean(self) -> None:
         """Make sure that nothing is left of what was begun, and that the stack serves."""
@@ -189,15 +203,6 @@ def backups(stack: Stack, request: pytest.FixtureRequest) -> Backups:
     return found
 
 
-@pytest.fixture
-def unharmed(backups: Backups) -> Iterator[Backups]:
-    """What is done to it must not show: the same values and files afterwards, nothing left, everything serves."""
-    before = data.values(CONTAINER), data.files(CONTAINER)
-    yield backups
-    backups.clean()
-    assert (data.values(CONTAINER), data.files(CONTAINER)) == before
-
-
 # --- everything comes back ------------------------------------------------------------------------
 
 
@@ -208,8 +213,16 @@ def test_an_empty_host_gets_everything_back(backups: Backups) -> None:
     before = data.state(CONTAINER)
     assert stack.play("teardown", variables={"tamma_stack_remove_volumes": "tamma"}).status == 0
     backups.shell("rm -rf /etc/tamma /var/lib/tamma /var/cache/tamma-restic /usr/local/bin/tammactl")
-    restored = stack.play("restore", variables=BACKUPS)
+    yearly = {**BACKUPS, "tamma_backup_schedule": {"backup": "yearly"}}
+    wrong = stack.play("restore", variables={**yearly, "tamma_backup_password": "that of another one"})
+    assert wrong.status != 0
+    assert "is not opened by its password" in wrong.output
+    # Nothing backs the empty stack up, which would be the newest backup then.
+    timer = "systemctl is-enabled tamma-backup.timer 2>&1 || true"
+    assert "enabled" not in backups.shell(timer)
+    restored = stack.play("restore", variables=yearly)
     assert restored.status == 0, restored.output
+    assert backups.shell(timer).strip() == "enabled"
     assert data.state(CONTAINER).differences(before) == []
     backups.clean()
     backups.forget_former()
@@ -227,9 +240,10 @@ def test_a_restore_keeps_what_it_replaces(backups: Backups) -> None:
     backups.forget_former()
 
 
-def test_a_drill_leaves_nothing_behind(unharmed: Backups) -> None:
-    unharmed.backup()
-    unharmed.well("drill")
+def test_a_drill_leaves_nothing_behind(backups: Backups) -> None:
+    with backups.unharmed():
+        backups.backup()
+        backups.well("drill")
 
 
 # --- operators that die ---------------------------------------------------------------------------
@@ -237,17 +251,16 @@ def test_a_drill_leaves_nothing_behind(unharmed: Backups) -> None:
 
 def survive_backup(backups: Backups, fault: Fault) -> None:
     """An operator dies; the next one takes a backup, and what the dead one left is not taken for one."""
-    before = data.values(CONTAINER), data.files(CONTAINER)
-    known = set(backups.identifiers())
-    died = backups.ctl("backup", fault)
-    assert died.status == 137, died.output
-    after = set(backups.identifiers()) - known
-    taken = backups.backup()
-    assert set(backups.identifiers()) - known == after | {taken}
-    backups.clean()
-    for whole in after:
-        backups.well(f"drill {whole}")
-    assert (data.values(CONTAINER), data.files(CONTAINER)) == before
+    with backups.unharmed():
+        known = set(backups.identifiers())
+        died = backups.ctl("backup", fault)
+        assert died.status == 137, died.output
+        after = set(backups.identifiers()) - known
+        taken = backups.backup()
+        assert set(backups.identifiers()) - known == after | {taken}
+        backups.clean()
+        for whole in after:
+            backups.well(f"drill {whole}")
 
 
 def survive_restore(backups: Backups, fault: Fault) -> None:
@@ -258,7 +271,8 @@ def survive_restore(backups: Backups, fault: Fault) -> None:
     died = backups.ctl("restore latest", fault)
     assert died.status == 137, died.output
     backups.well("check")
-    assert backups.marked() in (restored, present)
+    if backups.marked() not in (restored, present):
+        raise DataLost("neither what was there nor what was backed up")
     backups.clean()
     backups.forget_former()
     definitions = backups.shell("cd /opt/tamma && docker compose exec -T rabbitmq rabbitmqctl -q list_queues name")
@@ -273,7 +287,8 @@ SURVIVE = {"backup": survive_backup, "restore": survive_restore}
     [pytest.param(name, fault, id=f"{name} {fault}") for name in SURVIVE for fault in faults.listed(CI_FAULTS, name)],
 )
 def test_an_operator_that_dies_leaves_what_the_next_run_cleans(backups: Backups, operation: str, fault: Fault) -> None:
-    SURVIVE[operation](backups, fault)
+    with faults.tried(operation):
+        SURVIVE[operation](backups, fault)
 
 
 @pytest.mark.fault_matrix
@@ -288,9 +303,14 @@ def test_an_operator_may_die_anywhere(backups: Backups, operation: str) -> None:
     effects = faults.effects(CONTAINER)
     # The files of the release are alike, and there are many.
     alike = [name for name in effects if "/release/" in name][1:]
-    faults.matrix(
-        operation, [name for name in effects if name not in alike], lambda fault: SURVIVE[operation](backups, fault)
-    )
+
+    def survive(fault: Fault) -> None:
+        SURVIVE[operation](backups, fault)
+        if len(backups.identifiers()) > SOME:
+            backups.well("prune")
+
+    with backups.settings(lambda values: values.update(keep={"last": 1})):
+        faults.matrix(operation, [name for name in effects if name not in alike], survive)
 
 
 # --- what else goes wrong -------------------------------------------------------------------------
@@ -342,6 +362,30 @@ def backup_disk_full(backups: Backups) -> None:
         backups.shell("umount /mnt/small")
 
 
+@case("the host's own disk full")
+def host_disk_full(backups: Backups) -> None:
+    """Repository and records on it: there is no room even for the record, and somebody is told all the same."""
+    records = "/var/lib/tamma/tamma"
+    init = "restic init --quiet --repo /mnt/small/repository --password-file /etc/tamma/tamma/repository-local.password"
+
+    def change(values: dict[str, Any]) -> None:
+        another("small", "/mnt/small/repository")(values)
+        values["notify_command"] = 'echo "$TAMMA_REPOSITORY: $TAMMA_PROBLEM" >> /root/told'
+
+    # So that there are records.
+    backups.backup()
+    backups.shell("rm -f /root/told; mkdir -p /mnt/small; mount -t tmpfs -o size=3m tmpfs /mnt/small")
+    try:
+        backups.shell(f"{init}; cp -a {records} /mnt/small/records; mount --bind /mnt/small/records {records}")
+        backups.shell("dd if=/dev/zero of=/mnt/small/filler bs=4k 2>/dev/null; true")
+        with backups.settings(change):
+            said = backups.ctl("backup --repository small")
+            failed(said, "No backup in small: The disk of the repository small is full", "cannot be written down")
+        assert "small: The disk of the repository small is full" in backups.shell("cat /root/told")
+    finally:
+        backups.shell(f"umount {records}; umount /mnt/small; rm -f /root/told; ! mountpoint -q {records}")
+
+
 @contextlib.contextmanager
 def small_disk(backups: Backups) -> Iterator[str]:
     """A file system of its own for the database; where it is, and what fills it but for some bytes."""
@@ -377,13 +421,22 @@ def database_disk_full(backups: Backups) -> None:
 KILL_POSTGRES = "kill -9 $(pgrep -o -x postgres)"
 
 
+@contextlib.contextmanager
+def crash(backups: Backups) -> Iterator[None]:
+    """PostgreSQL comes back from a crash without the rows of its unlogged tables; here they are put back."""
+    backups.sql("CREATE TABLE load.aside AS TABLE load.unlogged")
+    yield
+    backups.clean()
+    assert backups.sql("SELECT count(*) FROM load.unlogged") == "0"
+    backups.sql("INSERT INTO load.unlogged TABLE load.aside; DROP TABLE load.aside")
+
+
 @case("PostgreSQL killed during the dump")
 def postgres_killed_during_the_dump(backups: Backups) -> None:
     before = backups.identifiers()
-    failed(
-        backups.ctl("backup", Fault("after", "pg_dump #1", KILL_POSTGRES)), "The dump of the database tamma broke off"
-    )
-    backups.clean()
+    with crash(backups):
+        said = backups.ctl("backup", Fault("after", "pg_dump #1", KILL_POSTGRES))
+        failed(said, "The dump of the database tamma broke off")
     assert backups.identifiers() == before
 
 
@@ -391,8 +444,9 @@ def postgres_killed_during_the_dump(backups: Backups) -> None:
 def postgres_killed_during_the_restore(backups: Backups) -> None:
     backups.some_backup()
     connected = "until pgrep -f 'postgres: tamma tamma_restoring' >/dev/null; do sleep 0.01; done"
-    said = backups.ctl("restore latest", Fault("during", "pg_restore #1", f"{connected}; {KILL_POSTGRES}"))
-    failed(said, "The backup cannot be restored, and nothing was changed:", "PostgreSQL")
+    with crash(backups):
+        said = backups.ctl("restore latest", Fault("during", "pg_restore #1", f"{connected}; {KILL_POSTGRES}"))
+        failed(said, "The backup cannot be restored, and nothing was changed:", "PostgreSQL")
 
 
 @case("PostgreSQL down")
@@ -418,6 +472,46 @@ def restic_killed(backups: Backups) -> None:
     before = backups.identifiers()
     failed(backups.ctl("backup", Fault("after", RESTIC_IS_READING, "pkill -9 -x restic")), "restic")
     assert backups.identifiers() == before
+
+
+@case("operator ended by systemd")
+def operator_ended(backups: Backups) -> None:
+    before = backups.identifiers()
+    end = "kill -TERM $PPID"
+    said = backups.ctl("backup", Fault("during", RESTIC_IS_READING, end))
+    failed(said, "Interrupted; the next run cleans up", status=INTERRUPTED)
+    assert backups.identifiers() == before
+    told = "The last backup in local failed: it was interrupted"
+    failed(backups.ctl("status"), told, status=UNWELL)
+    backups.backup()
+    assert told not in backups.ctl("status").output
+    for effect in ("pg_restore #1", 'sql ALTER DATABASE "tamma" RENAME TO "tamma_before_…" #1'):
+        said = backups.ctl("restore latest", Fault("during" if "pg" in effect else "after", effect, end))
+        failed(said, "Interrupted", status=INTERRUPTED)
+        # It has cleaned up itself.
+        backups.clean()
+
+
+@case("missed")
+def missed(backups: Backups) -> None:
+    """A backup or drill that does not come is seen without anybody having failed."""
+    backups.backup()
+    backups.well("drill")
+    records = "/var/lib/tamma/tamma/backups.json"
+    before = backups.shell(f"cat {records}")
+    long_ago = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() - 60 * 3600))
+    try:
+        for operation in ("backup", "drill"):
+            values = json.loads(before)
+            values["local"][operation]["time"] = values["local"]["good_" + operation]["time"] = long_ago
+            backups.write(records, json.dumps(values))
+            with backups.settings(lambda values: values.update(overdue_hours={"backup": 50, "drill": 50})):
+                told = f"The last good {operation} in local is 60 hours old"
+                failed(backups.ctl("status"), told, status=UNWELL)
+                failed(backups.ctl("doctor"), told, status=UNWELL)
+    finally:
+        backups.write(records, before)
+    assert "hours old" not in backups.ctl("status").output
 
 
 @case("flipped bits")
@@ -533,15 +627,20 @@ def broker_down(backups: Backups) -> None:
         backups.shell("cd /opt/tamma && docker compose start rabbitmq >/dev/null 2>&1")
 
 
+def harm_nothing(backups: Backups, name: str) -> None:
+    with faults.tried("whatever else"), backups.unharmed():
+        CASES[name](backups)
+
+
 @pytest.mark.parametrize("name", faults.cases(CI_FAULTS))
-def test_whatever_fails_harms_nothing(unharmed: Backups, name: str) -> None:
-    CASES[name](unharmed)
+def test_whatever_fails_harms_nothing(backups: Backups, name: str) -> None:
+    harm_nothing(backups, name)
 
 
 @pytest.mark.fault_matrix
 @pytest.mark.parametrize("name", [name for name in CASES if name not in faults.cases(CI_FAULTS)])
-def test_whatever_else_fails_harms_nothing(unharmed: Backups, name: str) -> None:
-    CASES[name](unharmed)
+def test_whatever_else_fails_harms_nothing(backups: Backups, name: str) -> None:
+    harm_nothing(backups, name)
 
 
 # --- a database elsewhere -------------------------------------------------------------------------

@@ -112,14 +112,16 @@ def survive(production: Production, fault: Fault | None) -> None:
     outcome = production.play("rotate_secrets", *names, ansible_python_interpreter=faults.PYTHON)
     assert (outcome.status == 0) == (fault is None), outcome.output
     if fault:
-        assert faults.effects(CONTAINER)[-1] == fault.effect
+        # Services come up side by side: the last effect may be another one's.
+        assert fault.effect in faults.effects(CONTAINER)
         completed = production.play("rotate_secrets", *names)
         assert completed.status == 0, completed.output
     production.runs_on(production.secrets(), not_on=before)
 
 
 def test_an_operator_that_dies_leaves_what_the_next_run_completes(production: Production, fault: Fault) -> None:
-    survive(production, fault)
+    with faults.tried("rotate"):
+        survive(production, fault)
 
 
 @pytest.mark.fault_matrix

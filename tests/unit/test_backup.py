@@ -211,3 +211,42 @@ def test_leftovers_of_this_stack_alone_go(tmp_path: Path, monkeypatch: pytest.Mo
         (tmp_path / name).mkdir()
     backup.remove_leftovers("tamma")
     assert sorted(os.listdir(tmp_path)) == ["other-backup-z", "tamma.lock"]
+
+
+def test_internal_exchanges_are_asked_for_where_a_binding_names_one() -> None:
+    def binding(vhost: str, source: str, destination: str, kind: str = "queue") -> dict[str, str]:
+        return {"vhost": vhost, "source": source, "destination": destination, "destination_type": kind}
+
+    exchanges = [{"vhost": "/", "name": "known"}, {"vhost": "b", "name": "known"}]
+    bindings = [
+        binding("/", "known", "a queue"),
+        binding("/", "amq.topic", "a queue"),
+        binding("/", "known", "amq.fanout", "exchange"),
+        binding("b", "known", "internal", "exchange"),
+        binding("c", "internal", "a queue"),
+    ]
+    found = backup.vhosts_with_internal_exchanges({"exchanges": exchanges, "bindings": bindings})
+    assert found == ["b", "c"]
+    assert backup.vhosts_with_internal_exchanges({}) == []
+
+
+def test_an_internal_exchange_becomes_a_definition() -> None:
+    # As "rabbitmqctl list_exchanges --formatter json" of RabbitMQ 3.10 has them.
+    common = {"type": "fanout", "auto_delete": False}
+    nested = [["deep", "table", [["n", "long", 1]]], ["many", "array", [["longstr", "x"], ["bool", True]]]]
+    listed = [
+        {**common, "name": "", "durable": True, "internal": False, "arguments": []},
+        {**common, "name": "amq.rabbitmq.trace", "durable": True, "internal": True, "arguments": []},
+        {**common, "name": "passing", "durable": False, "internal": True, "arguments": []},
+        {**common, "name": "rest", "durable": True, "internal": True, "arguments": [["a", "longstr", "b"], *nested]},
+    ]
+    assert backup.internal_exchanges(listed, "/") == [
+        {
+            **common,
+            "name": "rest",
+            "vhost": "/",
+            "durable": True,
+            "internal": True,
+            "arguments": {"a": "b", "deep": {"n": 1}, "many": ["x", True]},
+        }
+    ]

@@ -9,7 +9,7 @@ import http.server
 import json
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.meywd.tamma.plugins.module_utils import operations
+from ansible_collections.meywd.tamma.plugins.module_utils.backup import Taken
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
 from ansible_collections.meywd.tamma.plugins.module_utils.operations import (
     Configuration,
@@ -74,6 +75,67 @@ def test_an_interruption_is_a_failure() -> None:
     with pytest.raises(KeyboardInterrupt), work()._recorded("check", "local"):
         raise KeyboardInterrupt
     assert work().records()["local"]["check"]["problem"] == "it was interrupted"
+
+
+class Away:
+    """Takes a backup into the first repository and then fails."""
+
+    failure: BaseException
+
+    def __init__(self, *_words: object) -> None:
+        pass
+
+    def take(self, _reason: str, _tags: list[str], done: Callable[[Taken], None]) -> list[Taken]:
+        done(Taken("local", "20260101T120000Z-1a2b", "", 10, 5, {"database": 1.0}))
+        raise self.failure
+
+
+@pytest.fixture
+def away(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> type[Away]:
+    monkeypatch.setattr(operations, "RUN", str(tmp_path / "run"))
+    monkeypatch.setattr(operations.backup, "_SCRATCH", str(tmp_path / "run"))
+    monkeypatch.setattr(operations.backup, "Taking", Away)
+    monkeypatch.setattr(operations.Operations, "_at_rest", lambda _self: None)
+    monkeypatch.setattr("shutil.which", lambda *_words, **_options: "/usr/bin/restic")
+    return Away
+
+
+@pytest.mark.parametrize(
+    ("failure", "told"),
+    [
+        (OperatorError("The dump broke off."), "The dump broke off."),
+        (KeyboardInterrupt(), "it was interrupted"),
+        (ZeroDivisionError("division by zero"), "it broke off (ZeroDivisionError: division by zero)"),
+    ],
+)
+def test_whatever_ends_a_backup_is_recorded(
+    away: type[Away], tmp_path: Path, failure: BaseException, told: str
+) -> None:
+    away.failure = failure
+    notifying = work(notify_command='echo "$TAMMA_REPOSITORY $TAMMA_PROBLEM" >> %s/told' % tmp_path)
+    with pytest.raises(type(failure)):
+        notifying.backup("by hand")
+    found = notifying.records()
+    assert found["s3"]["backup"]["problem"] == told
+    assert "good_backup" not in found["s3"]
+    # The one that was done before stays done.
+    assert found["local"]["good_backup"]["id"] == "20260101T120000Z-1a2b"
+    assert (tmp_path / "told").read_text(encoding="utf-8") == "s3 %s\n" % told
+
+
+def test_records_without_room_keep_nobody_from_being_told(tmp_path: Path) -> None:
+    (tmp_path / "records").write_text("no directory", encoding="utf-8")
+    told = Told()
+    notifying = work(told, notify_command="echo $TAMMA_PROBLEM >> %s/told" % tmp_path)
+    with pytest.raises(OperatorError, match=r"^The disk is full\.$"), notifying._recorded("backup", "local"):
+        raise OperatorError("The disk is full.")
+    assert (tmp_path / "told").read_text(encoding="utf-8") == "The disk is full.\n"
+    ((phase, words),) = told
+    assert phase == "record"
+    assert words.startswith("that it failed cannot be written down in %s: " % (tmp_path / "records"))
+    expected = r"^The drill in local went well, but that cannot be written down in "
+    with pytest.raises(OperatorError, match=expected), notifying._recorded("drill", "local"):
+        pass
 
 
 def test_records_that_cannot_be_read_are_begun_anew(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import types
 import zipfile
@@ -236,6 +237,21 @@ def test_an_interruption_has_its_status(
     monkeypatch.setitem(tammactl.COMMANDS, "doctor", interrupted)
     assert tammactl.main(["doctor"]) == tammactl.INTERRUPTED
     assert capsys.readouterr().err == "tammactl: Interrupted; the next run cleans up.\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_being_ended_is_an_interruption(number: signal.Signals) -> None:
+    former = {item: signal.getsignal(item) for item in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        tammactl._end_like_an_interruption()
+        with pytest.raises(KeyboardInterrupt):
+            os.kill(os.getpid(), number)
+        signal.signal(number, signal.SIG_IGN)
+        tammactl._end_like_an_interruption()
+        os.kill(os.getpid(), number)
+    finally:
+        for item, handler in former.items():
+            signal.signal(item, handler)
 
 
 def test_what_is_not_permitted_says_so(

@@ -62,7 +62,7 @@ PLAN = _plan()
 def _effect(description: str) -> Iterator[None]:
     # What is different in every run: ids, moments, names of temporary directories.
     description = re.sub(r"[0-9a-f]{64}|\d{8}[tT]\d{6}[zZ](-[0-9a-f]{4})?", "…", description)
-    description = re.sub(r"(backup|restore)-[a-z0-9_]{8}\b", r"\1-…", description)
+    description = re.sub(r"(backup|restore|candidate)-[a-z0-9_]{8}\b", r"\1-…", description)
     with _lock:
         _counts[description] += 1
         name = "%s #%d" % (description, _counts[description])

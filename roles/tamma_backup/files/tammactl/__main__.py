@@ -13,6 +13,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import sys
 import time
 from typing import Any, Callable, Dict, List, Optional, Sequence, TextIO
@@ -281,6 +282,18 @@ def main(words: Sequence[str]) -> int:
         return _failed(arguments, progress, INTERRUPTED, "Interrupted; the next run cleans up.")
 
 
+def _end_like_an_interruption() -> None:
+    """Let systemd's stop, and a connection that breaks off, be interruptions: those clean up, and are recorded."""
+
+    def interrupt(_number: int, _frame: object) -> None:
+        raise KeyboardInterrupt
+
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        # With nohup it goes on.
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, interrupt)
+
+
 def _failed(
     arguments: argparse.Namespace,
     progress: Progress,
@@ -363,6 +376,8 @@ def _backups(work: operations.Operations, arguments: argparse.Namespace) -> int:
         rows = [("ID", "AGE", "SIZE", "ROWS", "REASON")]
         rows += [
             (item["id"], _age(item["age_seconds"]), human(item["bytes"]), str(item["rows"]), item["reason"])
+            if not item["problem"]
+            else (item["id"], _age(item["age_seconds"]), "?", "?", "cannot be read")
             for item in entry["backups"]
         ]
         lines += ["  " + line for line in table(rows)]
@@ -440,10 +455,16 @@ def _restore(work: operations.Operations, arguments: argparse.Namespace) -> int:
 
 
 def _planned(planned: Dict[str, Any]) -> List[str]:
-    lines = [
+    lines = []
+    if planned["pending"]:
+        lines.append(
+            "A restore of %s has begun and has not ended; unless it is still at work, whatever comes next completes it "
+            "or takes it back first." % planned["pending"]
+        )
+    lines.append(
         "Would restore %s of %s, %d rows, from %s."
         % (", ".join(planned["parts"]), planned["id"], planned["rows"], planned["repository"])
-    ]
+    )
     if planned["kept_as"]:
         lines.append(
             "The services that write would be stopped for some seconds; the present database would be kept as %s."
@@ -539,4 +560,5 @@ COMMANDS: Dict[str, Callable[[operations.Operations, argparse.Namespace], int]] 
 }
 
 if __name__ == "__main__":
+    _end_like_an_interruption()
     sys.exit(main(sys.argv[1:]))
