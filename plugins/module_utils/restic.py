@@ -92,10 +92,12 @@ class Restic:
         on_line: Callable[[str], bool],
         directory: str = "",
         env: Mapping[str, str] = MappingProxyType({}),
+        named: str = "",
     ) -> List[Result]:
         """Run a pipeline that ends in restic, for as long as it tells of progress."""
+        runner = self._runner.with_env(dict(env))
         try:
-            return self._runner.with_env(dict(env)).pipeline(commands, on_line, directory or None, _PATIENCE_SECONDS)
+            return runner.pipeline(commands, on_line, directory or None, _PATIENCE_SECONDS, named)
         except OperatorError as exc:
             if not exc.facts.get("stalled"):
                 raise
@@ -146,11 +148,12 @@ class Restic:
         directory: str = "",
         leave_out: Sequence[str] = (),
         moved: Optional[Moved] = None,
+        named: str = "",
     ) -> Dict[str, Any]:
         """Store what *producer* prints under *name*, or the content of *directory*; return restic's summary.
 
-        time: of the snapshot, "YYYY-MM-DD HH:MM:SS" in UTC. moved: told the number of bytes so far. A producer that
-        fails leaves no snapshot.
+        time: of the snapshot, "YYYY-MM-DD HH:MM:SS" in UTC. moved: told the number of bytes so far. named: a pipe into
+        which *producer* prints. A producer that fails leaves no snapshot.
         """
         leave_out = [word for pattern in leave_out for word in ("--exclude", pattern)]
         options = ["--time", time, "--host", "tamma"]
@@ -163,7 +166,7 @@ class Restic:
 
         on_line = _Follower("bytes_done", moved, on_summary)
         commands = [*([producer] if producer else []), self.argv("backup", *options, *what)]
-        results = self._follow(commands, on_line, directory, {"TZ": "UTC"})
+        results = self._follow(commands, on_line, directory, {"TZ": "UTC"}, named)
         if producer and results[0].rc and results[-1].rc == 0:
             # restic took what came for the whole.
             self.forget([summary["snapshot_id"]])
@@ -181,9 +184,12 @@ class Restic:
         """The command that prints a file of a snapshot; a directory comes as a tar archive."""
         return self.argv("dump", "--no-lock", snapshot, path)
 
-    def pipe(self, snapshot: str, path: str, *consumers: List[str]) -> List[Result]:
-        """Give a file of a snapshot to a program, and what that prints to the next; return what became of all."""
-        return self._runner.pipeline([self.dump_argv(snapshot, path), *consumers])
+    def pipe(self, snapshot: str, path: str, *consumers: List[str], named: str = "") -> List[Result]:
+        """Give a file of a snapshot to a program, and what that prints to the next; return what became of all.
+
+        named: a pipe from which the last one reads.
+        """
+        return self._runner.pipeline([self.dump_argv(snapshot, path), *consumers], named=named)
 
     def text(self, snapshot: str, path: str) -> str:
         """A small file of a snapshot."""
