@@ -9,7 +9,7 @@ import json
 import re
 import shutil
 from types import MappingProxyType
-from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence
+from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
 from ansible_collections.meywd.tamma.plugins.module_utils.runner import Result, Runner, mortal
@@ -52,6 +52,7 @@ class Restic:
                 "This host has no restic, which stores the backups: let the role meywd.tamma.tamma_backup install it."
             )
         self.program = found
+        self._version: Tuple[int, ...] = ()
         self._runner = runner.with_env(
             {
                 "RESTIC_REPOSITORY": repository.location,
@@ -153,11 +154,14 @@ class Restic:
         """Store what *producer* prints under *name*, or the content of *directory*; return restic's summary.
 
         time: of the snapshot, "YYYY-MM-DD HH:MM:SS" in UTC. moved: told the number of bytes so far. named: a pipe into
-        which *producer* prints. A producer that fails leaves no snapshot.
+        which *producer* prints. A producer that fails leaves no snapshot. What is stored has to be read back.
         """
         leave_out = [word for pattern in leave_out for word in ("--exclude", pattern)]
         options = ["--time", time, "--host", "tamma"]
         options += [word for pair in sorted(tags.items()) for word in ("--tag", "%s=%s" % pair)]
+        if self._since(0, 17):
+            # That would decrypt, decompress and compare everything before it is stored: reading it back does so after.
+            options.append("--no-extra-verify")
         what = ["--stdin", "--stdin-filename", name] if producer else [".", *leave_out]
         summary: Dict[str, Any] = {}
 
@@ -228,7 +232,13 @@ class Restic:
 
     def _retry_lock(self) -> List[str]:
         # Since 0.16 restic itself waits for another one's lock.
-        return ["--retry-lock", "5m"] if tuple(map(int, self.version().split("."))) >= (0, 16, 0) else []
+        return ["--retry-lock", "5m"] if self._since(0, 16) else []
+
+    def _since(self, *version: int) -> bool:
+        """Whether restic is of this version or a later one."""
+        if not self._version:
+            self._version = tuple(map(int, self.version().split(".")))
+        return self._version >= version
 
 
 class _Follower:
