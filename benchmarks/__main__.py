@@ -16,7 +16,7 @@ from tests.bench.names import cache_dir
 from tests.bench.progress import say
 
 from . import report, sandbox
-from .parts import PARTS
+from .parts import MEBIBYTES, PARTS
 from .playbook import log_file
 
 
@@ -27,11 +27,14 @@ def main() -> int:
         "--rounds", type=int, choices=range(1, 10), default=3, metavar="N", help="measure so often (default: 3)"
     )
     parser.add_argument("--only", choices=PARTS, nargs="+", default=list(PARTS), metavar="PART", help=", ".join(PARTS))
+    parser.add_argument(
+        "--mebibytes", type=int, default=MEBIBYTES, metavar="N", help=f"to back up and restore (default: {MEBIBYTES})"
+    )
     arguments = parser.parse_args()
     # A killed benchmark takes its hosts along, too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     try:
-        measure(arguments.only, arguments.rounds)
+        measure(arguments.only, arguments.rounds, arguments.mebibytes)
     except BenchError as error:
         print(f"benchmark: {error}", file=sys.stderr)
         return 1
@@ -42,13 +45,14 @@ def main() -> int:
     return 0
 
 
-def measure(parts: list[str], rounds: int) -> None:
+def measure(parts: list[str], rounds: int, mebibytes: int) -> None:
     """Run the parts one after another on the same hosts, then print everything together."""
     begin, busy = time.monotonic(), report.load()
     say(f"What Ansible prints goes to {log_file()}.")
     log_file().unlink(missing_ok=True)
     sandbox.down()
-    sections = [PARTS[part](rounds) for part in PARTS if part in parts]
+    more = {"backups": (mebibytes,)}
+    sections = [PARTS[part](rounds, *more.get(part, ())) for part in PARTS if part in parts]
     minutes = (time.monotonic() - begin) / 60
     sections.append(report.surroundings(hosts.existing(sandbox.NAME)[0]))
     sections.append(

@@ -24,6 +24,10 @@ def tell():
         open("/run/peak", "w").write(str(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss))
 atexit.register(tell)
 """
+#: The processor's time of everything on this host: nanoseconds, or a line of them all in microseconds.
+USED, USED_2 = "/sys/fs/cgroup/cpuacct/cpuacct.usage", "/sys/fs/cgroup/cpu.stat"
+LOOK_SECONDS = 5
+IDLE: list[float] = [0.0]
 
 
 def main() -> None:
@@ -31,6 +35,9 @@ def main() -> None:
     os.makedirs("/run/watch", exist_ok=True)
     with open("/run/watch/sitecustomize.py", "w") as file:
         file.write(WATCH)
+    before = used()
+    time.sleep(LOOK_SECONDS)
+    IDLE[0] = (used() - before) / LOOK_SECONDS
     rounds = [one_round() for _ in range(int(sys.argv[1]))]
     print(json.dumps({"rounds": rounds, "growth": growth(), "bytes": rounds[0]["bytes"]}))
 
@@ -39,16 +46,16 @@ def one_round() -> dict[str, Any]:
     """A dump and a restore, raw and ours."""
     # So that nothing is there yet, as in the file of the raw dump.
     run(f"rm -rf {REPOSITORY} /var/cache/tamma-restic")
-    found: dict[str, Any] = {"raw_dump": timed(f"{EXEC} pg_dump -Fc -U tamma tamma | cat > {VOLUME}/raw.dump")}
-    seconds, said, peak = ours("backup")
+    found: dict[str, Any] = {}
+    measured(found, "raw_dump", f"{EXEC} pg_dump -Fc -U tamma tamma | cat > {VOLUME}/raw.dump")
+    said = ours(found, "backup", "backup")
     (backup,) = said["backups"]
-    found |= {"backup": seconds, "read_back": backup["seconds"]["verify"], "bytes": backup["bytes"], "peak": peak}
+    found |= {"read_back": backup["seconds"]["verify"], "bytes": backup["bytes"]}
     run(f"{EXEC} createdb -U tamma raw")
-    found["raw_restore"] = timed(f"{EXEC} pg_restore -j2 -U tamma -d raw /var/lib/postgresql/data/raw.dump")
+    measured(found, "raw_restore", f"{EXEC} pg_restore -j2 -U tamma -d raw /var/lib/postgresql/data/raw.dump")
     run(f"{EXEC} dropdb -U tamma raw; rm {VOLUME}/raw.dump")
-    found["restore"], said, peak = ours("restore latest --part database")
+    said = ours(found, "restore", "restore latest --part database")
     found["away"] = said["restore"]["away_seconds"]
-    found["peak"] = max(found["peak"], peak)
     run(f"{EXEC} dropdb -U tamma {said['restore']['kept_as']}")
     return found
 
@@ -61,7 +68,7 @@ def growth() -> float:
         "FROM load.messages ORDER BY id LIMIT (SELECT count(*) / 100 FROM load.messages)"
     )
     run(f'{EXEC} psql -qXU tamma -d tamma -c "{more}"')
-    ours("backup")
+    ours({}, "backup", "backup")
     return (size() - before) / before
 
 
@@ -70,20 +77,30 @@ def size() -> int:
     return int(run(f"du -sb {REPOSITORY}").split()[0])
 
 
-def ours(words: str) -> tuple[float, dict[str, Any], int]:
-    """Seconds, result and peak memory in KiB of tammactl."""
-    begin = time.monotonic()
-    said = run(f"PYTHONPATH=/run/watch tammactl --json {words}")
-    seconds = time.monotonic() - begin
+def ours(found: dict[str, Any], name: str, words: str) -> dict[str, Any]:
+    """Note what tammactl takes, and its greatest memory so far, in KiB; return its result."""
+    said: dict[str, Any] = json.loads(measured(found, name, f"PYTHONPATH=/run/watch tammactl --json {words}"))
     with open("/run/peak") as file:
-        return seconds, json.loads(said), int(file.read())
+        found["peak"] = max(found.get("peak", 0), int(file.read()))
+    return said
 
 
-def timed(script: str) -> float:
-    """Seconds that a script takes."""
-    begin = time.monotonic()
-    run(script)
-    return time.monotonic() - begin
+def measured(found: dict[str, Any], name: str, script: str) -> str:
+    """Note the seconds that a script takes, and the processor's; return what it prints."""
+    begin, before = time.monotonic(), used()
+    said = run(script)
+    found[name] = time.monotonic() - begin
+    found[name + "_work"] = used() - before - IDLE[0] * found[name]
+    return said
+
+
+def used() -> float:
+    """Seconds of the processors that this host has used."""
+    if os.path.exists(USED):
+        with open(USED) as file:
+            return int(file.read()) / 1e9
+    with open(USED_2) as file:
+        return int(file.readline().split()[1]) / 1e6
 
 
 def run(script: str) -> str:

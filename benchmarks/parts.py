@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 from tests.bench import data
@@ -28,7 +29,7 @@ _NEAR = 1.3
 _TASKS = 10
 _SECONDS = {1: 5, 5: 10}
 #: How much is backed up. Goals: how fast beside the raw programs, seconds without service, MiB, growth.
-_MEBIBYTES = 1024
+MEBIBYTES = 1024
 _DUMP = 2
 _RESTORE = 0.8
 _AWAY = 5
@@ -155,40 +156,54 @@ def remove(hosts: list[Host]) -> None:
     play("playbooks/teardown.yml", hosts, "--extra-vars", "tamma_stack_remove_volumes=tamma")
 
 
-def backups(rounds: int) -> str:
+def backups(rounds: int, mebibytes: int) -> str:
     """Backup and restore of a gibibyte, beside the programs that they use."""
     (host,) = sandbox.up(1)
     # By hand alone: no timer shall come between.
     settings = {"tamma_backup_password": "throw-away", "tamma_backup_schedule": {}}
     play("site.yml", [host], "--extra-vars", json.dumps(settings))
-    say(f"backups: generating {_MEBIBYTES} MiB")
-    data.generate(container_name(sandbox.NAME, host.name), _MEBIBYTES)
+    say(f"backups: generating {mebibytes} MiB")
+    data.generate(container_name(sandbox.NAME, host.name), mebibytes)
     found = sandbox.backups_on(host, rounds)
     turns = {name: [one[name] for one in found["rounds"]] for name in found["rounds"][0]}
-    unread = [whole - part for whole, part in zip(turns["backup"], turns["read_back"], strict=True)]
-    faster = report.ratio(turns["raw_dump"], turns["backup"])
-    restored = report.ratio(turns["raw_restore"], turns["restore"])
-    peak = max(turns["peak"]) / 1024
+    turns["unread"] = [whole - part for whole, part in zip(turns["backup"], turns["read_back"], strict=True)]
+
+    def row(title: str, name: str, raw: str = "", goal: str = "") -> tuple[str, ...]:
+        work = turns.get(name + "_work", [])
+        return (
+            title,
+            report.seconds(turns[name]),
+            f"{report.turns_ratio(turns[raw], turns[name]):.2f} ×" if raw else "",
+            goal,
+            report.seconds(work) if work else "",
+            f"{report.turns_ratio(turns[raw + '_work'], work):.2f} ×" if raw and work else "",
+        )
+
+    share = report.turns_ratio(turns["read_back"], turns["backup"])
     rows = [
-        ("`pg_dump -Fc \\| cat`", report.seconds(turns["raw_dump"]), "", ""),
-        ("**backup, read back**", report.seconds(turns["backup"]), f"{faster:.1f} × as fast", f"{_DUMP} ×"),
-        ("without the reading back", report.seconds(unread), f"{report.ratio(turns['raw_dump'], unread):.1f} ×", ""),
-        ("`pg_restore -j2`", report.seconds(turns["raw_restore"]), "", ""),
-        (
-            "**restore, analysed, compared, swapped in**",
-            report.seconds(turns["restore"]),
-            f"{restored:.2f} ×",
-            f"{_RESTORE} ×",
-        ),
-        ("of it without service", report.seconds(turns["away"]), "", f"< {_AWAY} s"),
-        ("our own process at its peak", f"{peak:.0f} MiB", "", f"< {_PEAK} MiB"),
-        ("growth by a backup after 1 % more rows", f"{found['growth']:.1%}", "", f"< {_GROWTH:.0%}"),
+        row("`pg_dump -Fc \\| cat`", "raw_dump"),
+        row("**backup, read back**", "backup", "raw_dump", f"≥ {_DUMP} ×"),
+        row("of it everything but the reading back", "unread", "raw_dump"),
+        row(f"of it the reading back, {share:.0%}", "read_back"),
+        row("`pg_restore -j2`", "raw_restore"),
+        row("**restore, analysed, compared, swapped in**", "restore", "raw_restore", f"≥ {_RESTORE} ×"),
+        row("of it without service", "away", goal=f"< {_AWAY} s"),
+        ("our own process at its peak", f"{max(turns['peak']) / 1024:.0f} MiB", "", f"< {_PEAK} MiB", "", ""),
+        ("growth by a backup after 1 % more rows", f"{found['growth']:.1%}", "", f"< {_GROWTH:.0%}", "", ""),
     ]
+    head = ("what", "median (range)", "as fast as raw", "goal", "CPU of the whole host", "CPU of raw by ours")
     return (
         f"### Backup and restore of {found['bytes'] / 2**30:.2f} GiB\n\n"
-        + report.table(("what", "median (range)", "ratio", "goal"), rows)
-        + "\n\nAn uncompressed archive has that size. The repository lies on the same disk."
+        + report.table(head, rows)
+        + "\n\nAn uncompressed archive has that size; it is text of made-up words. Raw and ours take turns; a ratio is "
+        "the median of the turns' own. The repository lies on the same disk. What the stack's services use of the "
+        "processor when nothing is done is not counted. On a machine with other work, CPU says more than time."
     )
 
 
-PARTS = {"bare": bare, "healthy": healthy, "unchanged": unchanged, "backups": backups}
+PARTS: dict[str, Callable[..., str]] = {
+    "bare": bare,
+    "healthy": healthy,
+    "unchanged": unchanged,
+    "backups": backups,
+}

@@ -432,6 +432,7 @@ class _One:
                 client.dump(self._database.name, self._exported),
                 DUMP,
                 moved=meter,
+                named=client.pipe,
             )
         except ProducerFailed as exc:
             raise database.failure(
@@ -459,7 +460,8 @@ class _One:
                 reader, path, consumer = "the archive of the database", "/" + DUMP, client.read_through()
             else:
                 reader, path, consumer = "the part %s" % part, "/", ["sh", "-c", "exec cat > /dev/null"]
-            printed, read = self._store.pipe(found["snapshot"], path, consumer)
+            named = client.pipe if part == DATABASE else ""
+            printed, read = self._store.pipe(found["snapshot"], path, consumer, named=named)
             if printed.rc and not (read.rc and unheard(printed)):
                 raise self._store.failure(printed)
             if read.rc:

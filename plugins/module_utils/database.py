@@ -34,6 +34,9 @@ _ARCHIVES = "/var/lib/tamma"
 # The directory with an archive that is being restored: in the server's own volume, or here.
 ARCHIVE = "tamma-restore"
 _ELSEWHERE = "/var/lib/tamma"
+# Beside that directory: a named pipe. What goes through it is handed over by the kernel and never touches the disk. The
+# engine, which would copy it several times, takes as much of the processor for that as dumping and storing do.
+_PIPE = "tamma-pipe"
 
 # A server that was killed is up again after a few seconds.
 _SECONDS_TO_RETURN = 60
@@ -212,6 +215,33 @@ def archive_directory(stack: Stack) -> str:
     return os.path.join(volume(stack) or os.path.join(_ELSEWHERE, stack.name), ARCHIVE)
 
 
+def _pipe(stack: Stack) -> str:
+    return os.path.join(os.path.dirname(archive_directory(stack)), _PIPE)
+
+
+@contextlib.contextmanager
+def _named_pipe(path: str) -> Iterator[str]:
+    """A named pipe for the programs of a container: its path, or nothing where there cannot be one."""
+    try:
+        os.mkfifo(path, 0o600)
+    except OSError:
+        # A full disk, above all, is no reason to have no backup: the engine hands everything on then.
+        yield ""
+        return
+    try:
+        # Whatever user the programs are: what lies beside it is theirs.
+        owner = os.stat(os.path.dirname(path))
+        os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
+        yield path
+    finally:
+        _remove(path)
+
+
+def _remove(path: str) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(path)
+
+
 class Database:
     """The stack's database on its server."""
 
@@ -240,6 +270,7 @@ class Database:
         They have ended when this returns: a rename that was under way is done by then, or never will be.
         """
         _kill_programs(self.application.encode("ascii"))
+        _remove(_pipe(self._stack))
         throwaway.remove_leftovers(self._stack)
         until = time.monotonic() + _SECONDS_TO_RETURN
         while self.query(
@@ -278,13 +309,16 @@ class Database:
             with self.session() as session:
                 newest = major(version(session))
             place = os.path.dirname(archive_directory(self._stack))
-            with throwaway.client(self._stack, self.server, newest, place, _ARCHIVES) as identifier:
-                yield Client([*command, identifier], self.server.user, self.application, _ARCHIVES)
+            container = throwaway.client(self._stack, self.server, newest, place, _ARCHIVES)
+            with container as identifier, _named_pipe(os.path.join(place, _PIPE)) as pipe:
+                yield Client([*command, identifier], self.server.user, self.application, _ARCHIVES, pipe)
             return
         running = self._stack.running(service.name)
         if not running:
             raise OperatorError("PostgreSQL of the stack %s does not run any more." % self._stack.name)
-        yield Client([*command, running[0]["Id"]], self.server.user, self.application, _DATA)
+        # Where this host does not see the server's data, the server does not see a pipe of this host.
+        with _named_pipe(_pipe(self._stack) if volume(self._stack) else "") as pipe:
+            yield Client([*command, running[0]["Id"]], self.server.user, self.application, _DATA, pipe)
 
     def superuser(self) -> bool:
         """Whether we may do everything."""
@@ -424,52 +458,69 @@ class Database:
 class Client:
     """The command lines of PostgreSQL's client programs, as the superuser or owner of the database."""
 
-    def __init__(self, prefix: List[str], user: str, application: str, place: str = "") -> None:
-        """*place*: where the programs find the directory with the archive."""
+    def __init__(self, prefix: List[str], user: str, application: str, place: str = "", pipe: str = "") -> None:
+        """*place*: where the programs find the directory with the archive, and beside it the named pipe.
+
+        pipe: where this host sees that; without one an archive goes through the engine, by standard input and output.
+        """
+        self.pipe = pipe
         self._prefix = mortal(prefix)
         self._place = place
         self._user = user
         self._application = application
 
-    def argv(self, program: str, *options: str, database: str = "", before: Sequence[str] = ()) -> List[str]:
-        """A command line. database: also sets the name by which the session is known. before: what starts it."""
+    def _program(self, program: str, *options: str, database: str = "") -> List[str]:
+        """A command line inside. database: also sets the name by which the session is known."""
         where = []
         if database:
             escaped = database.replace("\\", "\\\\").replace("'", "\\'")
             where = ["--dbname", "dbname='%s' application_name=%s" % (escaped, self._application)]
-        return [*self._prefix, *before, program, "--username", self._user, "--no-password", *where, *options]
+        return [program, "--username", self._user, "--no-password", *where, *options]
+
+    def _piped(self, sign: str, command: Sequence[str]) -> List[str]:
+        """The command line of what reads ("<") or writes (">") an archive."""
+        if not self.pipe:
+            return [*self._prefix, *command]
+        # Opened for both first, so that nobody waits for the other end: that may have come and gone.
+        script = (
+            'test -p "$0" || { echo "error: $0 is no pipe" >&2; exit 1; }; exec 3<>"$0" %s"$0" 3<&-; exec "$@"' % sign
+        )
+        prefix = [word for word in self._prefix if word != "-i"]
+        return [*prefix, "sh", "-c", script, os.path.join(self._place, _PIPE), *command]
 
     def dump(self, database: str, snapshot: str) -> List[str]:
         """Dump as of an exported snapshot, uncompressed: restic compresses, and finds what it has already."""
-        return self.argv("pg_dump", "--format=custom", "--compress=0", "--snapshot", snapshot, database=database)
+        options = ["--format=custom", "--compress=0", "--snapshot", snapshot]
+        return self._piped(">", self._program("pg_dump", *options, database=database))
 
     def restore_data(self, database: str) -> List[str]:
         """Restore tables and their rows from an archive on standard input into an empty database."""
-        return self._restore(database, ["--section=pre-data", "--section=data"])
+        return self._piped("<", self._restore(database, ["--section=pre-data", "--section=data"]))
 
     def restore_rest(self, database: str, name: str, jobs: int) -> List[str]:
         """Restore indexes, constraints and what else needs all rows, in parallel, from a file beside the data."""
         path = os.path.join(self._place, ARCHIVE, name)
-        return self._restore(database, ["--section=post-data", "--jobs", str(jobs), path])
+        return [*self._prefix, *self._restore(database, ["--section=post-data", "--jobs", str(jobs), path])]
 
     def restore_stream(self, database: str, owners: bool = True) -> List[str]:
         """Restore an archive from standard input into an empty database; without *owners* no other role is needed."""
-        return self._restore(database, [] if owners else ["--no-owner", "--no-privileges"])
+        return self._piped("<", self._restore(database, [] if owners else ["--no-owner", "--no-privileges"]))
 
     def _restore(self, database: str, options: List[str]) -> List[str]:
         # Nothing is lost with a crash meanwhile: such a database is made anew.
         quick = "PGOPTIONS=-c synchronous_commit=off -c maintenance_work_mem=256MB"
         # It need not read an archive to its end; who writes it shall not take that for a failure.
         drained = ["env", quick, "sh", "-c", '"$@" && exec cat > /dev/null', "sh"]
-        return self.argv("pg_restore", "--exit-on-error", *options, database=database, before=drained)
+        return [*drained, *self._program("pg_restore", "--exit-on-error", *options, database=database)]
 
     def roles(self, passwords: bool) -> List[str]:
         """Print the server's roles and memberships; only a superuser sees their passwords."""
-        return self.argv("pg_dumpall", "--roles-only", *([] if passwords else ["--no-role-passwords"]))
+        options = ["--roles-only", *([] if passwords else ["--no-role-passwords"])]
+        return [*self._prefix, *self._program("pg_dumpall", *options)]
 
     def read_through(self) -> List[str]:
         """Read an archive from standard input to its last byte, and do nothing with it."""
-        return [*self._prefix, "sh", "-c", "pg_restore -f /dev/null && ! read -r more"]
+        return self._piped("<", ["sh", "-c", "pg_restore -f /dev/null && ! read -r more"])
 
 
 _NAME = r'("(?:[^"]|"")+"|[^\s;"]+)'

@@ -10,7 +10,7 @@ import re
 import shutil
 import signal
 from types import MappingProxyType
-from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence
+from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
 from ansible_collections.meywd.tamma.plugins.module_utils.runner import Result, Runner, mortal
@@ -53,6 +53,7 @@ class Restic:
                 "This host has no restic, which stores the backups: let the role meywd.tamma.tamma_backup install it."
             )
         self.program = found
+        self._version: Tuple[int, ...] = ()
         self._runner = runner.with_env(
             {
                 "RESTIC_REPOSITORY": repository.location,
@@ -93,10 +94,12 @@ class Restic:
         on_line: Callable[[str], bool],
         directory: str = "",
         env: Mapping[str, str] = MappingProxyType({}),
+        named: str = "",
     ) -> List[Result]:
         """Run a pipeline that ends in restic, for as long as it tells of progress."""
+        runner = self._runner.with_env(dict(env))
         try:
-            return self._runner.with_env(dict(env)).pipeline(commands, on_line, directory or None, _PATIENCE_SECONDS)
+            return runner.pipeline(commands, on_line, directory or None, _PATIENCE_SECONDS, named)
         except OperatorError as exc:
             if not exc.facts.get("stalled"):
                 raise
@@ -146,15 +149,19 @@ class Restic:
         directory: str = "",
         leave_out: Sequence[str] = (),
         moved: Optional[Moved] = None,
+        named: str = "",
     ) -> Dict[str, Any]:
         """Store what *producer* prints under *name*, or the content of *directory*; return restic's summary.
 
-        time: of the snapshot, "YYYY-MM-DD HH:MM:SS" in UTC. moved: told the number of bytes so far. A producer that
-        fails leaves no snapshot.
+        time: of the snapshot, "YYYY-MM-DD HH:MM:SS" in UTC. moved: told the number of bytes so far. named: a pipe into
+        which *producer* prints. A producer that fails leaves no snapshot. What is stored has to be read back.
         """
         leave_out = [word for pattern in leave_out for word in ("--exclude", pattern)]
         options = ["--time", time, "--host", "tamma"]
         options += [word for pair in sorted(tags.items()) for word in ("--tag", "%s=%s" % pair)]
+        if self._since(0, 17):
+            # That would decrypt, decompress and compare everything before it is stored: reading it back does so after.
+            options.append("--no-extra-verify")
         what = ["--stdin", "--stdin-filename", name] if producer else [".", *leave_out]
         summary: Dict[str, Any] = {}
 
@@ -163,7 +170,7 @@ class Restic:
 
         on_line = _Follower("bytes_done", moved, on_summary)
         commands = [*([producer] if producer else []), self.argv("backup", *options, *what)]
-        results = self._follow(commands, on_line, directory, {"TZ": "UTC"})
+        results = self._follow(commands, on_line, directory, {"TZ": "UTC"}, named)
         if producer and results[0].rc and results[-1].rc == 0:
             # restic took what came for the whole.
             self.forget([summary["snapshot_id"]])
@@ -181,9 +188,12 @@ class Restic:
         """The command that prints a file of a snapshot; a directory comes as a tar archive."""
         return self.argv("dump", "--no-lock", snapshot, path)
 
-    def pipe(self, snapshot: str, path: str, *consumers: List[str]) -> List[Result]:
-        """Give a file of a snapshot to a program, and what that prints to the next; return what became of all."""
-        return self._runner.pipeline([self.dump_argv(snapshot, path), *consumers])
+    def pipe(self, snapshot: str, path: str, *consumers: List[str], named: str = "") -> List[Result]:
+        """Give a file of a snapshot to a program, and what that prints to the next; return what became of all.
+
+        named: a pipe from which the last one reads.
+        """
+        return self._runner.pipeline([self.dump_argv(snapshot, path), *consumers], named=named)
 
     def text(self, snapshot: str, path: str) -> str:
         """A small file of a snapshot."""
@@ -222,7 +232,13 @@ class Restic:
 
     def _retry_lock(self) -> List[str]:
         # Since 0.16 restic itself waits for another one's lock.
-        return ["--retry-lock", "5m"] if tuple(map(int, self.version().split("."))) >= (0, 16, 0) else []
+        return ["--retry-lock", "5m"] if self._since(0, 16) else []
+
+    def _since(self, *version: int) -> bool:
+        """Whether restic is of this version or a later one."""
+        if not self._version:
+            self._version = tuple(map(int, self.version().split(".")))
+        return self._version >= version
 
 
 class _Follower:

@@ -270,7 +270,7 @@ class Restoring:
             # The rows are filled in while they come; what needs them all takes the archive from the disk.
             with _Watched(archive, backups.Meter(self._progress, "fill", part["bytes"])):
                 commands = ["tee", archive], client.restore_data(journal.scratch)
-                printed, kept, filled = store.pipe(part["snapshot"], "/" + backups.DUMP, *commands)
+                printed, kept, filled = store.pipe(part["snapshot"], "/" + backups.DUMP, *commands, named=client.pipe)
             if printed.rc and not unheard(printed):
                 raise store.failure(printed)
             # A full disk may take the server with it, which then says something else.
@@ -530,9 +530,9 @@ class Drill:
         return database.missing_roles(store.text(manifest["parts"][STATE]["snapshot"], "/" + ROLES), present)
 
     def _restore(self, store: Restic, client: Client, manifest: Dict[str, Any], name: str, owners: bool) -> None:
-        printed, restored = store.pipe(
-            manifest["parts"][DATABASE]["snapshot"], "/" + backups.DUMP, client.restore_stream(name, owners)
-        )
+        snapshot = manifest["parts"][DATABASE]["snapshot"]
+        command = client.restore_stream(name, owners)
+        printed, restored = store.pipe(snapshot, "/" + backups.DUMP, command, named=client.pipe)
         if printed.rc and not unheard(printed):
             raise store.failure(printed)
         if restored.rc:

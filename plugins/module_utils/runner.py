@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 import subprocess
 import tempfile
 import threading
@@ -67,6 +68,24 @@ def _temporary() -> IO[str]:
     return tempfile.TemporaryFile(mode="w+", encoding="utf-8", errors="replace")
 
 
+def _open_ends(path: str, ends: List[int]) -> None:
+    """Open a named pipe where one reads and where one writes, without waiting for anybody at the other end."""
+    try:
+        ends.append(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW))
+        # It lies where a container may write: nothing else shall be taken for it, and both ends be of the same one.
+        if not stat.S_ISFIFO(os.fstat(ends[0]).st_mode):
+            raise OperatorError("%s is not the named pipe that was made there." % path)
+        ends.append(os.open("/proc/self/fd/%d" % ends[0], os.O_WRONLY))
+        os.set_blocking(ends[0], True)
+    except OSError as exc:
+        raise OperatorError("The named pipe %s cannot be opened: %s." % (path, exc.strerror)) from exc
+
+
+def _close(ends: List[int]) -> None:
+    while ends:
+        os.close(ends.pop())
+
+
 def _text(file: IO[str]) -> str:
     file.seek(0)
     return file.read()[-_KEPT_CHARACTERS:]
@@ -97,26 +116,35 @@ class Runner:
         on_line: Optional[Callable[[str], bool]] = None,
         cwd: Optional[str] = None,
         patience: float = 0,
+        named: str = "",
     ) -> List[Result]:
         """Run programs with each one's output as the next one's input; return what became of each.
 
         Nothing but the last one's lines passes through this process; *on_line* is given each of them as it comes and
         says whether it shows that things go on. When nothing goes on for *patience* seconds (0: however long), or one
         cannot be started, raises OperatorError. All of them have ended when this returns or raises.
+
+        named: a named pipe that is between the last two, one of which may be a program that begins another one
+        elsewhere, which uses the pipe by its name. As long as the former lives, its end stays open.
         """
         processes: List["subprocess.Popen[str]"] = []
         errors = [_temporary() for _command in commands]
         lines: List[str] = []
         watch = _Watch(patience, processes)
+        ends: List[int] = []
         try:
+            if named:
+                _open_ends(named, ends)
             for number, argv in enumerate(commands):
+                left = len(commands) - 1 - number
+                before = processes[-1].stdout if processes else subprocess.DEVNULL
                 try:
                     started = subprocess.Popen(
                         argv,
                         cwd=cwd,
                         env=self._env,
-                        stdin=processes[-1].stdout if processes else subprocess.DEVNULL,
-                        stdout=subprocess.PIPE,
+                        stdin=ends[0] if ends and left == 0 else before,
+                        stdout=ends[1] if ends and left == 1 else subprocess.PIPE,
                         stderr=errors[number],
                         encoding="utf-8",
                         errors="replace",
@@ -127,6 +155,7 @@ class Runner:
                     # So that the one before is told when this one ends.
                     processes[-1].stdout.close()
                 processes.append(started)
+            _close(ends)
             for line in processes[-1].stdout or ():
                 lines = [*lines[-_KEPT_LINES:], line]
                 if on_line and on_line(line):
@@ -141,6 +170,7 @@ class Runner:
             ]
         finally:
             watch.stop()
+            _close(ends)
             for process in processes:
                 if process.poll() is None:
                     process.kill()

@@ -127,3 +127,15 @@ def test_no_password_is_in_a_command_line_and_a_name_cannot_leave_its_place() ->
     argv = Client(["docker", "exec", "-i", "x"], "tamma", "tamma-operator-0123").dump("odd ' \\ name", "00000003-1")
     assert "dbname='odd \\' \\\\ name' application_name=tamma-operator-0123" in argv
     assert "--no-password" in argv
+
+
+def test_an_archive_goes_through_the_engine_where_there_is_no_pipe() -> None:
+    """Who reads the pipe has nothing on standard input; what takes the archive from the disk needs no pipe."""
+    engine = ["docker", "exec", "-i", "x"]
+    for pipe in ("", "/volume/tamma-pipe"):
+        client = Client(engine, "tamma", "tamma-operator-0123", "/data", pipe)
+        streams = [client.dump("a", "1"), client.restore_data("a"), client.restore_stream("a"), client.read_through()]
+        for argv in streams:
+            assert ("/data/tamma-pipe" in argv) == bool(pipe)
+            assert ("-i" in argv) != bool(pipe)
+        assert "/data/tamma-pipe" not in client.restore_rest("a", "database.dump", 2)

@@ -162,3 +162,20 @@ def test_location_and_keys_are_in_the_environment_alone(stand_in: Path) -> None:
     assert "RESTIC_REPOSITORY=s3:https://host/canary-location" in environment
     assert "AWS_SECRET_ACCESS_KEY=canary-key" in environment
     assert "RESTIC_PASSWORD_FILE=/the/password" in environment
+
+
+@pytest.mark.parametrize(
+    ("version", "told"), [("0.14.0", False), ("0.16.4", False), ("0.17.0", True), ("0.18.1", True)]
+)
+def test_what_is_read_back_anyway_is_not_verified_twice(tmp_path: Path, version: str, told: bool) -> None:
+    """An old restic does not know the option."""
+    program = tmp_path / "restic"
+    program.write_text(
+        f"""#!/bin/sh -eu
+case "$1" in version) echo "restic {version} compiled with go1.24" ;; *) echo "$@" >> {tmp_path}/said ;; esac
+"""
+    )
+    os.chmod(program, 0o755)
+    store = Restic(STORE.repository, Runner(), str(program))
+    store.store({"part": "state"}, "2026-01-31 12:00:00", directory=str(tmp_path))
+    assert ("--no-extra-verify" in (tmp_path / "said").read_text().split()) == told

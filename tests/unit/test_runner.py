@@ -81,6 +81,53 @@ def test_a_pipeline_hands_everything_on() -> None:
     assert lines == ["99999\n", "100000\n"]
 
 
+@pytest.fixture
+def named(tmp_path: Path) -> str:
+    """A named pipe."""
+    path = str(tmp_path / "pipe")
+    os.mkfifo(path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("writer", "reader"),
+    [
+        # The program itself has the other end, or one that uses the pipe by its name: here, or before or after its
+        # counterpart has come and gone.
+        ("exec seq 1 100000", "exec cat"),
+        ("exec seq 1 100000 > PIPE", "exec cat"),
+        ("exec seq 1 100000", "exec cat < PIPE"),
+        ("exec echo 100000", "sleep 0.3; exec 3<>PIPE <PIPE 3<&-; exec cat"),
+        ("sleep 0.3; exec 3<>PIPE >PIPE 3<&-; exec echo 100000", "exec cat"),
+    ],
+)
+def test_a_named_pipe_hands_everything_on(named: str, writer: str, reader: str) -> None:
+    for _ in range(2):
+        first, last = Runner().pipeline([sh(part.replace("PIPE", named)) for part in (writer, reader)], named=named)
+        assert (first.rc, last.rc, last.out.split()[-1]) == (0, 0, "100000")
+
+
+def test_nobody_waits_for_ever_at_a_named_pipe(named: str) -> None:
+    """One end is gone before the other one is opened by its name."""
+    first, last = Runner().pipeline([sh("exit 7"), ["cat"]], named=named)
+    assert (first.rc, last) == (7, Result(0, "", ""))
+    late = f"sleep 0.3; exec 3<>{named} >{named} 3<&-; exec yes"
+    first, last = Runner().pipeline([sh(late), sh("exit 3")], named=named)
+    assert last.rc == 3
+    assert first.rc == -signal.SIGPIPE or "Broken pipe" in first.err
+
+
+def test_nothing_else_is_taken_for_a_named_pipe(named: str, tmp_path: Path) -> None:
+    for path in (tmp_path / "link", tmp_path / "file", tmp_path / "nothing"):
+        if path.name == "link":
+            path.symlink_to(named)
+        elif path.name == "file":
+            path.write_text("untouched")
+        with pytest.raises(OperatorError, match="named pipe"):
+            Runner().pipeline([["yes"], ["cat"]], named=str(path))
+    assert (tmp_path / "file").read_text() == "untouched"
+
+
 def test_only_the_end_of_much_output_is_kept() -> None:
     (found,) = Runner().pipeline([sh("seq 1 100000; yes complaint | head -n 100000 >&2")])
     assert found.out.splitlines()[-1] == "100000"
