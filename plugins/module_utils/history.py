@@ -9,6 +9,7 @@ its images and of what became of it. Secrets are not part of it: whoever goes ba
 
 from __future__ import annotations
 
+import calendar
 import json
 import os
 import shutil
@@ -232,3 +233,8 @@ def hidden_files(directory: str, paths: Optional[Sequence[str]] = None) -> List[
 def now() -> str:
     """The present moment."""
     return time.strftime(TIME, time.gmtime())
+
+
+def age(entry: Entry) -> float:
+    """Seconds since the deploy of a release began; 0 when the clock says that it is to come."""
+    return max(0.0, float(int(time.time()) - calendar.timegm(time.strptime(entry.time, TIME))))

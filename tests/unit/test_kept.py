@@ -39,7 +39,7 @@ def test_what_is_named_is_chosen() -> None:
 @pytest.mark.parametrize("name", ["tamma", "postgres", "/", "/v"])
 def test_nothing_else_can_be_named(name: str) -> None:
     with pytest.raises(
-        OperatorError, match="No restore has left anything that is called %s: 'tammactl backups'" % name
+        OperatorError, match="No restore or release has left anything that is called %s: 'tammactl backups'" % name
     ):
         choose(FOUND, ["tamma_before_x", name])
 

@@ -65,7 +65,8 @@ def test_the_help_names_every_exit_status() -> None:
     text = tammactl.parser().format_help()
     statuses = {int(number) for number in re.findall(r"^  (\d+) ", text, re.MULTILINE)}
     assert statuses == {
-        getattr(tammactl, name) for name in ("DONE", "FAILED", "USAGE", "UNWELL", "BUSY", "INTERRUPTED")
+        getattr(tammactl, name)
+        for name in ("DONE", "FAILED", "USAGE", "UNWELL", "BUSY", "ROLLED_BACK", "STUCK", "INTERRUPTED")
     }
     assert all(len(line) <= 110 for line in text.splitlines())
 
@@ -73,7 +74,8 @@ def test_the_help_names_every_exit_status() -> None:
 @pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.parametrize("behind", [False, True])
 def test_common_options_stand_before_the_command_or_behind_it(command: str, behind: bool) -> None:
-    words = {"restore": ["restore", "latest"], "discard": ["discard", "x"]}.get(command, [command])
+    needed = {"restore": "latest", "discard": "x", "update": "0.3.0"}
+    words = [command, *([needed[command]] if command in needed else [])]
     common = ["--json", "--wait", "7", "--stack", "other"]
     found = tammactl.parser().parse_args([*words, *common] if behind else [*common, *words])
     assert (found.command, found.json, found.wait, found.stack) == (command, True, 7.0, "other")
@@ -99,6 +101,9 @@ def test_without_them_nothing_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
         ["status", "more"],
         ["discard"],
         ["discard", "--all", "tamma_before_x"],
+        ["update"],
+        ["rollback", "newest"],
+        ["resume", "3"],
     ],
 )
 def test_a_wrong_command_line(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
