@@ -474,8 +474,8 @@ class Update:
         entry = self._serves(entry._replace(guard=journal.guard), planned)
         self.history.keep(entry)
         self._retain()
-        self._end()
         self._tell(journal, history.SERVES)
+        self._end()
         self._progress("serve", "release %d serves" % entry.number)
         return entry
 
@@ -544,8 +544,8 @@ class Update:
         entry = self.history.entry(journal.number)
         seconds = history.age(entry) if self._doing == audit.RESUME else round(time.monotonic() - self._began, 1)
         self.history.note(entry._replace(outcome=history.FAILED, problem=self._mask(problem), seconds=seconds))
-        self._end()
         self._tell(journal, "rolled_back", problem)
+        self._end()
 
     def _tell(self, journal: Journal, outcome: str, problem: str = "") -> None:
         """Write into the audit log what came of a release that took the place of another one, or should have."""
