@@ -69,12 +69,13 @@ def lines(project: str) -> List[Dict[str, Any]]:
     return found
 
 
-def remove(project: str) -> List[str]:
-    """Remove the log; return the path of what went."""
-    gone = []
-    if os.path.exists(path(project)):
-        os.unlink(path(project))
-        gone.append(path(project))
-    if os.path.isdir(DIRECTORY) and not os.listdir(DIRECTORY):
+def present(project: str) -> List[str]:
+    """The files of the log."""
+    return [path(project)] if os.path.exists(path(project)) else []
+
+
+def remove(project: str) -> None:
+    """Remove the log, and the directory of all logs with the last one."""
+    os.unlink(path(project))
+    if not os.listdir(DIRECTORY):
         os.rmdir(DIRECTORY)
-    return gone

@@ -108,10 +108,10 @@ def releases(directory: str) -> Dict[str, Any]:
     entries = known.entries()
     serving = known.current()
     last = entries[-1] if entries else None
+    rows = [{**item._asdict(), "serves": serving is not None and item.number == serving.number} for item in entries]
     return {
-        "releases": [
-            {**item._asdict(), "serves": serving is not None and item.number == serving.number} for item in entries
-        ],
+        # What an update goes by may hold a webhook's address, which is a secret.
+        "releases": [{key: value for key, value in row.items() if key != "options"} for row in rows],
         "release": serving.number if serving else 0,
         "pending": interrupted(directory),
         "failed": _failure(last, serving) if last and last.outcome == history.FAILED else "",
