@@ -105,8 +105,17 @@ class OnHost:
             wanted = present._replace(secrets={**present.secrets, **cut_off.new})
             work = self._make(wanted, rotation.resumed(cut_off, {}))
             work.apply(work.plan())
+            self._log_rotation()
             found.append(ROTATION)
         return found
+
+    def _log_rotation(self) -> None:
+        current = self.history.current()
+        number = current.number if current else 0
+        facts = {"what": audit.RESUME, "by": self._by, "origin": self._origin, "from": number, "to": number}
+        refused = audit.append(self._project, {**facts, "outcome": "serves", "reason": ROTATION})
+        if refused:
+            self._progress("log", "the audit log takes no line: %s" % refused)
 
     def update(self, by: str = "", origin: str = "", reason: str = "") -> update.Update:
         """What changes the release, with the settings of the last one."""
