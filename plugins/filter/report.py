@@ -84,6 +84,21 @@ def backup_states(hosts: Iterable[str], hostvars: Mapping[str, Any], variable: s
     return rows
 
 
+def release_lines(hosts: Iterable[str], hostvars: Mapping[str, Any], variable: str) -> list[str]:
+    """Lines for each host: which release serves, what became of a later one, and what was cut off."""
+    lines = []
+    for host in hosts:
+        result = hostvars[host].get(variable) or {}
+        lines += [
+            "%s  release %d (%s) serves, deployed at %s by %s"
+            % (host, one["number"], one["version"], one["time"], one["by"] or "somebody")
+            for one in result.get("releases") or []
+            if one["serves"]
+        ]
+        lines += ["%s  %s" % (host, words) for words in [result.get("failed"), *(result.get("pending") or [])] if words]
+    return lines
+
+
 def restore_rows(hosts: Iterable[str], hostvars: Mapping[str, Any], variable: str) -> list[dict[str, Any]]:
     """One row for each host that was restored: from what, and under which name its former database is kept."""
     found = [(host, (hostvars[host].get(variable) or {}).get("restore")) for host in hosts]
@@ -136,6 +151,7 @@ class FilterModule:
             "removal_rows": removal_rows,
             "backup_rows": backup_rows,
             "backup_states": backup_states,
+            "release_lines": release_lines,
             "restore_rows": restore_rows,
             "complaints": complaints,
         }

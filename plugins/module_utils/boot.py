@@ -37,6 +37,13 @@ RemainAfterExit=yes
 WorkingDirectory={directory}
 Environment=DOCKER_HOST=unix://{socket} HOME=/root
 ExecStartPre=/bin/mkdir -p -m 0700 /run/tamma
+# First what was cut off when the host went down: until then the files may be those of a release that never served.
+ExecStartPre=/bin/sh -c '\\
+    test -x {tammactl} || exit 0; \\
+    for journal in update restore rotation; do \\
+        test -e .tamma/$$journal.json || continue; \\
+        exec {tammactl} --stack {project} --wait 600 resume; \\
+    done'
 # In the order of the dependencies, each when what it needs is healthy, and not beside a deploy.
 {start}
 {stop}
@@ -78,6 +85,8 @@ ExecStop=/bin/sh -c '\\
     ),
 }
 
+TAMMACTL = "/usr/local/bin/tammactl"
+
 # Where Debian's package has it; only for the plan of a host that has no Compose yet.
 _COMPOSE = "/usr/libexec/docker/cli-plugins/docker-compose"
 
@@ -94,6 +103,7 @@ def unit(project: str, directory: str, socket: str, compose: Optional[str]) -> s
         engine={"docker": "Docker", "podman": "Podman"}[engine],
         socket=socket,
         needs={"docker": "docker.service", "podman": "podman.socket"}[engine],
+        tammactl=TAMMACTL,
         start=start.format(**words),
         stop=stop.format(**words),
         wanted_by=_WANTED_BY,

@@ -47,6 +47,9 @@ _OBJECT_IN_USE = "55006"
 RESTORING = "_restoring"
 BEFORE = "_before_"
 DRILL = "_drill"
+# The copy from before a release, and what a failed release made of the database; a number follows.
+GUARD = "_guard_"
+FAILED = "_failed_"
 
 _TABLES = """
 SELECT n.nspname, c.relname, format('SELECT count(*) FROM %I.%I', n.nspname, c.relname)

@@ -11,7 +11,7 @@ import shutil
 import time
 from typing import Any, Dict, List, NamedTuple, Optional
 
-from ansible_collections.meywd.tamma.plugins.module_utils import backup_setup, restore, rotation, status
+from ansible_collections.meywd.tamma.plugins.module_utils import backup_setup, history, on_host, status, update
 from ansible_collections.meywd.tamma.plugins.module_utils.backup import human
 from ansible_collections.meywd.tamma.plugins.module_utils.compose import Compose, find_compose
 from ansible_collections.meywd.tamma.plugins.module_utils.engine import Engine
@@ -38,7 +38,8 @@ class Finding(NamedTuple):
 def examine(work: Operations, now: Optional[float] = None) -> List[Finding]:
     """Look at the engine, the services, what was interrupted, the disks and the backups; changes nothing."""
     found = _engine(work)
-    found += _interrupted(work)
+    found += _interrupted(work.settings.directory)
+    found += _releases(work.settings.directory)
     found += _disks(work)
     found += _restic(work)
     found += _timers(work)
@@ -76,22 +77,64 @@ def _engine(work: Operations) -> List[Finding]:
     ]
 
 
-def _interrupted(work: Operations) -> List[Finding]:
+def _interrupted(directory: str) -> List[Finding]:
+    return [Finding("problem", words) for words in interrupted(directory)]
+
+
+def interrupted(directory: str) -> List[str]:
+    """What has begun on a host and has not ended, a sentence for each. It may be under way at this moment."""
     found = []
-    directory = work.settings.directory
-    for name, pending in (("restore", restore.pending), ("rotation of secrets", rotation.pending)):
+    for name, pending in on_host.JOURNALS.items():
         try:
-            begun = pending(directory) is not None
+            begun = pending(directory)
         except OperatorError as exc:
-            found.append(Finding("problem", exc.message))
+            found.append(exc.message)
             continue
-        if begun:
+        if isinstance(begun, update.Journal) and begun.step == update.SERVING:
+            found.append("Release %d serves, but its update was cut off: type 'tammactl resume'." % begun.number)
+        elif isinstance(begun, update.Journal):
             found.append(
-                Finding(
-                    "problem", "A %s was interrupted: run site.yml or the same command again to complete it." % name
-                )
+                "The update from release %d to %d was cut off: type 'tammactl resume', which goes back to release %d."
+                % (begun.former, begun.number, begun.former)
             )
+        elif begun:
+            found.append("A %s was cut off: type 'tammactl resume', which completes it." % name)
     return found
+
+
+def releases(directory: str) -> Dict[str, Any]:
+    """The history of a stack's releases: each, which one serves, what was cut off, and whether the last one failed."""
+    known = history.History(directory)
+    entries = known.entries()
+    serving = known.current()
+    last = entries[-1] if entries else None
+    rows = [{**item._asdict(), "serves": serving is not None and item.number == serving.number} for item in entries]
+    return {
+        # What an update goes by may hold a webhook's address, which is a secret.
+        "releases": [{key: value for key, value in row.items() if key != "options"} for row in rows],
+        "release": serving.number if serving else 0,
+        "pending": interrupted(directory),
+        "failed": _failure(last, serving) if last and last.outcome == history.FAILED else "",
+    }
+
+
+def _failure(last: history.Entry, serving: Optional[history.Entry]) -> str:
+    words = next(iter(last.problem.splitlines()), "").rstrip(".") or "it is not known why"
+    return "Release %d (%s) failed at %s: %s. %s" % (
+        last.number,
+        last.version or "no version",
+        last.time,
+        words,
+        "Release %d serves." % serving.number if serving else "No release serves.",
+    )
+
+
+def _releases(directory: str) -> List[Finding]:
+    try:
+        failed = releases(directory)["failed"]
+    except OperatorError as exc:
+        return [Finding("problem", exc.message)]
+    return [Finding("advice", failed)] if failed else []
 
 
 def _disks(work: Operations) -> List[Finding]:
@@ -137,15 +180,35 @@ def _kept(work: Operations) -> List[Finding]:
     except OperatorError:
         # Without its database the stack has a finding already.
         return []
-    if not found:
-        return []
-    return [
-        Finding(
-            "advice",
-            "What former restores replaced takes %s (%s): 'tammactl discard' removes it when nobody wants to go back."
-            % (human(sum(item["bytes"] for item in found)), ", ".join(item["name"] for item in found)),
+    return kept_findings(found)
+
+
+def kept_findings(found: List[Dict[str, Any]]) -> List[Finding]:
+    """What is said about what restores and releases have left (see ``kept``)."""
+    free = [item for item in found if not item["release"]]
+    findings = []
+    if free:
+        findings.append(
+            Finding(
+                "advice",
+                "What former restores and releases left takes %s (%s): 'tammactl discard' removes it when nobody wants "
+                "to look at it or to go back." % (human(sum(item["bytes"] for item in free)), _each(free)),
+            )
         )
-    ]
+    needed = [item for item in found if item["release"]]
+    if needed:
+        findings.append(
+            Finding(
+                "advice",
+                "For a way back the server keeps the database from before release %s (%s); the next guarded release "
+                "takes its place." % (", ".join(str(item["release"]) for item in needed), _each(needed)),
+            )
+        )
+    return findings
+
+
+def _each(found: List[Dict[str, Any]]) -> str:
+    return ", ".join("%s with %s" % (item["name"], human(item["bytes"])) for item in found)
 
 
 def _backups(work: Operations, now: float) -> List[Finding]:

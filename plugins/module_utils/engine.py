@@ -240,6 +240,10 @@ class Engine:
             if name.rpartition(":")[0] == repository
         }
 
+    def untag_image(self, name: str) -> None:
+        """Take a name off an image, which stays when it has another one."""
+        self._json("DELETE", "/images/%s" % quote(name, safe="/:@"), missing_ok=True)
+
     def remove_image(self, identifier: str) -> bool:
         """Remove an image with all its names; say no when a container needs it."""
         status, body = self._request("DELETE", "/images/%s" % identifier, {"force": "0"})

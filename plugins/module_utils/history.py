@@ -9,6 +9,7 @@ its images and of what became of it. Secrets are not part of it: whoever goes ba
 
 from __future__ import annotations
 
+import calendar
 import json
 import os
 import shutil
@@ -73,13 +74,17 @@ class History:
         self._root = os.path.join(directory, DIRECTORY)
 
     def entries(self) -> List[Entry]:
-        """Every release that is known, oldest first."""
+        """Every release that is known, oldest first. One without a record was about to come, or to go."""
         names = os.listdir(self._root) if os.path.isdir(self._root) else []
-        return [self.entry(number) for number in sorted(int(name) for name in names if name.isdigit())]
+        numbers = sorted(int(name) for name in names if name.isdigit())
+        return [self.entry(number) for number in numbers if os.path.exists(self._record(number))]
+
+    def _record(self, number: int) -> str:
+        return os.path.join(self._root, str(number), _RECORD)
 
     def entry(self, number: int) -> Entry:
         """One release. Raises OperatorError when there is none of this number."""
-        path = os.path.join(self._root, str(number), _RECORD)
+        path = self._record(number)
         text = read(path)
         if text is None:
             raise OperatorError("This host has no release %d: 'tammactl releases' lists those that it keeps." % number)
@@ -112,6 +117,8 @@ class History:
             File("%d/%s/%s" % (entry.number, _FILES, item.path), item.content, 0o600)
             for item in open_files(self._directory)
         ]
+        # Of a run that was cut off, perhaps with other files.
+        shutil.rmtree(os.path.join(self._root, str(entry.number), _FILES), ignore_errors=True)
         write(self._root, held)
         self.note(entry)
 
@@ -125,7 +132,9 @@ class History:
         ]
 
     def forget(self, number: int) -> None:
-        """Remove a release."""
+        """Remove a release; its record first, so that nobody goes back to half of it."""
+        if os.path.exists(self._record(number)):
+            os.unlink(self._record(number))
         shutil.rmtree(os.path.join(self._root, str(number)), ignore_errors=True)
 
 
@@ -232,3 +241,8 @@ def hidden_files(directory: str, paths: Optional[Sequence[str]] = None) -> List[
 def now() -> str:
     """The present moment."""
     return time.strftime(TIME, time.gmtime())
+
+
+def age(entry: Entry) -> float:
+    """Seconds since the deploy of a release began; 0 when the clock says that it is to come."""
+    return max(0.0, float(int(time.time()) - calendar.timegm(time.strptime(entry.time, TIME))))

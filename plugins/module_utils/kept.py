@@ -1,43 +1,64 @@
 # Copyright (c) 2026 the Tamma collection contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What restores keep: former databases and files of volumes, until somebody removes them."""
+"""What restores and releases keep: former databases and files of volumes, until somebody removes them."""
 
 from __future__ import annotations
 
 import os
 import re
 import shutil
-from typing import Callable, List, NamedTuple, Sequence
+from typing import Callable, Dict, List, NamedTuple, Sequence
 
 from ansible_collections.meywd.tamma.plugins.module_utils import backup, database, restore
 from ansible_collections.meywd.tamma.plugins.module_utils.database import Database
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
+from ansible_collections.meywd.tamma.plugins.module_utils.history import RUNNING, Entry, History
 from ansible_collections.meywd.tamma.plugins.module_utils.stack import Stack
 
 Progress = Callable[[str, str], None]
 
 
-_FORMER = re.compile(database.BEFORE + r"\d{8}t\d{6}z\Z")
+_FORMER = re.compile(r"(?:%s\d{8}t\d{6}z|(?:%s|%s)\d+)\Z" % (database.BEFORE, database.GUARD, database.FAILED))
 
 
 class Kept(NamedTuple):
-    """One of them. kind: "database" or "directory". name: of the database, or the directory's path on the host."""
+    """One of them. kind: "database" or "directory". name: of the database, or the directory's path on the host.
+
+    release: the one that cannot be gone back from without it; 0 if nobody needs it.
+    """
 
     kind: str
     name: str
     bytes: int
+    release: int = 0
 
 
 def find(stack: Stack) -> List[Kept]:
-    """Everything that former restores of a stack have left."""
-    return [*_databases(stack), *directories(list(backup.volumes(stack).values()))]
+    """Everything that former restores and releases of a stack have left, and the copies that a rollback needs."""
+    known = History(stack.directory).entries()
+    return [*_databases(stack, known), *directories(list(backup.volumes(stack).values()))]
 
 
-def _databases(stack: Stack) -> List[Kept]:
+def _databases(stack: Stack, known: Sequence[Entry]) -> List[Kept]:
     server = Database(stack)
     rows = server.query("SELECT datname, pg_database_size(datname) FROM pg_database ORDER BY 1")
-    return [Kept("database", name, int(size or 0)) for name, size in rows if name and is_former(name, server.called)]
+    needed = guards(known, server.called)
+    return [
+        Kept("database", name, int(size or 0), needed.get(name, 0))
+        for name, size in rows
+        if name and is_former(name, server.called)
+    ]
+
+
+def guards(known: Sequence[Entry], called: Callable[[str], str]) -> Dict[str, int]:
+    """The copies of the database that releases need to be gone back from: name → release.
+
+    That of a release which is still on its way stands in no record yet.
+    """
+    found = {called(database.GUARD + str(item.number)): item.number for item in known if item.outcome == RUNNING}
+    found.update({item.guard: item.number for item in known if item.guard})
+    return found
 
 
 def is_former(name: str, called: Callable[[str], str]) -> bool:
@@ -64,25 +85,37 @@ def _size(directory: str) -> int:
     )
 
 
-def choose(found: Sequence[Kept], names: Sequence[str]) -> List[Kept]:
-    """Those of *names*, or all without any. Raises OperatorError for a name that is not among them."""
-    known = {item.name for item in found}
+def choose(found: Sequence[Kept], names: Sequence[str], needed: bool = False) -> List[Kept]:
+    """Those of *names*, or all without any; what a rollback needs only if *needed*.
+
+    Raises OperatorError for a name that is not among them, or that a rollback needs.
+    """
+    known = {item.name: item for item in found}
     for name in names:
         if name not in known:
             raise OperatorError(
-                "No restore has left anything that is called %s: 'tammactl backups' lists what is kept." % name
+                "No restore or release has left anything that is called %s: 'tammactl backups' lists what is kept."
+                % name
             )
-    return [item for item in found if not names or item.name in names]
+        if known[name].release and not needed:
+            raise OperatorError(
+                "%s is the database from before release %d, without which nobody goes back to the release before: the "
+                "next guarded release takes its place; to remove it now, add --needed." % (name, known[name].release)
+            )
+    return [item for item in found if item.name in names or not (names or (item.release and not needed))]
 
 
-def remove(stack: Stack, names: Sequence[str], progress: Progress) -> List[Kept]:
-    """Remove those of *names*, or all without any; return what went."""
-    gone = choose(find(stack), names)
+def remove(stack: Stack, names: Sequence[str], progress: Progress, needed: bool = False) -> List[Kept]:
+    """Remove what :func:`choose` says; return what went."""
+    gone = choose(find(stack), names, needed)
+    known = History(stack.directory)
     server = Database(stack)
     for item in gone:
         progress("discard", "%s %s, %s" % (item.kind, item.name, backup.human(item.bytes)))
         if item.kind == "database":
             server.drop(item.name)
+            if item.release:
+                known.note(known.entry(item.release)._replace(guard=""))
         else:
             shutil.rmtree(item.name)
     return gone

@@ -68,7 +68,8 @@ def _holder(file: IO[str]) -> str:
     file.seek(0)
     try:
         holder = json.load(file)
-        return "a %s (process %d, since %s)" % (
+        return "%s %s (process %d, since %s)" % (
+            "an" if holder["operation"][:1] in "aeiou" else "a",
             holder["operation"],
             holder["pid"],
             time.strftime("%H:%M:%S", time.localtime(holder["since"])),

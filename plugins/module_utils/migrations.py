@@ -26,13 +26,20 @@ _FAILURE = re.compile(
     re.I,
 )
 
+# What sounds like it and tells the contrary: "migrations applied, 0 failed", "no error", "errors: 0".
+_FINE = re.compile(
+    r"\b(?:0|no|zero|without)\s+(?:any\s+)?(?:error|fail|exception)"
+    r"|\b(?:errors?|failed|failures?|exceptions?)\s*[:=]\s*0\b",
+    re.I,
+)
+
 Progress = Callable[[str, str], None]
 
 
 def failures(lines: List[str]) -> List[str]:
     """The lines of a log that tell of a failed migration, and what follows the first of them."""
     for number, line in enumerate(lines):
-        if _FAILURE.search(line):
+        if _FAILURE.search(line) and not _FINE.search(line):
             return lines[number : number + _SHOWN]
     return []
 

@@ -63,10 +63,8 @@ BACKUP_ARGUMENTS: Dict[str, Dict[str, Any]] = {
 
 
 def operations(module: Any) -> Operations:
-    """The operations on the backups of the module's stack, with the settings on the host."""
-    return Operations(
-        configuration(module.params["project"]), lambda _phase, _words: None, module.params.get("wait") or 0
-    )
+    """The operations on the backups of the module's stack for who only asks, with the settings on the host."""
+    return Operations(configuration(module.params["project"]), lambda _phase, _words: None)
 
 
 def setting(value: Any) -> str:

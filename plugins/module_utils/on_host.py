@@ -1,14 +1,19 @@
 # Copyright (c) 2026 the Tamma collection contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Releases as somebody on the host changes them, without an inventory: what they need stands in the history."""
+"""Releases as somebody on the host changes them, without an inventory: what they need stands in the history.
+
+Whoever comes to a stack completes first what was cut off, be it an update, a restore or a rotation of secrets.
+"""
 
 from __future__ import annotations
 
 import contextlib
-from typing import Callable, Iterator, Optional
+import os
+import socket as network
+from typing import Any, Callable, Dict, Iterator, List, Optional
 
-from ansible_collections.meywd.tamma.plugins.module_utils import restore, rotation, update
+from ansible_collections.meywd.tamma.plugins.module_utils import audit, restore, rotation, update
 from ansible_collections.meywd.tamma.plugins.module_utils.compose import find_compose
 from ansible_collections.meywd.tamma.plugins.module_utils.deployment import Deployment
 from ansible_collections.meywd.tamma.plugins.module_utils.engine import Engine
@@ -16,47 +21,101 @@ from ansible_collections.meywd.tamma.plugins.module_utils.errors import Operator
 from ansible_collections.meywd.tamma.plugins.module_utils.history import History
 from ansible_collections.meywd.tamma.plugins.module_utils.hooks import Hooks
 from ansible_collections.meywd.tamma.plugins.module_utils.lock import Lock
+from ansible_collections.meywd.tamma.plugins.module_utils.operations import Configuration, Operations, lock_file
 from ansible_collections.meywd.tamma.plugins.module_utils.release import Release
 from ansible_collections.meywd.tamma.plugins.module_utils.runner import Runner
 from ansible_collections.meywd.tamma.plugins.module_utils.stack import Stack
 
 Progress = Callable[[str, str], None]
 
+# What may be cut off.
+UPDATE, RESTORE, ROTATION = "update", "restore", "rotation of secrets"
+JOURNALS: Dict[str, Callable[[str], Optional[Any]]] = {
+    UPDATE: update.pending,
+    RESTORE: restore.pending,
+    ROTATION: rotation.pending,
+}
+
+
+def whence() -> str:
+    """From where somebody works who works on this host: its name, and the address that a login came from."""
+    name = network.gethostname()
+    address = os.environ.get("SSH_CONNECTION", "").partition(" ")[0]
+    return "%s, from %s" % (name, address) if address else name
+
+
+def unfinished(directory: str) -> List[str]:
+    """What has begun on this host and has not ended, as :meth:`OnHost.resume` would complete it."""
+    return [name for name, pending in JOURNALS.items() if pending(directory)]
+
+
+def operations_of(settings: Configuration, progress: Progress, wait: float = 0) -> Operations:
+    """The operations on a stack's backups, which complete first what was cut off."""
+
+    def resume() -> None:
+        if unfinished(settings.directory):
+            OnHost(settings.project, settings.directory, settings.engine_socket, progress).resume()
+
+    return Operations(settings, progress, wait, resume)
+
 
 class OnHost:
     """The releases of one stack on this host."""
 
-    def __init__(self, project: str, directory: str, socket: str, progress: Progress) -> None:
+    def __init__(
+        self, project: str, directory: str, socket: str, progress: Progress, by: str = "", origin: str = ""
+    ) -> None:
+        """*by* and *origin*: who works, and from where, for the history."""
         program = find_compose()
         if program is None:
             raise OperatorError("This host has no Docker Compose: let site.yml install it.")
         self._project, self._directory, self._progress = project, directory, progress
         self._program = program
+        self._by, self._origin = by or audit.user(), origin or whence()
         self._engine = Engine(socket)
         self.history = History(directory)
 
     @contextlib.contextmanager
     def locked(self, operation: str, wait: float = 0) -> Iterator[None]:
         """Hold the stack's lock, with everything that was cut off brought to its end."""
-        with Lock(
-            "/run/tamma/%s.lock" % self._project, operation, wait, lambda who: self._progress("wait", "for %s" % who)
-        ):
+        with self.alone(operation, wait):
             self.resume()
             yield
 
-    def resume(self) -> bool:
-        """Bring what was cut off to its end, under the lock; say whether there was anything."""
-        found = False
+    @contextlib.contextmanager
+    def alone(self, operation: str, wait: float = 0) -> Iterator[None]:
+        """Hold the stack's lock."""
+        with Lock(lock_file(self._project), operation, wait, lambda who: self._progress("wait", "for %s" % who)):
+            yield
+
+    def resume(self) -> List[str]:
+        """Bring what was cut off to its end, under the lock; return what that was."""
+        found = []
         if restore.pending(self._directory):
             stack = Stack(self._project, self._directory, self._engine, self._program)
-            found = restore.Restoring(stack, self._progress).resume()
-        found = self.update().resume() or found
+            if restore.Restoring(stack, self._progress).resume():
+                found.append(RESTORE)
+        if self.update().resume():
+            found.append(UPDATE)
         cut_off = rotation.pending(self._directory)
         if cut_off:
             self._progress("rotate", "a former run was cut off: completing %s" % ", ".join(sorted(cut_off.new)))
-            work = self._make(self.update().present(), rotation.resumed(cut_off, {}))
+            present = self.update().present()
+            # What the host has is the former value, in so far as it was not written yet.
+            wanted = present._replace(secrets={**present.secrets, **cut_off.new})
+            work = self._make(wanted, rotation.resumed(cut_off, {}))
             work.apply(work.plan())
-        return found or cut_off is not None
+            self._log_rotation()
+            found.append(ROTATION)
+        return found
+
+    def _log_rotation(self) -> None:
+        current = self.history.current()
+        number = current.number if current else 0
+        facts = {"what": audit.RESUME, "by": self._by, "origin": self._origin, "from": number, "to": number}
+        refused = audit.append(self._project, {**facts, "outcome": "serves", "reason": ROTATION})
+        if refused:
+            self._progress("log", "the audit log takes no line: %s" % refused)
 
     def update(self, by: str = "", origin: str = "", reason: str = "") -> update.Update:
         """What changes the release, with the settings of the last one."""
@@ -77,7 +136,13 @@ class OnHost:
         )
         how = known.get("update", {})
         settings = update.Settings()._replace(
-            **{**how, "hooks": Hooks(**how.get("hooks", {})), "by": by, "origin": origin, "reason": reason}
+            **{
+                **how,
+                "hooks": Hooks(**how.get("hooks", {})),
+                "by": by or self._by,
+                "origin": origin or self._origin,
+                "reason": reason,
+            }
         )
         return update.Update(self._make, base, self._engine, self._program, self._progress, settings)
 

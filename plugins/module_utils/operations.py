@@ -3,8 +3,8 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """What a timer, a person and a controller do with the backups of a stack, with the settings that stand on the host.
 
-Each of these holds the stack's lock, first brings an interrupted restore to its end, and records what came
-of it, so that a missed or failed one is seen.
+Each of these holds the stack's lock, first brings to its end what was cut off, and records what came of it, so
+that a missed or failed one is seen.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import os
 import subprocess
 import time
 from types import MappingProxyType
-from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Sequence
+from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence
 
 from ansible_collections.meywd.tamma.plugins.module_utils import backup, kept, outside, restore, retention
 from ansible_collections.meywd.tamma.plugins.module_utils.compose import find_compose
@@ -93,11 +93,22 @@ def configuration(project: str, root: str = CONFIGURATION) -> Configuration:
 class Operations:
     """The operations on one stack."""
 
-    def __init__(self, settings: Configuration, progress: Progress, wait: float = 0) -> None:
-        """*wait*: seconds to wait for another operation on this stack to end."""
+    def __init__(
+        self,
+        settings: Configuration,
+        progress: Progress,
+        wait: float = 0,
+        resume: Optional[Callable[[], None]] = None,
+    ) -> None:
+        """*wait*: seconds to wait for another operation on this stack to end.
+
+        resume: completes what was cut off (see ``on_host.operations_of``); without it, a restore alone, which is for
+        an update that takes a backup.
+        """
         self.settings = settings
-        self._progress = progress
+        self.progress = progress
         self._wait = wait
+        self._resume = resume
         self._runner = Runner()
 
     # -- what all of them have in common ------------------------------------------------------
@@ -105,15 +116,17 @@ class Operations:
     @contextlib.contextmanager
     def _locked(self, operation: str) -> Iterator[None]:
         with Lock(
-            lock_file(self.settings.project), operation, self._wait, lambda who: self._progress("wait", "for %s" % who)
+            lock_file(self.settings.project), operation, self._wait, lambda who: self.progress("wait", "for %s" % who)
         ):
             backup.remove_leftovers(self.settings.project)
             yield
 
     def _at_rest(self) -> Stack:
-        """The stack, with no restore under way."""
+        """The stack, with nothing under way."""
+        if self._resume:
+            self._resume()
         stack = self._stack()
-        restore.Restoring(stack, self._progress).resume()
+        restore.Restoring(stack, self.progress).resume()
         return stack
 
     def _stack(self) -> Stack:
@@ -164,7 +177,7 @@ class Operations:
                     "The %s in %s went well, but that cannot be written down in %s: %s. Until it can, status and "
                     "metrics know the one before alone." % (operation, repository, RECORDS, why)
                 ) from exc
-            self._progress("record", "that it failed cannot be written down in %s: %s" % (RECORDS, why))
+            self.progress("record", "that it failed cannot be written down in %s: %s" % (RECORDS, why))
         finally:
             if not entry["ok"]:
                 self._notify(operation, repository, entry["problem"])
@@ -205,11 +218,11 @@ class Operations:
                     check=True,
                 )
             except (OSError, subprocess.SubprocessError) as exc:
-                self._progress("notify", "the command of tamma_backup_notify_command failed: %s" % type(exc).__name__)
+                self.progress("notify", "the command of tamma_backup_notify_command failed: %s" % type(exc).__name__)
         if self.settings.notify_webhook:
             refused = outside.post(self.settings.notify_webhook, facts, _NOTIFY_SECONDS)
             if refused:
-                self._progress("notify", "the webhook does not take it: %s" % refused)
+                self.progress("notify", "the webhook does not take it: %s" % refused)
 
     # -- operations ---------------------------------------------------------------------------
 
@@ -239,7 +252,7 @@ class Operations:
                 problems.append(exc.message)
 
         try:
-            taken = backup.Taking(self._at_rest(), stores, self._progress).take(reason, list(tags), done)
+            taken = backup.Taking(self._at_rest(), stores, self.progress).take(reason, list(tags), done)
         except BaseException as exc:
             seconds = round(time.monotonic() - began, 1)
             for name in unheard:
@@ -255,14 +268,14 @@ class Operations:
         return self._each(
             "drill",
             repository,
-            lambda stack, store: {"id": restore.Drill(stack, self._progress, self.settings.drill).run(store, which).id},
+            lambda stack, store: {"id": restore.Drill(stack, self.progress, self.settings.drill).run(store, which).id},
         )
 
     def check(self, repository: str = "", everything: bool = False) -> List[Dict[str, Any]]:
         """Check the stored data."""
 
         def work(_stack: Stack, store: Restic) -> Dict[str, Any]:
-            self._progress("check", str(store))
+            self.progress("check", str(store))
             store.unlock()
             store.check("100%" if everything else self.settings.check_subset)
             return {}
@@ -284,7 +297,7 @@ class Operations:
             age = time.time() - calendar.timegm(time.strptime(snapshot.time[:19], "%Y-%m-%dT%H:%M:%S"))
             if snapshot.tags.get("backup") not in whole and age > _ORPHAN_SECONDS:
                 forget.append(snapshot.id)
-        self._progress("prune", "%s: %d of %d backups go" % (store.repository.name, len(gone), len(every)))
+        self.progress("prune", "%s: %d of %d backups go" % (store.repository.name, len(gone), len(every)))
         # The manifests first: parts without one are no backup.
         store.forget([item.snapshot for item in every if item.id in gone])
         store.forget(forget)
@@ -310,13 +323,13 @@ class Operations:
         return results
 
     def kept(self) -> List[Dict[str, Any]]:
-        """What former restores left for whoever wants to go back, and how much room it takes."""
+        """What former restores and releases left for whoever wants to go back, and how much room it takes."""
         return [item._asdict() for item in kept.find(self._stack())]
 
-    def discard(self, names: Sequence[str]) -> List[Dict[str, Any]]:
-        """Remove some of that, or everything when no name is given."""
+    def discard(self, names: Sequence[str], needed: bool = False) -> List[Dict[str, Any]]:
+        """Remove some of that, or everything when no name is given; what a rollback needs only if *needed*."""
         with self._locked("discard"):
-            return [item._asdict() for item in kept.remove(self._at_rest(), names, self._progress)]
+            return [item._asdict() for item in kept.remove(self._at_rest(), names, self.progress, needed)]
 
     def plan_restore(self, which: str, parts: Sequence[str], repository: str = "", source: str = "") -> Dict[str, Any]:
         """What a restore would do. It only reads, so it takes no lock and waits for nobody.
@@ -324,7 +337,7 @@ class Operations:
         pending: the backup of a restore that has begun and not ended; the next operation sees to that first.
         """
         stack = self._stack()
-        planned = restore.Restoring(stack, self._progress).plan(self.store(repository), which, parts, source)
+        planned = restore.Restoring(stack, self.progress).plan(self.store(repository), which, parts, source)
         begun = restore.pending(stack.directory)
         return {**_described(planned), "pending": begun.id if begun else ""}
 
@@ -334,7 +347,7 @@ class Operations:
         """Restore parts of a backup."""
         with self._locked("restore"):
             store = self.store(repository)
-            work = restore.Restoring(self._at_rest(), self._progress, deadline)
+            work = restore.Restoring(self._at_rest(), self.progress, deadline)
             planned = work.plan(store, which, parts, source)
             work.apply(store, planned)
             return {**_described(planned), "away_seconds": round(work.away, 1)}

@@ -12,10 +12,12 @@ from ansible_collections.meywd.tamma.plugins.module_utils.engine import Engine
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
 from ansible_collections.meywd.tamma.plugins.module_utils.history import Entry, History
 
+_ROOT = "localhost/tamma-releases/"
+
 
 def repository(project: str) -> str:
     """Under which name the images of releases are kept from being pruned; it is never pulled or pushed."""
-    return "localhost/tamma-releases/%s" % project
+    return _ROOT + project
 
 
 def tag(identifier: str) -> str:
@@ -48,11 +50,22 @@ def apply(engine: Engine, project: str, known: History, keep: int, drop: Callabl
     for item in [*superfluous_guards(stay), *(item for item in go if item.guard)]:
         drop(item.guard)
         known.note(item._replace(guard=""))
-    for identifier in sorted(set(named.values()) - needed):
+    for name, identifier in sorted(named.items()):
+        if identifier in needed:
+            continue
         try:
-            engine.remove_image(identifier)
+            if _needed_elsewhere(engine, project, identifier):
+                engine.untag_image(name)
+            else:
+                engine.remove_image(identifier)
         except OperatorError:
             # It is in the way of nothing, and the next release tries again.
             continue
     for item in go:
         known.forget(item.number)
+
+
+def _needed_elsewhere(engine: Engine, project: str, identifier: str) -> bool:
+    """Whether a release of another stack on this host is made of an image, too."""
+    names = (engine.image(identifier) or {}).get("RepoTags") or []
+    return any(name.startswith(_ROOT) and name.rpartition(":")[0] != repository(project) for name in names)

@@ -16,6 +16,7 @@ import time
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
 
 from ansible_collections.meywd.tamma.plugins.module_utils import (
+    audit,
     backup,
     database,
     edge,
@@ -53,8 +54,7 @@ MODES = ("auto", ROLLING, GUARDED)
 # How far it came. From SERVING on it only goes forward.
 PREPARED, STOPPED, COPIED, SERVING = "prepared", "stopped", "copied", "serving"
 
-# In the names of databases: the copy from before a release, and what a failed one made of the database.
-GUARD, FAILED_DATABASE = "_guard_", "_failed_"
+GUARD, FAILED_DATABASE = database.GUARD, database.FAILED
 
 # What a copy of files inside the server reaches on a slow disk, for what the operator is told beforehand.
 _COPY_BYTES_PER_SECOND = 100 << 20
@@ -159,28 +159,47 @@ class Update:
         # Requests that wait, from the beginning of a guarded update until something serves.
         self._holding: Optional[Hold] = None
         self._held_since = 0.0
+        # For the audit log: what somebody is doing, since when, and what keeps secrets out of it.
+        self._doing = audit.DEPLOY
+        self._began = time.monotonic()
+        self._mask: Callable[[str], str] = str
 
     # -- what an operator asks for ------------------------------------------------------------
 
     def run(self, release: Release, rotation: Optional[Rotation] = None) -> Done:
         """Deploy *release*. Raises RolledBack or Stuck when it fails while another one serves."""
+        self._doing, self._began = audit.ROTATE if rotation else audit.DEPLOY, time.monotonic()
         work = self._make(release, rotation)
         work.sweep()
         return self._deploy(work, Change())
 
     def resume(self) -> bool:
-        """Bring an update that was cut off to its end, or go back; say whether there was one."""
+        """Bring an update that was cut off to its end, or go back; say whether there was one. Raises Stuck."""
         journal = pending(self._directory)
         if journal is None:
             return False
-        if journal.step == SERVING:
-            self._progress("resume", "release %d serves already: completing it" % journal.number)
-            work = self._make(self.present(), None)
-            self._complete(work, journal, self.history.entry(journal.number))
-        else:
-            self._progress("resume", "release %d was cut off: back to release %d" % (journal.number, journal.former))
-            self._go_back(journal)
-            self._fail(journal, "it was cut off (step %s)" % journal.step)
+        self._doing, self._began = audit.RESUME, time.monotonic()
+        try:
+            if journal.step == SERVING:
+                self._progress("resume", "release %d serves already: completing it" % journal.number)
+                entry = self.history.entry(journal.number)
+                entry = entry._replace(seconds=entry.seconds or history.age(entry))
+                self._complete(self._make(self.present(), None), journal, entry)
+            else:
+                self._progress(
+                    "resume", "release %d was cut off: back to release %d" % (journal.number, journal.former)
+                )
+                self._go_back(journal)
+                self._fail(journal, "it was cut off (step %s)" % journal.step)
+        except (OperatorError, OSError) as exc:
+            problem = _words(exc)
+            self._tell(journal, "stuck", problem)
+            way = "completing it" if journal.step == SERVING else "the way back to release %d" % journal.former
+            raise Stuck(
+                "Release %d was cut off, and %s failed: %s\nThe host remembers how far it came: correct this, then "
+                "type 'tammactl resume' on it, or run the playbook again." % (journal.number, way, problem),
+                **{**getattr(exc, "facts", {}), "outcome": "stuck"},
+            ) from exc
         return True
 
     def update_to(self, version: str) -> Done:
@@ -191,6 +210,7 @@ class Update:
 
     def rollback(self, number: int = 0) -> Done:
         """Go back to release *number*, or to the one before the present one, which stays for a look at it."""
+        self._doing, self._began = audit.ROLLBACK, time.monotonic()
         work, change = self._going_back(number)
         work.sweep()
         return self._deploy(work, change)
@@ -199,15 +219,28 @@ class Update:
         """What :meth:`rollback` would do; changes nothing."""
         return self._going_back(number)[0].plan()
 
-    def _going_back(self, number: int) -> Tuple[Deployment, Change]:
+    def database_of_rollback(self, number: int = 0) -> Tuple[str, str]:
+        """Which copy takes the place of the database then, and under which name that is kept; nothing if it stays."""
+        change = self._going_back(number)[1]
+        if not self._needs_database(change):
+            return "", ""
+        known = Database(self._stack())
+        return self._copy_of(known, change), known.called(GUARD + str(self.history.next_number()))
+
+    def target(self, number: int = 0) -> Entry:
+        """The release that :meth:`rollback` goes back to."""
         present = self.history.current()
         target = self.history.entry(number) if number else self.history.before(present.number) if present else None
         if present is None or target is None:
             raise OperatorError("This host has no release to go back to: 'tammactl releases' lists those that it has.")
         if target.outcome != history.SERVES:
             raise OperatorError("Release %d never served: choose another one ('tammactl releases')." % target.number)
+        return target
+
+    def _going_back(self, number: int) -> Tuple[Deployment, Change]:
+        target = self.target(number)
         work = self._make(self.kept(target), None)
-        return work, Change(reason="back to release %d" % target.number, target=target, leaving=present)
+        return work, Change("back to release %d" % target.number, target, self.history.current())
 
     def kept(self, entry: Entry) -> Release:
         """A release of the history as one that can be deployed, with the secrets of today."""
@@ -233,6 +266,7 @@ class Update:
     # -- deploy -------------------------------------------------------------------------------
 
     def _deploy(self, work: Deployment, change: Change) -> Done:
+        self._mask = work.redactor.mask
         planned = work.plan()
         current = self.history.current()
         if not planned.changed and not work.rotates:
@@ -336,10 +370,14 @@ class Update:
         before = self.history.current()
         planned = work.apply(planned)
         entry = self._serves(self._entry(work, number, mode), planned)
-        if before and before.content == entry.content:
-            return Done(planned, work, before)
-        self.history.keep(entry)
-        self._retain()
+        entry = entry._replace(seconds=round(time.monotonic() - self._began, 1))
+        same = before is not None and before.content == entry.content
+        if before and same:
+            entry = before
+        else:
+            self.history.keep(entry)
+            self._retain()
+        self._audit(entry, before.number if before else 0, history.SERVES, "")
         return Done(planned, work, entry)
 
     def _adopt(self, work: Deployment, planned: Optional[Planned]) -> Entry:
@@ -348,6 +386,7 @@ class Update:
         entry = self._serves(self._entry(work, self.history.next_number(), FIRST, "found on the host"), found)
         self.history.keep(entry)
         self._retain()
+        self._audit(entry._replace(by="", origin=""), 0, audit.FOUND, "")
         return entry
 
     def _serves(self, entry: Entry, planned: Planned) -> Entry:
@@ -441,6 +480,7 @@ class Update:
         entry = self._serves(entry._replace(guard=journal.guard), planned)
         self.history.keep(entry)
         self._retain()
+        self._tell(journal, history.SERVES)
         self._end()
         self._progress("serve", "release %d serves" % entry.number)
         return entry
@@ -454,12 +494,13 @@ class Update:
         self._progress("back", "release %d failed: back to release %d" % (journal.number, journal.former))
         try:
             self._go_back(journal)
-        except OperatorError as exc:
+        except (OperatorError, OSError) as exc:
+            self._tell(journal, "stuck", words)
             hooks.run(self._settings.hooks, hooks.FAILED, {**facts, "outcome": "stuck"}, self._progress, must=False)
             raise Stuck(
                 "%s\nGoing back to release %d failed as well: %s\nThe host remembers how far it came: correct this, "
                 "then type 'tammactl resume' on it, or run the playbook again; both complete the way back."
-                % (words, journal.former, exc.message),
+                % (words, journal.former, _words(exc)),
                 **{**more, "outcome": "stuck"},
             ) from failure
         self._fail(journal, words)
@@ -506,8 +547,34 @@ class Update:
     def _fail(self, journal: Journal, problem: str) -> None:
         """Record that a release failed; what there was from before is not needed any more."""
         entry = self.history.entry(journal.number)
-        self.history.note(entry._replace(outcome=history.FAILED, problem=problem))
+        seconds = history.age(entry) if self._doing == audit.RESUME else round(time.monotonic() - self._began, 1)
+        self.history.note(entry._replace(outcome=history.FAILED, problem=self._mask(problem), seconds=seconds))
+        self._tell(journal, "rolled_back", problem)
         self._end()
+
+    def _tell(self, journal: Journal, outcome: str, problem: str = "") -> None:
+        """Write into the audit log what came of a release that took the place of another one, or should have."""
+        self._audit(self.history.entry(journal.number), journal.former, outcome, problem)
+
+    def _audit(self, entry: Entry, former: int, outcome: str, problem: str) -> None:
+        refused = audit.append(
+            self._base.project,
+            {
+                "what": self._doing,
+                "by": self._settings.by,
+                "origin": self._settings.origin,
+                "from": former,
+                "to": entry.number,
+                "version": entry.version,
+                "mode": entry.mode,
+                "outcome": outcome,
+                "seconds": round(time.monotonic() - self._began, 1),
+                "reason": entry.reason,
+                "problem": self._mask(problem),
+            },
+        )
+        if refused:
+            self._progress("log", "the audit log takes no line: %s" % refused)
 
     # -- what the steps are made of -----------------------------------------------------------
 

@@ -70,6 +70,8 @@ from typing import Any, Dict
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.meywd.tamma.plugins.module_utils import module as shell
+from ansible_collections.meywd.tamma.plugins.module_utils.on_host import operations_of
+from ansible_collections.meywd.tamma.plugins.module_utils.operations import configuration
 
 
 def main() -> None:
@@ -86,10 +88,10 @@ def main() -> None:
     )
 
     def work() -> Dict[str, Any]:
-        operations = shell.operations(module)
+        params = module.params
+        operations = operations_of(configuration(params["project"]), lambda _phase, _words: None, params["wait"])
         if module.check_mode:
             return {"changed": True}
-        params = module.params
         return {"changed": True, "backups": operations.backup(params["reason"], params["tags"], params["repository"])}
 
     shell.finish(module, work)

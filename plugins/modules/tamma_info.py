@@ -12,7 +12,7 @@ version_added: 0.1.0
 author: the Tamma collection contributors (@meywd)
 description:
   - Lists the stack's containers with their state and health, and the services that have none, asks the published
-    addresses, and tells how its backups stand.
+    addresses, and tells how its backups stand, which releases it had, and which one serves.
 extends_documentation_fragment:
   - meywd.tamma.stack
   - meywd.tamma.read_only
@@ -59,6 +59,30 @@ backups:
       type: list
       elements: str
       sample: []
+release:
+  description: The number of the release that serves; 0 before the first.
+  returned: success
+  type: int
+  sample: 4
+releases:
+  description: The history, oldest first, with the releases that failed. What served once can be gone back to.
+  returned: success
+  type: list
+  elements: dict
+  sample:
+    - {number: 4, time: "2026-01-01T12:00:00Z", by: alice, origin: laptop, reason: "", version: 0.2.0, outcome: serves,
+       serves: true, mode: guarded, seconds: 23.1, problem: "", guard: tamma_guard_4}
+pending:
+  description: What was cut off and not completed yet, a sentence for each. It may be under way at this moment.
+  returned: success
+  type: list
+  elements: str
+  sample: []
+failed:
+  description: That the last release failed, and why; empty otherwise.
+  returned: success
+  type: str
+  sample: ""
 healthy:
   description: Whether the stack is there, every container is ready and every address answers.
   returned: success
@@ -100,6 +124,7 @@ def inform(params: Dict[str, Any]) -> Dict[str, Any]:
         "services": [row._asdict() for row in rows],
         "endpoints": found,
         "backups": doctor.overview(params["project"]),
+        **doctor.releases(directory),
         "healthy": bool(rows) and all(row.ready for row in rows) and not any(item["problem"] for item in found),
     }
 

@@ -79,6 +79,8 @@ from typing import Any, Dict
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.meywd.tamma.plugins.module_utils import module as shell
+from ansible_collections.meywd.tamma.plugins.module_utils.on_host import operations_of
+from ansible_collections.meywd.tamma.plugins.module_utils.operations import configuration
 from ansible_collections.meywd.tamma.plugins.module_utils.restore import PARTS
 
 
@@ -102,7 +104,8 @@ def main() -> None:
     )
 
     def work() -> Dict[str, Any]:
-        operations, params = shell.operations(module), module.params
+        params = module.params
+        operations = operations_of(configuration(params["project"]), lambda _phase, _words: None, params["wait"])
         chosen = (params["backup"], params["parts"], params["repository"], params["source"])
         if module.check_mode:
             return {"changed": True, "restore": operations.plan_restore(*chosen)}

@@ -107,11 +107,12 @@ from ansible_collections.meywd.tamma.plugins.module_utils.progress import Progre
 def go_back(module: AnsibleModule, progress: ProgressFile) -> Dict[str, Any]:
     """Plan and, outside check mode, go back."""
     params = module.params
-    host = on_host.OnHost(params["project"], params["directory"], params["engine_socket"], progress)
+    place = params["project"], params["directory"], params["engine_socket"]
+    host = on_host.OnHost(*place, progress, params["by"], params["origin"])
     if module.check_mode:
-        return describe(host.update(params["by"], params["origin"]).plan_rollback(params["release"]), [])
+        return describe(host.update().plan_rollback(params["release"]), [])
     with host.locked("rollback", params["lock_timeout"]):
-        done = host.update(params["by"], params["origin"]).rollback(params["release"])
+        done = host.update().rollback(params["release"])
     rows = status.rows(Engine(params["engine_socket"]), params["project"], done.planned.project)
     return {
         **describe(done.planned, done.work.pulled),

@@ -13,7 +13,7 @@ author: the Tamma collection contributors (@meywd)
 description:
   - Stops and removes the stack's containers and networks, dependents first, and the unit that starts it at a boot.
   - Volumes stay, and with them the files in O(directory), unless O(remove_volumes) names the stack. C(.env) holds the
-    passwords that the volumes were made with.
+    passwords that the volumes were made with. The audit log in C(/var/log/tamma) goes and stays with them.
 options:
   remove_volumes:
     description:
@@ -49,7 +49,7 @@ removed:
   returned: success
   type: dict
   sample: {containers: [tamma-tamma-api-1], networks: [tamma_tamma-net], volumes: [], files: [],
-           units: [/etc/systemd/system/tamma-stack.service]}
+           units: [/etc/systemd/system/tamma-stack.service], logs: []}
 """
 
 import contextlib
@@ -57,8 +57,8 @@ from typing import Any, Dict
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.meywd.tamma.plugins.module_utils import audit, removal
 from ansible_collections.meywd.tamma.plugins.module_utils import module as shell
-from ansible_collections.meywd.tamma.plugins.module_utils import removal
 from ansible_collections.meywd.tamma.plugins.module_utils.boot import Boot
 from ansible_collections.meywd.tamma.plugins.module_utils.engine import Engine
 from ansible_collections.meywd.tamma.plugins.module_utils.engines import refuse_a_move
@@ -74,12 +74,15 @@ def tear_down(module: AnsibleModule) -> Dict[str, Any]:
     with Lock("/run/tamma/%s.lock" % project, "teardown") if not module.check_mode else contextlib.nullcontext():
         plan = removal.plan(engine, project, directory, module.params["remove_volumes"])
         units = [boot.path] if boot.exists() else []
-        changed = any(plan) or bool(units)
+        logs = audit.present(project) if module.params["remove_volumes"] else []
+        changed = any(plan) or bool(units) or bool(logs)
         if changed and not module.check_mode:
             if units:
                 boot.remove()
             removal.apply(engine, runner, plan, project, directory)
-    return {"changed": changed, "removed": {**plan._asdict(), "units": units}}
+            if logs:
+                audit.remove(project)
+    return {"changed": changed, "removed": {**plan._asdict(), "units": units, "logs": logs}}
 
 
 def main() -> None:

@@ -5,15 +5,20 @@
 
 from __future__ import annotations
 
+import json
 import time
+from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.meywd.tamma.plugins.module_utils.doctor import Finding, backups
+from ansible_collections.meywd.tamma.plugins.module_utils import history, update
+from ansible_collections.meywd.tamma.plugins.module_utils.doctor import Finding, backups, kept_findings, releases
 from ansible_collections.meywd.tamma.plugins.module_utils.operations import Configuration
 from ansible_collections.meywd.tamma.plugins.module_utils.restic import Repository
+from tests.unit.test_history import entry
 
 SETTINGS = Configuration(
     project="tamma",
@@ -88,3 +93,57 @@ def test_the_limit_is_the_limit(age: float, limit: int) -> None:
 def test_without_a_limit_any_age_is_right(age: float) -> None:
     assert found(good(age), overdue_hours={"backup": 0}) == []
     assert found(good(age), overdue_hours={}) == []
+
+
+def history_of(directory: Path, *entries: history.Entry) -> dict[str, Any]:
+    for item in entries:
+        history.History(str(directory)).note(item)
+    return releases(str(directory))
+
+
+def test_a_host_without_releases(tmp_path: Path) -> None:
+    assert releases(str(tmp_path)) == {"releases": [], "release": 0, "pending": [], "failed": ""}
+
+
+def test_which_release_serves(tmp_path: Path) -> None:
+    secret = {"update": {"hooks": {"webhook": "https://chat.example/canary"}}}
+    found = history_of(tmp_path, entry(1), entry(2, options=secret))
+    assert (found["release"], found["failed"]) == (2, "")
+    assert [item["serves"] for item in found["releases"]] == [False, True]
+    assert "canary" not in str(found)
+
+
+def test_a_failed_last_release_is_told(tmp_path: Path) -> None:
+    failed = entry(2, outcome=history.FAILED, problem="It is ill.\nIts last lines", version="0.3.0")
+    assert history_of(tmp_path, entry(1), failed)["failed"] == (
+        "Release 2 (0.3.0) failed at 2026-01-01T12:00:00Z: It is ill. Release 1 serves."
+    )
+    assert history_of(tmp_path, entry(3))["failed"] == ""
+
+
+@pytest.mark.parametrize(
+    ("step", "words"),
+    [
+        (update.COPIED, "The update from release 1 to 2 was cut off: type 'tammactl resume', which goes back"),
+        (update.SERVING, "Release 2 serves, but its update was cut off: type 'tammactl resume'."),
+    ],
+)
+def test_what_was_cut_off_is_told(tmp_path: Path, step: str, words: str) -> None:
+    journal = update.Journal(2, 1, update.GUARDED, "", "", "", step)
+    (tmp_path / ".tamma").mkdir()
+    (tmp_path / update.JOURNAL).write_text(json.dumps(journal._asdict()), encoding="utf-8")
+    (found,) = releases(str(tmp_path))["pending"]
+    assert found.startswith(words)
+    (tmp_path / update.JOURNAL).write_text("{", encoding="utf-8")
+    (found,) = releases(str(tmp_path))["pending"]
+    assert "does not tell how far" in found
+
+
+def test_what_releases_keep_is_told_with_its_size() -> None:
+    free = {"name": "tamma_failed_3", "bytes": 3 << 20, "release": 0}
+    needed = {"name": "tamma_guard_2", "bytes": 2 << 30, "release": 2}
+    assert kept_findings([]) == []
+    first, second = kept_findings([free, needed])
+    assert "takes 3.0 MiB (tamma_failed_3 with 3.0 MiB)" in first.words
+    assert "before release 2 (tamma_guard_2 with 2.0 GiB)" in second.words
+    assert kept_findings([needed]) == [second]

@@ -198,3 +198,41 @@ def test_no_bytes_break_the_reading_of_a_log(stream: bytes) -> None:
 
 def test_a_log_that_is_cut_off_shows_what_came() -> None:
     assert demultiplex(frame(1, b"whole\n") + frame(2, b"half a line")[:12]) == "whole\nhalf"
+
+
+def test_the_names_of_a_repository(server: Any, engine: Engine) -> None:
+    server.answers["GET /images/json"] = (
+        200,
+        [
+            {"Id": "sha256:a", "RepoTags": ["localhost/x:1", "localhost/x:2", "localhost/xy:1"]},
+            {"Id": "sha256:b", "RepoTags": None},
+            {"Id": "sha256:c", "RepoTags": ["localhost/x/y:1"]},
+        ],
+    )
+    assert engine.image_names("localhost/x") == {"localhost/x:1": "sha256:a", "localhost/x:2": "sha256:a"}
+
+
+def test_an_image_that_a_container_needs_stays(server: Any, engine: Engine) -> None:
+    server.answers["DELETE /images/sha256:a"] = (409, {"message": "conflict"})
+    server.answers["GET /images/sha256:a/json"] = (200, {"Id": "sha256:a", "RepoTags": ["api:1"]})
+    server.answers["GET /containers/json"] = (200, [{"Id": "1", "ImageID": "sha256:a"}])
+    assert not engine.remove_image("sha256:a")
+    assert [request for request, _ in server.requests if request.startswith("DELETE")] == ["DELETE /images/sha256:a"]
+
+
+def test_an_image_with_several_names_loses_them_one_by_one(server: Any, engine: Engine) -> None:
+    server.answers["DELETE /images/sha256:a"] = (409, {"message": "conflict"})
+    known = {"Id": "sha256:a", "RepoTags": ["api:1", "localhost/x:1"], "RepoDigests": ["api@sha256:d"]}
+    server.answers["GET /images/sha256:a/json"] = (200, known)
+    server.answers["GET /containers/json"] = (200, [])
+    assert engine.remove_image("sha256:a")
+    assert [request for request, _ in server.requests if request.startswith("DELETE")][1:] == [
+        "DELETE /images/api:1",
+        "DELETE /images/localhost/x:1",
+        "DELETE /images/api@sha256:d",
+    ]
+
+
+def test_an_image_that_is_gone_is_removed(engine: Engine) -> None:
+    assert engine.remove_image("sha256:a")
+    engine.untag_image("localhost/x:1")

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.meywd.tamma.plugins.module_utils import restore
+from ansible_collections.meywd.tamma.plugins.module_utils import history, restore
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
-from ansible_collections.meywd.tamma.plugins.module_utils.kept import Kept, choose, directories, is_former
+from ansible_collections.meywd.tamma.plugins.module_utils.kept import Kept, choose, directories, guards, is_former
+from tests.unit.test_history import entry
 
 FOUND = [Kept("database", "tamma_before_x", 10), Kept("directory", "/v/.tamma-before-x", 20)]
 
@@ -39,7 +40,7 @@ def test_what_is_named_is_chosen() -> None:
 @pytest.mark.parametrize("name", ["tamma", "postgres", "/", "/v"])
 def test_nothing_else_can_be_named(name: str) -> None:
     with pytest.raises(
-        OperatorError, match="No restore has left anything that is called %s: 'tammactl backups'" % name
+        OperatorError, match="No restore or release has left anything that is called %s: 'tammactl backups'" % name
     ):
         choose(FOUND, ["tamma_before_x", name])
 
@@ -56,6 +57,13 @@ def test_nothing_else_can_be_named(name: str) -> None:
         ("tamma_before_20260101t000000z\n", False),
         ("other_before_20260101t000000z", False),
         ("tamma_before_20260101t000000z_before_20260101t000000z", False),
+        ("tamma_guard_5", True),
+        ("tamma_failed_12", True),
+        ("tamma_guard_", False),
+        ("tamma_guard_5x", False),
+        ("tamma_guard_5_failed_5", False),
+        ("other_failed_5", False),
+        ("tamma_drill", False),
     ],
 )
 def test_only_former_databases_of_this_stack_count(name: str, former: bool) -> None:
@@ -68,3 +76,28 @@ def test_a_name_that_was_cut_is_known() -> None:
 
     assert is_former(called("_before_20260101t000000z"), called)
     assert not is_former("x" * 60 + "_before_20260101t000000z", called)
+
+
+def called(mark: str) -> str:
+    return "tamma" + mark
+
+
+def test_which_copies_a_rollback_needs() -> None:
+    known = [
+        entry(1),
+        entry(2, guard="tamma_guard_2"),
+        entry(3, outcome=history.FAILED),
+        # On its way: its copy stands in no record.
+        entry(4, outcome=history.RUNNING),
+    ]
+    assert guards(known, called) == {"tamma_guard_2": 2, "tamma_guard_4": 4}
+    assert guards([], called) == {}
+
+
+def test_what_a_rollback_needs_goes_by_no_accident() -> None:
+    found = [*FOUND, Kept("database", "tamma_guard_2", 10, 2)]
+    assert choose(found, []) == FOUND
+    assert choose(found, [], needed=True) == found
+    with pytest.raises(OperatorError, match=r"tamma_guard_2 is the database from before release 2, .*add --needed"):
+        choose(found, ["tamma_before_x", "tamma_guard_2"])
+    assert choose(found, ["tamma_guard_2"], needed=True) == found[2:]

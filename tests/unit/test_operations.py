@@ -293,3 +293,22 @@ def test_settings_that_cannot_be_read(tmp_path: Path, text: str) -> None:
     (tmp_path / "tamma" / "backup.json").write_text(text, encoding="utf-8")
     with pytest.raises(OperatorError, match=r"backup\.json cannot be read \(.+\): run site\.yml, which writes it\.$"):
         configuration("tamma", str(tmp_path))
+
+
+def test_what_was_cut_off_is_completed_before_anything_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(operations, "RUN", str(tmp_path / "run"))
+
+    class Store:
+        repository = SETTINGS.repositories[0]
+
+    def fails() -> None:
+        raise OperatorError("The way back fails.")
+
+    monkeypatch.setattr(Operations, "store", lambda _self, _name="": Store())
+    found = Operations(SETTINGS, Told(), resume=fails)
+    calls = [lambda: found.backup("test"), found.drill, found.check, found.prune, lambda: found.discard([])]
+    for call in calls:
+        with pytest.raises(OperatorError, match="The way back fails"):
+            call()
+    # And whoever wants to know of failures is told.
+    assert set(found.records()["local"]) == {"backup", "drill", "check", "prune"}

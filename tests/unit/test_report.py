@@ -16,6 +16,7 @@ from ansible_collections.meywd.tamma.plugins.filter.report import (
     backup_states,
     complaints,
     outcomes,
+    release_lines,
     removal_rows,
     service_rows,
 )
@@ -124,6 +125,7 @@ def test_the_filters_are_offered_to_playbooks() -> None:
         "outcomes",
         "backup_rows",
         "backup_states",
+        "release_lines",
         "restore_rows",
     }
 
@@ -143,4 +145,21 @@ def test_what_a_deploy_did() -> None:
         "one  files: .env",
         "one  services: recreate api",
         "two  nothing had to be changed",
+    ]
+
+
+def test_which_release_serves_and_what_failed() -> None:
+    entry = {"number": 2, "version": "0.2.0", "time": "2026-01-01T12:00:00Z", "by": "alice", "serves": True}
+    former = {**entry, "number": 1, "serves": False}
+    known = {"releases": [former, entry], "failed": "Release 3 failed.", "pending": ["A restore was cut off."]}
+    hosts = {
+        "one": {"status": known},
+        "two": {"status": {"releases": [{**entry, "by": ""}], "failed": ""}},
+        "three": {},
+    }
+    assert release_lines(hosts, hosts, "status") == [
+        "one  release 2 (0.2.0) serves, deployed at 2026-01-01T12:00:00Z by alice",
+        "one  Release 3 failed.",
+        "one  A restore was cut off.",
+        "two  release 2 (0.2.0) serves, deployed at 2026-01-01T12:00:00Z by somebody",
     ]

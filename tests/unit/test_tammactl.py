@@ -21,8 +21,10 @@ from typing import Any
 import pytest
 
 from ansible_collections.meywd.tamma.plugins.action.tamma_backup_setup import zipapp
-from ansible_collections.meywd.tamma.plugins.module_utils import operations
-from ansible_collections.meywd.tamma.plugins.module_utils.lock import Lock
+from ansible_collections.meywd.tamma.plugins.module_utils import audit, history, on_host, operations, update
+from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
+from ansible_collections.meywd.tamma.plugins.module_utils.lock import Busy, Lock
+from tests.unit.test_history import entry
 
 ROOT = Path(__file__).resolve().parents[2]
 SOURCE = ROOT / "roles/tamma_backup/files/tammactl"
@@ -66,7 +68,8 @@ def test_the_help_names_every_exit_status() -> None:
     text = tammactl.parser().format_help()
     statuses = {int(number) for number in re.findall(r"^  (\d+) ", text, re.MULTILINE)}
     assert statuses == {
-        getattr(tammactl, name) for name in ("DONE", "FAILED", "USAGE", "UNWELL", "BUSY", "INTERRUPTED")
+        getattr(tammactl, name)
+        for name in ("DONE", "FAILED", "USAGE", "UNWELL", "BUSY", "ROLLED_BACK", "STUCK", "INTERRUPTED")
     }
     assert all(len(line) <= 110 for line in text.splitlines())
 
@@ -74,7 +77,8 @@ def test_the_help_names_every_exit_status() -> None:
 @pytest.mark.parametrize("command", COMMANDS)
 @pytest.mark.parametrize("behind", [False, True])
 def test_common_options_stand_before_the_command_or_behind_it(command: str, behind: bool) -> None:
-    words = {"restore": ["restore", "latest"], "discard": ["discard", "x"]}.get(command, [command])
+    needed = {"restore": "latest", "discard": "x", "update": "0.3.0"}
+    words = [command, *([needed[command]] if command in needed else [])]
     common = ["--json", "--wait", "7", "--stack", "other"]
     found = tammactl.parser().parse_args([*words, *common] if behind else [*common, *words])
     assert (found.command, found.json, found.wait, found.stack) == (command, True, 7.0, "other")
@@ -100,6 +104,9 @@ def test_without_them_nothing_is_set(monkeypatch: pytest.MonkeyPatch) -> None:
         ["status", "more"],
         ["discard"],
         ["discard", "--all", "tamma_before_x"],
+        ["update"],
+        ["rollback", "newest"],
+        ["resume", "3"],
     ],
 )
 def test_a_wrong_command_line(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
@@ -277,6 +284,122 @@ def test_doctor_works_without_an_engine(place: Path, capsys: pytest.CaptureFixtu
     words = [item["words"] for item in found["findings"]]
     assert words[0].startswith("The container engine does not answer on %s/no.sock" % place)
     assert "No backups are configured: set tamma_backup_password and run site.yml." in words
+
+
+# -- releases -------------------------------------------------------------------------------------
+
+
+def keep(place: Path, *entries: history.Entry) -> None:
+    for item in entries:
+        history.History(str(place / "stack")).note(item)
+
+
+def test_the_release_that_serves_is_marked(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    keep(
+        place,
+        entry(1),
+        entry(2, reason="a new one"),
+        entry(3, outcome=history.FAILED, problem="It is ill.\nIts last lines", mode="guarded"),
+    )
+    assert tammactl.main(["releases"]) == tammactl.DONE
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split() == ["NR", "TIME", "VERSION", "BY", "FROM", "MODE", "SECONDS", "OUTCOME", "REASON"]
+    assert [line[:5].split() for line in lines[1:]] == [["1"], ["*", "2"], ["3"]]
+    assert lines[2].endswith("serves   a new one")
+    assert lines[3].endswith("failed   It is ill.")
+    assert tammactl.main(["releases", "--json"]) == tammactl.DONE
+    found = json.loads(capsys.readouterr().out)
+    assert (found["ok"], found["release"], len(found["releases"])) == (True, 2, 3)
+
+
+def test_a_host_without_releases(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert place.exists()
+    assert tammactl.main(["releases"]) == tammactl.DONE
+    assert capsys.readouterr().out == "No release is known: the next deploy makes the first.\n"
+
+
+def test_the_audit_log_is_shown(
+    place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audit, "DIRECTORY", str(place / "log"))
+    assert tammactl.main(["releases", "--log"]) == tammactl.DONE
+    assert capsys.readouterr().out == "The audit log is empty.\n"
+    audit.append("tamma", {"what": "rollback", "by": "alice", "from": 2, "to": 3, "outcome": "serves", "reason": "x y"})
+    assert tammactl.main(["releases", "--log"]) == tammactl.DONE
+    heading, line = capsys.readouterr().out.splitlines()
+    assert heading.split()[:3] == ["TIME", "WHAT", "BY"]
+    assert line.split()[1:3] == ["rollback", "alice"]
+    assert line.endswith("serves   x y")
+    assert tammactl.main(["releases", "--log", "--json"]) == tammactl.DONE
+    assert json.loads(capsys.readouterr().out)["log"][0]["to"] == 3
+
+
+def test_a_rollback_says_what_becomes_of_the_database() -> None:
+    told: dict[str, Any] = {"release": 2, "version": "0.2.0", "plan": [], "database": "", "kept_as": ""}
+    assert tammactl.rollback_lines(told)[-1] == "The database stays as it is, because its schema is the same."
+    step = {"action": "recreate", "service": "tamma-api", "reason": "its image changed"}
+    told.update(plan=[step], database="tamma_guard_3", kept_as="tamma_guard_4")
+    first, second, last = tammactl.rollback_lines(told)
+    assert first == "Would go back to release 2 (0.2.0)."
+    assert second == "  recreate tamma-api: its image changed"
+    assert "tamma_guard_3 takes its place" in last
+    assert "would be kept as tamma_guard_4" in last
+
+
+@pytest.mark.parametrize(
+    ("failure", "pending", "status"),
+    [
+        (OperatorError("It cannot be pulled."), False, "FAILED"),
+        (update.RolledBack("It is ill.\nRelease 1 serves again.", outcome="rolled_back"), False, "ROLLED_BACK"),
+        (update.Stuck("Both failed. Type 'tammactl resume'."), True, "STUCK"),
+        (OperatorError("The edge does not load it."), True, "STUCK"),
+        (OSError(28, "No space left on device"), True, "STUCK"),
+        (Busy("Somebody is at work."), True, "BUSY"),
+        (KeyboardInterrupt(), True, "INTERRUPTED"),
+    ],
+)
+@pytest.mark.parametrize("words", [["update", "0.3.0"], ["rollback", "--yes"], ["resume"]], ids=lambda words: words[0])
+def test_exit_statuses_tell_how_it_stands(
+    place: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    words: list[str],
+    failure: BaseException,
+    pending: bool,
+    status: str,
+) -> None:
+    class Host:
+        """Fails when somebody begins to work on it."""
+
+        def __init__(self, *_: object) -> None:
+            pass
+
+        def fail(self, _operation: str, _wait: float) -> Any:
+            raise failure
+
+        alone = locked = fail
+
+    monkeypatch.setattr(on_host, "OnHost", Host)
+    if pending:
+        (place / "stack" / ".tamma").mkdir(parents=True)
+        journal = update.Journal(2, 1, update.GUARDED, "", "", "", update.COPIED)
+        (place / "stack" / update.JOURNAL).write_text(json.dumps(journal._asdict()), encoding="utf-8")
+    handlers = signal.getsignal(signal.SIGHUP), signal.getsignal(signal.SIGTERM)
+    assert tammactl.main([*words, "--json"]) == getattr(tammactl, status)
+    assert handlers == (signal.getsignal(signal.SIGHUP), signal.getsignal(signal.SIGTERM))
+    said = capsys.readouterr()
+    assert json.loads(said.out)["ok"] is False
+    if status == "STUCK":
+        assert "tammactl resume" in said.err
+        assert "What stands now is not known" in said.err
+
+
+def test_a_pending_update_is_told_by_its_command(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (place / "stack" / ".tamma").mkdir(parents=True)
+    journal = update.Journal(2, 1, update.GUARDED, "", "", "", update.COPIED)
+    (place / "stack" / update.JOURNAL).write_text(json.dumps(journal._asdict()), encoding="utf-8")
+    assert tammactl.main(["doctor"]) == tammactl.UNWELL
+    assert "The update from release 1 to 2 was cut off: type 'tammactl resume'" in capsys.readouterr().out
 
 
 # -- logs -----------------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ The same code as the Ansible modules; this is only its command line.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import os
 import re
@@ -16,9 +17,18 @@ import shutil
 import signal
 import sys
 import time
-from typing import Any, Callable, Dict, List, Optional, Sequence, TextIO
+from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, TextIO
 
-from ansible_collections.meywd.tamma.plugins.module_utils import doctor, operations, restore, status
+from ansible_collections.meywd.tamma.plugins.module_utils import (
+    audit,
+    doctor,
+    on_host,
+    operations,
+    plan_result,
+    restore,
+    status,
+    update,
+)
 from ansible_collections.meywd.tamma.plugins.module_utils.backup import human
 from ansible_collections.meywd.tamma.plugins.module_utils.compose import Compose, find_compose, last_line
 from ansible_collections.meywd.tamma.plugins.module_utils.engine import Engine
@@ -27,17 +37,22 @@ from ansible_collections.meywd.tamma.plugins.module_utils.lock import Busy
 from ansible_collections.meywd.tamma.plugins.module_utils.runner import Runner
 
 # Exit statuses.
-DONE, FAILED, USAGE, UNWELL, BUSY, INTERRUPTED = 0, 1, 2, 3, 4, 130
+DONE, FAILED, USAGE, UNWELL, BUSY, ROLLED_BACK, STUCK, INTERRUPTED = 0, 1, 2, 3, 4, 5, 6, 130
 
 _ABOUT = """\
 Looks after the Tamma stack of this host.
 
   tammactl status                 how every service is, and whether the backups are in time
+  tammactl releases               which releases this host had, and which one serves
+  tammactl update 0.3.0           put another version in the place of the present one
+  tammactl rollback --plan        say what going back to the release before would do
+  tammactl rollback               go back to it
+  tammactl resume                 complete what was cut off
   tammactl backup                 take a backup now, and read it back
   tammactl backups                list the backups, and what former restores keep
   tammactl restore latest --plan  say what a restore would do
   tammactl restore latest         put the newest backup's data in the place of today's
-  tammactl discard --all          remove what former restores keep
+  tammactl discard --all          remove what former restores and releases keep
   tammactl drill                  prove that the newest backup can be restored
   tammactl doctor                 what is wrong with this host, and what to do
 
@@ -52,6 +67,8 @@ Exit status:
   2    the command line is wrong
   3    the stack, its backups or the host are not well (status, doctor)
   4    another operation is at work on the stack (see --wait)
+  5    the release failed, and the former one serves again (update, rollback)
+  6    it failed half-way; the last lines say what stands, and what to type next (update, rollback, resume)
   130  interrupted
 
 Results go to standard output, with --json as one JSON object, in which "ok" says whether all is well; a
@@ -73,6 +90,41 @@ _HELP = {
         "show every service and whether the backups are in time",
         "Asks the engine for every container, and looks up when each operation on the backups last went well.",
     ),
+    "releases": (
+        "list the releases of this host, which one serves, and what became of the others",
+        (
+            "Every deploy that changed something is a release. The last ones are kept with their images and files,\n"
+            "ready for 'tammactl rollback'. A star marks the one that serves. --log shows the audit log instead,\n"
+            "which knows every release that there ever was, and who did what to it from where."
+        ),
+    ),
+    "update": (
+        "put another version of Tamma in the place of the present one",
+        (
+            "Everything else stays as the last deploy from the inventory made it; the next one brings back the\n"
+            "version that the inventory names, so change it there, too. The images are pulled first. If services\n"
+            "that write to the database get another image, it is copied before; if the new version does not come\n"
+            "up, the former one serves again, with the database as it was (exit status 5). It goes on when your\n"
+            "connection breaks off."
+        ),
+    ),
+    "rollback": (
+        "go back to a former release",
+        (
+            "Brings back the images and files of a release that 'tammactl releases' lists, with today's secrets.\n"
+            "The database goes back only if its schema has changed since; then the copy from before takes its\n"
+            "place, and the present one is kept under a name, with every row that was written since. On a terminal\n"
+            "it says what happens, and asks. If the former release does not come up, the present one serves again."
+        ),
+    ),
+    "resume": (
+        "complete an update, a restore or a rotation of secrets that was cut off",
+        (
+            "When an operator or the host died in the middle. An update goes back to the former release unless\n"
+            "the new one served already. A boot does the same by itself, and so does whoever works on the stack\n"
+            "next. If there is nothing to complete, it says so."
+        ),
+    ),
     "backup": (
         "take a backup and read it back",
         (
@@ -81,8 +133,8 @@ _HELP = {
         ),
     ),
     "backups": (
-        "list the backups, their sizes and ages, when they were last proven, and what restores keep",
-        "Asks every repository. What former restores replaced is listed with the room that it takes.",
+        "list the backups, their sizes and ages, when they were last proven, and what restores and releases keep",
+        "Asks every repository. What former restores and releases left is listed with the room that it takes.",
     ),
     "restore": (
         "put a backup's data in the place of today's, which is kept",
@@ -94,10 +146,11 @@ _HELP = {
         ),
     ),
     "discard": (
-        "remove what former restores keep",
+        "remove what former restores and releases keep",
         (
-            "Former databases and files of volumes stay after a restore, for whoever wants to go back. 'tammactl\n"
-            "backups' lists them. On a terminal it asks before it begins."
+            "Former databases and files of volumes stay after a restore, for whoever wants to go back, and so does\n"
+            "what a failed release made of the database. 'tammactl backups' lists them. The copy of the database\n"
+            "that a rollback needs stays unless you say --needed. On a terminal it asks before it begins."
         ),
     ),
     "drill": (
@@ -162,6 +215,18 @@ def parser() -> argparse.ArgumentParser:
 
     add_common(top, stack=os.environ.get("TAMMA_STACK", ""), json=False, wait=0.0)
     add("status")
+    command = add("releases")
+    command.add_argument("--log", action="store_true", help="show the audit log instead")
+    command = add("update")
+    command.add_argument("version", metavar="VERSION", help="of Tamma, such as 0.3.0")
+    command.add_argument("--reason", default="", help="stands in the list of releases")
+    command = add("rollback")
+    command.add_argument(
+        "release", nargs="?", type=int, default=0, metavar="RELEASE", help="its number (default: the one before)"
+    )
+    command.add_argument("--plan", action="store_true", help="say what would happen, and change nothing")
+    add_yes(command)
+    add("resume")
     command = add("backup")
     command.add_argument("--reason", default="by hand", help="stands in the list of backups (default: by hand)")
     command.add_argument("--tag", action="append", default=[], help="a name to find it by; may be repeated")
@@ -182,6 +247,7 @@ def parser() -> argparse.ArgumentParser:
     command = add("discard")
     command.add_argument("name", nargs="*", metavar="NAME", help="a database or directory of the list")
     command.add_argument("--all", action="store_true", help="all of them")
+    command.add_argument("--needed", action="store_true", help="also the copy of the database that a rollback needs")
     add_yes(command)
     command = add("drill")
     command.add_argument("backup", nargs="?", default="latest", help="which backup (default: latest)")
@@ -234,15 +300,18 @@ class Progress:
         if passing:
             # A line that wraps could not be rewritten.
             line = line[: max(20, shutil.get_terminal_size().columns - 1)]
-        self._stream.write(("\r\x1b[K" if self._open else "") + line + ("" if passing else "\n"))
-        self._stream.flush()
+        # Nobody may be there any more who could read it: that stops no work.
+        with contextlib.suppress(OSError):
+            self._stream.write(("\r\x1b[K" if self._open else "") + line + ("" if passing else "\n"))
+            self._stream.flush()
         self._open = passing
 
     def close(self) -> None:
         """Leave the cursor at the beginning of a line."""
         if self._open:
-            self._stream.write("\r\x1b[K")
-            self._stream.flush()
+            with contextlib.suppress(OSError):
+                self._stream.write("\r\x1b[K")
+                self._stream.flush()
             self._open = False
 
 
@@ -268,10 +337,14 @@ def main(words: Sequence[str]) -> int:
     progress = Progress()
     try:
         settings = operations.configuration(stack_name(arguments.stack))
-        work = operations.Operations(settings, progress, arguments.wait)
+        work = on_host.operations_of(settings, progress, arguments.wait)
         return COMMANDS[arguments.command](work, arguments)
     except Busy as exc:
         return _failed(arguments, progress, BUSY, exc.message, exc.facts)
+    except update.RolledBack as exc:
+        return _failed(arguments, progress, ROLLED_BACK, exc.message, exc.facts)
+    except update.Stuck as exc:
+        return _failed(arguments, progress, STUCK, exc.message, exc.facts)
     except OperatorError as exc:
         return _failed(arguments, progress, FAILED, exc.message, exc.facts)
     except PermissionError as exc:
@@ -333,6 +406,9 @@ def _status(work: operations.Operations, arguments: argparse.Namespace) -> int:
         [("SERVICE", "CONTAINER", "STATE", "HEALTH", "SINCE")]
         + [(row["service"], row["container"] or "-", row["state"], row["health"], row["since"] or "-") for row in rows]
     )
+    known = doctor.releases(settings.directory)
+    lines += ["", *_serving(known), *known["pending"]]
+    well = well and not known["pending"]
     backups = doctor.overview(settings.project)
     if backups["repositories"]:
         lines += ["", *table([_STATE_HEADINGS, *(_state(item) for item in backups["repositories"])])]
@@ -340,8 +416,194 @@ def _status(work: operations.Operations, arguments: argparse.Namespace) -> int:
         lines += ["", "No backups are configured."]
     lines += backups["problems"]
     well = well and not backups["problems"]
-    _show(arguments, {"ok": well, "services": rows, "backups": backups}, lines)
+    told = {key: known[key] for key in ("release", "pending", "failed")}
+    _show(arguments, {"ok": well, "services": rows, "backups": backups, **told}, lines)
     return DONE if well else UNWELL
+
+
+def _serving(known: Dict[str, Any]) -> List[str]:
+    """Which release serves, and whether a later one failed."""
+    if known["failed"]:
+        return [known["failed"]]
+    words = ["Release %d (%s) serves." % (one["number"], one["version"]) for one in known["releases"] if one["serves"]]
+    return words or ["No release is known: the next deploy makes the first."]
+
+
+# -- releases -------------------------------------------------------------------------------------
+
+
+def _releases(work: operations.Operations, arguments: argparse.Namespace) -> int:
+    if arguments.log:
+        entries = audit.lines(work.settings.project)
+        _show(arguments, {"ok": True, "log": entries}, log_table(entries))
+        return DONE
+    known = doctor.releases(work.settings.directory)
+    _show(arguments, {"ok": True, **known}, [*release_table(known["releases"]), *known["pending"]])
+    return DONE
+
+
+def release_table(releases: List[Dict[str, Any]]) -> List[str]:
+    """The history as lines."""
+    if not releases:
+        return ["No release is known: the next deploy makes the first."]
+    rows = [("", "NR", "TIME", "VERSION", "BY", "FROM", "MODE", "SECONDS", "OUTCOME", "REASON")]
+    for one in releases:
+        outcome = "served" if one["outcome"] == "serves" and not one["serves"] else one["outcome"]
+        why = next(iter(one["problem"].splitlines()), "") or one["reason"]
+        rows.append(
+            (
+                "*" if one["serves"] else "",
+                str(one["number"]),
+                one["time"],
+                one["version"],
+                one["by"] or "-",
+                one["origin"] or "-",
+                one["mode"],
+                "%.1f" % one["seconds"],
+                outcome,
+                why,
+            )
+        )
+    return table(rows)
+
+
+def log_table(entries: List[Dict[str, Any]]) -> List[str]:
+    """The audit log as lines."""
+    if not entries:
+        return ["The audit log is empty."]
+    names = ("time", "what", "by", "user", "origin", "from", "to", "version", "mode", "seconds", "outcome")
+    rows = [(*(name.upper() for name in names), "WHY")]
+    for one in entries:
+        cells = (str(one.get(name, "")) or "-" for name in names)
+        rows.append((*cells, str(one.get("problem") or one.get("reason") or "")))
+    return table(rows)
+
+
+def _host(work: operations.Operations) -> on_host.OnHost:
+    settings = work.settings
+    return on_host.OnHost(settings.project, settings.directory, settings.engine_socket, work.progress)
+
+
+@contextlib.contextmanager
+def _to_its_end(work: operations.Operations) -> Iterator[None]:
+    """Go on when the connection breaks off, and go back when somebody ends the process in good order.
+
+    A failure that leaves something half-way says so, and what stands now.
+    """
+
+    def end(_number: int, _frame: object) -> None:
+        raise KeyboardInterrupt
+
+    former = {number: signal.getsignal(number) for number in (signal.SIGHUP, signal.SIGTERM)}
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    except (Busy, update.RolledBack):
+        raise
+    except (OperatorError, OSError) as exc:
+        if not on_host.unfinished(work.settings.directory):
+            raise
+        words = exc.message if isinstance(exc, OperatorError) else "%s." % exc
+        if not isinstance(exc, update.Stuck):
+            words += "\nIt is not complete: correct this, then type 'tammactl resume'."
+        facts = getattr(exc, "facts", {})
+        raise update.Stuck("\n".join([words, *_what_stands(work)]), **{**facts, "outcome": "stuck"}) from exc
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
+
+
+def _what_stands(work: operations.Operations) -> List[str]:
+    """Which services are not as they should be at this moment."""
+    settings = work.settings
+    try:
+        program = find_compose()
+        project = Compose(Runner(), program, settings.directory, settings.project).project() if program else None
+        rows = status.rows(Engine(settings.engine_socket), settings.project, project)
+    except OperatorError as exc:
+        return ["What stands now is not known: %s" % exc.message]
+    ready = [row.service for row in rows if row.ready]
+    others = ["%s is %s" % (row.service, row.state if row.health == "none" else row.health) for row in rows]
+    others = [words for words, row in zip(others, rows) if not row.ready]
+    return ["Now ready: %s. Not ready: %s." % (", ".join(ready) or "nothing", ", ".join(others) or "nothing")]
+
+
+def _update(work: operations.Operations, arguments: argparse.Namespace) -> int:
+    host = _host(work)
+    with _to_its_end(work), host.locked("update", arguments.wait):
+        before = host.history.current()
+        done = host.update(reason=arguments.reason).update_to(arguments.version)
+    return _deployed(arguments, done, before.number if before else 0)
+
+
+def _deployed(arguments: argparse.Namespace, done: update.Done, former: int) -> int:
+    entry = done.entry
+    number = entry.number if entry else 0
+    result: Dict[str, Any] = {
+        "ok": True,
+        "changed": number != former,
+        "release": number,
+        "former": former,
+        "plan": plan_result.describe(done.planned, done.work.pulled)["plan"],
+        "kept_as": entry.guard if entry else "",
+        "seconds": entry.seconds if entry else 0,
+    }
+    if entry is None or number == former:
+        lines = ["Nothing had to be changed: release %d serves." % number]
+    else:
+        lines = ["Release %d (%s) serves; that took %.1f s." % (number, entry.version, entry.seconds)]
+        lines += ["The database from before is kept as %s." % entry.guard] if entry.guard else []
+    _show(arguments, result, lines)
+    return DONE
+
+
+def _rollback(work: operations.Operations, arguments: argparse.Namespace) -> int:
+    host = _host(work)
+    if arguments.plan or _asks(arguments):
+        unfinished = doctor.interrupted(work.settings.directory)
+        if unfinished:
+            raise OperatorError("\n".join(unfinished))
+        turn = host.update()
+        copy, guard = turn.database_of_rollback(arguments.release)
+        planned = plan_result.describe(turn.plan_rollback(arguments.release), [])
+        target = turn.target(arguments.release)
+        told = {"release": target.number, "version": target.version, "plan": planned["plan"], "files": planned["files"]}
+        told.update(database=copy, kept_as=guard)
+        if arguments.plan:
+            _show(arguments, {"ok": True, "rollback": told}, rollback_lines(told))
+            return DONE
+        _agree(rollback_lines(told))
+    with _to_its_end(work), host.locked("rollback", arguments.wait):
+        before = host.history.current()
+        done = host.update().rollback(arguments.release)
+    return _deployed(arguments, done, before.number if before else 0)
+
+
+def rollback_lines(told: Dict[str, Any]) -> List[str]:
+    """What a rollback would do."""
+    lines = ["Would go back to release %d (%s)." % (told["release"], told["version"])]
+    steps = ["%s %s: %s" % (one["action"], one["service"], one["reason"]) for one in told["plan"]]
+    lines += ["  " + step for step in steps] or ["  no service is touched"]
+    if told["database"]:
+        lines.append(
+            "The database goes back as well, because its schema has changed since: %s takes its place. The present one,"
+            " with every row that was written since, would be kept as %s." % (told["database"], told["kept_as"])
+        )
+    else:
+        lines.append("The database stays as it is, because its schema is the same.")
+    return lines
+
+
+def _resume(work: operations.Operations, arguments: argparse.Namespace) -> int:
+    host = _host(work)
+    with _to_its_end(work), host.alone("resume", arguments.wait):
+        found = host.resume()
+    known = doctor.releases(work.settings.directory)
+    lines = ["Completed: %s." % ", ".join(found)] if found else ["Nothing was cut off."]
+    told = {key: known[key] for key in ("release", "failed")}
+    _show(arguments, {"ok": True, "completed": found, **told}, lines + _serving(known))
+    return DONE
 
 
 _STATE_HEADINGS = ("REPOSITORY", "LAST BACKUP", "LAST DRILL", "LAST CHECK", "LAST PRUNE")
@@ -394,21 +656,29 @@ def _backups(work: operations.Operations, arguments: argparse.Namespace) -> int:
 
 
 def _kept(work: operations.Operations) -> List[Dict[str, Any]]:
-    """What former restores keep; nothing is known of it while PostgreSQL does not run."""
+    """What former restores and releases keep; nothing is known of it while PostgreSQL does not run."""
     try:
         return work.kept()
     except OperatorError as exc:
-        print("tammactl: What former restores keep is not known: %s" % exc.message, file=sys.stderr)
+        print("tammactl: What former restores and releases keep is not known: %s" % exc.message, file=sys.stderr)
         return []
 
 
 def _kept_lines(kept: List[Dict[str, Any]]) -> List[str]:
     if not kept:
         return []
-    rows = [(item["name"], item["kind"], human(item["bytes"])) for item in kept]
+    rows = [
+        (
+            item["name"],
+            item["kind"],
+            human(item["bytes"]),
+            "to go back from release %d" % item["release"] if item["release"] else "",
+        )
+        for item in kept
+    ]
     return [
-        "Kept by restores ('tammactl discard NAME' removes one):",
-        *("  " + line for line in table([("NAME", "KIND", "SIZE"), *rows])),
+        "Kept by restores and releases ('tammactl discard NAME' removes one):",
+        *("  " + line for line in table([("NAME", "KIND", "SIZE", "NEEDED"), *rows])),
     ]
 
 
@@ -475,12 +745,16 @@ def _planned(planned: Dict[str, Any]) -> List[str]:
 
 def _discard(work: operations.Operations, arguments: argparse.Namespace) -> int:
     if _asks(arguments):
-        found = [item for item in work.kept() if not arguments.name or item["name"] in arguments.name]
+        found = [
+            item
+            for item in work.kept()
+            if item["name"] in arguments.name or (arguments.all and (arguments.needed or not item["release"]))
+        ]
         if found:
             _agree(["Would remove %s, %s." % (item["name"], human(item["bytes"])) for item in found])
-    gone = work.discard(arguments.name)
+    gone = work.discard(arguments.name, arguments.needed)
     lines = ["Removed %s, %s." % (item["name"], human(item["bytes"])) for item in gone]
-    _show(arguments, {"ok": True, "removed": gone}, lines or ["No restore has left anything."])
+    _show(arguments, {"ok": True, "removed": gone}, lines or ["No restore or release has left anything."])
     return DONE
 
 
@@ -544,6 +818,10 @@ def _doctor(work: operations.Operations, arguments: argparse.Namespace) -> int:
 
 COMMANDS: Dict[str, Callable[[operations.Operations, argparse.Namespace], int]] = {
     "status": _status,
+    "releases": _releases,
+    "update": _update,
+    "rollback": _rollback,
+    "resume": _resume,
     "backup": _backup,
     "backups": _backups,
     "restore": _restore,

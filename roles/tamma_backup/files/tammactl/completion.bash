@@ -4,7 +4,7 @@ _tammactl() {
     local -i index
     for ((index = 1; index < COMP_CWORD; index++)); do
         case ${COMP_WORDS[index]} in
-            status | backup | backups | restore | discard | drill | check | prune | logs | doctor)
+            status | releases | update | rollback | resume | backup | backups | restore | discard | drill | check | prune | logs | doctor)
                 command=${COMP_WORDS[index]}
                 break
                 ;;
@@ -17,10 +17,16 @@ _tammactl() {
         *)
             words="--stack --json --wait --help"
             case $command in
-                '') words+=" status backup backups restore discard drill check prune logs doctor" ;;
+                '')
+                    words+=" status releases update rollback resume backup backups restore discard drill check"
+                    words+=" prune logs doctor"
+                    ;;
+                releases) words+=" --log" ;;
+                update) words+=" --reason" ;;
+                rollback) words+=" --plan --yes" ;;
                 backup) words+=" --reason --tag --repository" ;;
                 restore) words+=" latest --part --plan --source --repository --yes" ;;
-                discard) words+=" --all --yes" ;;
+                discard) words+=" --all --needed --yes" ;;
                 drill) words+=" latest --repository" ;;
                 check) words+=" --everything --repository" ;;
                 prune) words+=" --repository" ;;

@@ -1,0 +1,172 @@
+# Copyright (c) 2026 the Tamma collection contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The releases that a host keeps: their records, their files without secrets, and the way back to a release."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ansible_collections.meywd.tamma.plugins.module_utils import history, images, secret_files
+from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
+from ansible_collections.meywd.tamma.plugins.module_utils.files import File, record, write
+from ansible_collections.meywd.tamma.plugins.module_utils.history import FAILED, RUNNING, SERVES, Entry, History
+from ansible_collections.meywd.tamma.plugins.module_utils.release import Release
+
+CANARY = "canary-password"
+PICTURES = {"api": {"reference": "api:1", "id": "sha256:a"}}
+
+
+def entry(number: int, **changed: Any) -> Entry:
+    known = Entry(
+        number=number,
+        time="2026-01-01T12:00:00Z",
+        by="alice",
+        origin="laptop",
+        reason="",
+        version="0.2.0",
+        outcome=SERVES,
+        mode="rolling",
+        seconds=1.5,
+        problem="",
+        guard="",
+        schema="",
+        content="",
+        images=PICTURES,
+        options={},
+    )
+    return known._replace(**changed)
+
+
+def base(directory: Path) -> Release:
+    return Release(
+        project="tamma",
+        directory=str(directory),
+        files=[],
+        compose_files=[],
+        settings={},
+        secrets={},
+        generated=["POSTGRES_PASSWORD"],
+        pull_always=True,
+        deadline=300,
+        deadlines={},
+    )
+
+
+@pytest.fixture
+def stack(tmp_path: Path) -> Path:
+    """A stack's directory as a deploy leaves it."""
+    env = "COMPOSE_PROJECT_NAME=tamma\nCOMPOSE_FILE=docker-compose.yml:%s\nTAMMA_VERSION=0.2.0\nPOSTGRES_PASSWORD=%s\n"
+    files = [
+        File(".env", env % (images.OVERLAY, CANARY), 0o600),
+        File("docker-compose.yml", "services: {}\n"),
+        images.overlay({"api": "api:1@sha256:a"}),
+        File("edge/upstreams/api", "changed by the operator\n"),
+        File("engine/key", "-----BEGIN %s\n" % CANARY, 0o600),
+        File(secret_files.STORE, "POSTGRES_PASSWORD=%s\n" % CANARY, 0o600),
+    ]
+    write(str(tmp_path), files)
+    record(str(tmp_path), [item.path for item in files])
+    return tmp_path
+
+
+def test_a_record_is_read_back(tmp_path: Path) -> None:
+    known = History(str(tmp_path))
+    assert (known.entries(), known.current(), known.next_number()) == ([], None, 1)
+    every = [entry(1), entry(2, outcome=FAILED), entry(10), entry(11, outcome=FAILED), entry(12, outcome=RUNNING)]
+    for item in every:
+        known.note(item)
+    assert known.entries() == every
+    assert known.current() == every[2]
+    assert known.before(10) == every[0]
+    assert known.before(1) is None
+    assert known.next_number() == 13
+
+
+def test_a_release_that_is_not_there_or_cannot_be_read_is_said(tmp_path: Path) -> None:
+    known = History(str(tmp_path))
+    with pytest.raises(OperatorError, match="This host has no release 7: 'tammactl releases'"):
+        known.entry(7)
+    known.note(entry(7))
+    path = tmp_path / history.DIRECTORY / "7" / "release.json"
+    path.write_text('{"number": 7}', encoding="utf-8")
+    with pytest.raises(OperatorError, match=r"release\.json cannot be read .*: remove "):
+        known.entries()
+
+
+def test_one_that_was_about_to_come_or_to_go_is_passed_over(stack: Path) -> None:
+    known = History(str(stack))
+    known.keep(entry(1))
+    half = stack / history.DIRECTORY / "2" / "files"
+    half.mkdir(parents=True)
+    (half / "of-another-run").touch()
+    assert known.entries() == [entry(1)]
+    assert known.next_number() == 2
+    known.keep(entry(2))
+    assert "of-another-run" not in {item.path for item in known.files(2)}
+
+
+def test_the_files_of_a_release_hold_no_secret(stack: Path) -> None:
+    known = History(str(stack))
+    known.keep(entry(1))
+    for path in (stack / history.DIRECTORY).rglob("*"):
+        assert path.is_dir() or CANARY not in path.read_text(encoding="utf-8"), path
+        assert os.stat(path).st_mode & 0o077 == 0 or path.is_dir()
+    paths = {item.path for item in known.files(1)}
+    assert paths == {".env", "docker-compose.yml", images.OVERLAY, "edge/upstreams/api"}
+    known.forget(1)
+    assert known.entries() == []
+    assert known.files(1) == []
+
+
+def test_a_release_comes_back_with_the_secrets_of_today(stack: Path) -> None:
+    known = History(str(stack))
+    known.keep(entry(1))
+    write(str(stack), [File(secret_files.STORE, "POSTGRES_PASSWORD=today\n", 0o600)])
+    found = history.release_of(base(stack), known.files(1), history.hidden_files(str(stack)))
+    assert found.settings == {"TAMMA_VERSION": "0.2.0"}
+    assert found.secrets == {"POSTGRES_PASSWORD": "today"}
+    assert found.compose_files == ["docker-compose.yml"]
+    assert found.pinned == {"api": "api:1@sha256:a"}
+    assert not found.pull_always
+    assert {item.path: (item.mode, item.initial) for item in found.files} == {
+        "docker-compose.yml": (0o644, False),
+        "edge/upstreams/api": (0o644, True),
+        "engine/key": (0o600, False),
+    }
+
+
+def test_what_is_made_from_the_settings_is_no_hidden_file(stack: Path) -> None:
+    assert [item.path for item in history.hidden_files(str(stack))] == ["engine/key"]
+
+
+def test_what_makes_a_release_itself() -> None:
+    files = [File("docker-compose.yml", "one"), File("edge/upstreams/api", "changes")]
+    known = history.content(files, PICTURES)
+    assert known == history.content(files[:1], PICTURES)
+    assert known != history.content([File("docker-compose.yml", "two")], PICTURES)
+    assert known != history.content(files, {"api": {"reference": "api:1", "id": "sha256:b"}})
+    # The same bits under another name are the same.
+    assert known == history.content(files, {"api": {"reference": "api:latest", "id": "sha256:a"}})
+
+
+@given(st.dictionaries(st.sampled_from(["GITHUB_TOKEN", "POSTGRES_PASSWORD"]), st.text(min_size=1)))
+def test_of_secrets_only_the_names_are_kept(secrets: dict[str, str]) -> None:
+    kept = history.options(base(Path("/nowhere"))._replace(secrets=secrets))
+    assert kept["secrets"] == sorted(secrets)
+    assert json.loads(json.dumps(kept)) == kept
+    assert set(kept) == {"generated", "secrets", "deadline", "deadlines", "drain"}
+
+
+def test_how_old_a_release_is() -> None:
+    assert 0 <= history.age(entry(1, time=history.now())) < 5
+    later = time.strftime(history.TIME, time.gmtime(time.time() + 3600))
+    assert history.age(entry(1, time=later)) == 0

@@ -1,0 +1,193 @@
+# Copyright (c) 2026 the Tamma collection contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Decisions of an update that need no engine: its journal, how a release comes, and what is said of a failure."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ansible_collections.meywd.tamma.plugins.module_utils import audit, history, on_host, restore, rotation, update
+from ansible_collections.meywd.tamma.plugins.module_utils.compose import parse_project
+from ansible_collections.meywd.tamma.plugins.module_utils.deployment import Planned
+from ansible_collections.meywd.tamma.plugins.module_utils.engine import Engine
+from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
+from ansible_collections.meywd.tamma.plugins.module_utils.hooks import Hooks
+from ansible_collections.meywd.tamma.plugins.module_utils.planner import Plan
+from ansible_collections.meywd.tamma.plugins.module_utils.update import Change, Journal, Update
+from tests.unit.test_history import base, entry
+
+JOURNAL = Journal(4, 3, "guarded", "tamma_guard_4", "", "abc", update.COPIED)
+SERVICES: dict[str, Any] = {
+    "postgres": {
+        "image": "postgres:15",
+        "labels": {"tamma.stored-settings": "POSTGRES_PASSWORD"},
+    },
+    "tamma-api": {"image": "api:2"},
+    "tamma-engine": {"image": "engine:2"},
+    "tamma-dashboard": {"image": "dashboard:2"},
+}
+
+
+def begin(directory: Path, journal: Journal = JOURNAL) -> None:
+    path = directory / update.JOURNAL
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps(journal._asdict()), encoding="utf-8")
+
+
+class Known(Update):
+    """An update of a host whose database says what the test wants."""
+
+    def __init__(self, directory: Path, mode: str = "auto", schema: str = "", there: bool = True) -> None:
+        def no_deployment(*_: object) -> Any:
+            raise AssertionError("nothing is deployed here")
+
+        settings = update.Settings(mode=mode)
+        super().__init__(no_deployment, base(directory), Engine("/nowhere"), "", lambda *_: None, settings)
+        self._answer = schema
+        self._there = there
+
+    def _stack_or_none(self) -> Any:
+        return _Stack() if self._there else None
+
+    def _schema(self) -> str:
+        return self._answer
+
+    def mode(self, *replaced: str, current: Any = None, change: Change | None = None) -> str:
+        project = parse_project({"name": "tamma", "services": SERVICES}, dict.fromkeys(SERVICES, "0"))
+        planned = Planned([], [], {}, project, Plan([], [], [], []), None, replaced)
+        return self._mode(planned, current, change or Change())
+
+
+class _Stack:
+    postgres = True
+
+
+def test_the_journal_is_read_back(tmp_path: Path) -> None:
+    assert update.pending(str(tmp_path)) is None
+    begin(tmp_path)
+    assert update.pending(str(tmp_path)) == JOURNAL
+
+
+@pytest.mark.parametrize("text", ["{", "[]", '{"number": 4}', '{"number": 4, "other": 1}'])
+def test_a_journal_that_says_nothing_is_said(tmp_path: Path, text: str) -> None:
+    begin(tmp_path)
+    (tmp_path / update.JOURNAL).write_text(text, encoding="utf-8")
+    with pytest.raises(OperatorError, match="does not tell how far the last update came"):
+        update.pending(str(tmp_path))
+
+
+def test_what_was_cut_off_is_known_by_its_journal(tmp_path: Path) -> None:
+    assert on_host.unfinished(str(tmp_path)) == []
+    begin(tmp_path)
+    assert on_host.unfinished(str(tmp_path)) == [on_host.UPDATE]
+    rotation.note(str(tmp_path), rotation.Journal({}, {"POSTGRES_PASSWORD": "x"}))
+    assert on_host.unfinished(str(tmp_path)) == [on_host.UPDATE, on_host.ROTATION]
+    way = restore.Journal("id", "local", [], "tamma_restoring", "tamma_before_x", "x", restore.FORWARD)
+    (tmp_path / restore.JOURNAL).write_text(json.dumps(way._asdict()), encoding="utf-8")
+    assert set(on_host.unfinished(str(tmp_path))) == set(on_host.JOURNALS)
+
+
+def test_how_a_release_comes(tmp_path: Path) -> None:
+    known = Known(tmp_path)
+    assert known.mode("tamma-api") == update.FIRST
+    assert known.mode("tamma-api", current=entry(1)) == update.GUARDED
+    assert known.mode("tamma-dashboard", "postgres", current=entry(1)) == update.ROLLING
+    assert known.mode(current=entry(1)) == update.ROLLING
+    assert Known(tmp_path, mode=update.ROLLING).mode("tamma-api", current=entry(1)) == update.ROLLING
+    assert Known(tmp_path, mode=update.GUARDED).mode(current=entry(1)) == update.GUARDED
+    assert Known(tmp_path, there=False).mode("tamma-api", current=entry(1)) == update.ROLLING
+
+
+def test_a_rollback_past_a_migration_is_guarded_whatever_is_said(tmp_path: Path) -> None:
+    change = Change("", entry(1, schema="old"), entry(2, schema="new"))
+    assert Known(tmp_path, mode=update.ROLLING, schema="new").mode(current=entry(2), change=change) == update.GUARDED
+    assert Known(tmp_path, mode=update.ROLLING, schema="old").mode(current=entry(2), change=change) == update.ROLLING
+
+
+def test_what_is_gone_back_to(tmp_path: Path) -> None:
+    known = Known(tmp_path)
+    with pytest.raises(OperatorError, match="no release to go back to"):
+        known.target()
+    for item in (entry(1), entry(2, outcome=history.FAILED), entry(3)):
+        known.history.note(item)
+    assert known.target().number == 1
+    assert known.target(3).number == 3
+    with pytest.raises(OperatorError, match="Release 2 never served"):
+        known.target(2)
+    with pytest.raises(OperatorError, match="This host has no release 9"):
+        known.target(9)
+
+
+class Server:
+    """A server with some databases."""
+
+    def __init__(self, *names: str) -> None:
+        self.exists = set(names).__contains__
+
+
+def test_which_copy_of_the_database_belongs_to_a_release(tmp_path: Path) -> None:
+    known = Known(tmp_path)
+    for item in (
+        entry(1, schema="a"),
+        entry(2, schema="a", guard=""),
+        entry(3, schema="b", guard="guard_3"),
+        entry(4, schema="c", guard="guard_4", outcome=history.FAILED),
+        entry(5, schema="c", guard="guard_5"),
+    ):
+        known.history.note(item)
+    server: Any = Server("guard_3", "guard_5")
+    assert known._copy_of(server, Change(target=known.history.entry(1))) == "guard_3"
+    assert known._copy_of(server, Change(target=known.history.entry(3))) == "guard_5"
+    with pytest.raises(OperatorError, match="the copy from before is gone"):
+        known._copy_of(server, Change(target=known.history.entry(5)))
+    nothing: Any = Server()
+    with pytest.raises(OperatorError, match="nothing was changed"):
+        known._copy_of(nothing, Change(target=known.history.entry(1)))
+
+
+def test_what_the_next_release_goes_by_is_plain(tmp_path: Path) -> None:
+    kept = update.Settings(hooks=Hooks(before="true"), by="alice", reason="because").kept()
+    assert json.loads(json.dumps(kept)) == kept
+    again = update.Settings()._replace(**{**kept, "hooks": Hooks(**kept["hooks"])})
+    assert again == update.Settings(hooks=Hooks(before="true"))
+    assert tmp_path.exists()
+
+
+def test_a_resume_that_fails_says_what_to_type(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(audit, "DIRECTORY", str(tmp_path / "log"))
+    known = Known(tmp_path)
+    for item in (entry(3), entry(4, outcome=history.RUNNING)):
+        known.history.note(item)
+    begin(tmp_path)
+
+    def fails(_journal: Journal) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(known, "_go_back", fails)
+    with pytest.raises(update.Stuck, match=r"the way back to release 3 failed: .*No space left") as stuck:
+        known.resume()
+    assert "type 'tammactl resume'" in stuck.value.message
+    assert update.pending(str(tmp_path)) == JOURNAL
+    (line,) = audit.lines("tamma")
+    assert (line["what"], line["from"], line["to"], line["outcome"]) == ("resume", 3, 4, "stuck")
+
+
+def test_a_resume_that_goes_back_leaves_a_failed_release(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(audit, "DIRECTORY", str(tmp_path / "log"))
+    known = Known(tmp_path)
+    assert not known.resume()
+    for item in (entry(3), entry(4, outcome=history.RUNNING)):
+        known.history.note(item)
+    begin(tmp_path)
+    monkeypatch.setattr(known, "_go_back", lambda _journal: None)
+    assert known.resume()
+    assert update.pending(str(tmp_path)) is None
+    assert known.history.entry(4).outcome == history.FAILED
+    assert known.history.current() == known.history.entry(3)
+    assert [line["outcome"] for line in audit.lines("tamma")] == ["rolled_back"]
+    assert not known.resume()

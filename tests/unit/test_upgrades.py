@@ -1,0 +1,96 @@
+# Copyright (c) 2026 the Tamma collection contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Which versions of PostgreSQL and RabbitMQ may follow each other, and how failed migrations are recognised."""
+
+from __future__ import annotations
+
+import pytest
+
+from ansible_collections.meywd.tamma.plugins.module_utils.migrations import failures
+from ansible_collections.meywd.tamma.plugins.module_utils.upgrades import postgres, rabbitmq, version
+
+
+@pytest.mark.parametrize(
+    ("environment", "found"),
+    [
+        (["PG_MAJOR=15", "PG_VERSION=15.4-1.pgdg120+1"], (15,)),
+        (["PG_VERSION=15.4-1.pgdg120+1"], (15, 4)),
+        (["PG_MAJOR=", "PG_VERSION=16.1"], (16, 1)),
+        (["PATH=/usr/bin"], ()),
+        (None, ()),
+    ],
+)
+def test_what_an_image_says_of_its_version(environment: list[str] | None, found: tuple[int, ...]) -> None:
+    assert version({"Config": {"Env": environment}}, ("PG_MAJOR", "PG_VERSION")) == found
+
+
+def test_no_image_says_nothing() -> None:
+    assert version(None, ("PG_MAJOR",)) == ()
+    assert version({"Config": None}, ("PG_MAJOR",)) == ()
+
+
+@pytest.mark.parametrize(("before", "after"), [((15, 3), (15, 4)), ((15, 4), (15, 3)), ((), (16,)), ((15,), ())])
+def test_postgresql_takes_the_data_of_its_own_major_version(before: tuple[int, ...], after: tuple[int, ...]) -> None:
+    assert postgres(before, after) == ""
+
+
+@pytest.mark.parametrize(("before", "after"), [((15,), (16,)), ((16, 1), (15, 4))])
+def test_postgresql_takes_no_other_data(before: tuple[int, ...], after: tuple[int, ...]) -> None:
+    words = postgres(before, after)
+    assert words.startswith("PostgreSQL %d cannot read the data of PostgreSQL %d." % (after[0], before[0]))
+    assert words.endswith("Nothing was changed.")
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "words"),
+    [
+        ((3, 13, 2), (3, 13, 7), ""),
+        ((3, 13, 7), (3, 13, 2), ""),
+        ((3, 11, 1), (3, 12, 0), ""),
+        ((3, 11, 1), (3, 13, 0), ""),
+        ((3, 13, 1), (4, 0, 0), ""),
+        ((4, 0, 1), (4, 1, 0), ""),
+        ((3, 8, 1), (3, 11, 0), ""),
+        ((), (4, 0), ""),
+        ((3, 10, 1), (3, 12, 0), "by 3.11"),
+        ((3, 12, 1), (4, 0, 0), "by 3.13"),
+        ((3, 13, 1), (3, 12, 14), "a step back"),
+        ((4, 0, 1), (3, 13, 7), "a step back"),
+    ],
+)
+def test_rabbitmq_goes_forward_and_by_what_it_must(before: tuple[int, ...], after: tuple[int, ...], words: str) -> None:
+    found = rabbitmq(before, after)
+    assert words in found
+    assert bool(found) == bool(words)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "fail: Microsoft.EntityFrameworkCore.Database.Command[20102]",
+        "      Failed executing DbCommand (5ms) [Parameters=[], CommandType='Text']",
+        "An error occurred while migrating the database.",
+        "Database migration failed: relation already exists",
+        "Migrations: 1 failed",
+        "warn: PendingModelChangesWarning: the model has changes",
+    ][1:],
+)
+def test_a_failed_migration_is_recognised(line: str) -> None:
+    assert failures(["ready", line, "and", "what", "follows", "it", "here"]) == [line, "and", "what", "follows", "it"]
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "Applying migration '20260302090000_AddErrorLog'.",
+        "No migrations were applied. The database is already up to date.",
+        "Migrations applied: 3, failed: 0",
+        "Migration completed without errors",
+        "No errors while migrating",
+        "2 migrations, 0 failed",
+        "error: the broker went away",
+    ],
+)
+def test_a_good_migration_is_none(line: str) -> None:
+    assert failures([line]) == []
