@@ -134,6 +134,8 @@ class Deployment:
         self._mounted: List[File] = []
         # Whether the registry was asked for what is behind the tags now.
         self._refreshed = False
+        # What each image is pinned to, as far as it is known.
+        self.digests: Dict[str, str] = {}
         self.timings: Dict[str, float] = {}
         self.pulled: List[str] = []
 
@@ -159,6 +161,8 @@ class Deployment:
         containers = [container(item) for item in listed]
         local = {service.image: self._image_id(service.image) for service in project.services.values()}
         plan = planner.plan(project, containers, local, release.pull_always and not self._refreshed)
+        # What was found out for a whole fleet is not asked for again.
+        plan = plan._replace(refreshes=[item for item in plan.refreshes if item not in release.digests.values()])
         problems = planner.check_stored_settings(
             project,
             volumes,
@@ -182,6 +186,7 @@ class Deployment:
         self._use(self._wanted)
         files, project = self._compose_reads()
         pinned = self._pins(project)
+        self.digests = {project.services[name].image: reference for name, reference in sorted(pinned.items())}
         if not pinned:
             return files, project
         self._use(
@@ -410,16 +415,18 @@ class Deployment:
         if not wanted:
             return
         by_image = {service.image: service.name for service in planned.project.services.values()}
-        names = list(self._release.compose_files)
+        files = planned.files
         if self._release.pull_always and not self._refreshed:
-            # What is behind the tags now, not what was there before.
-            names = [name for name in names if name != images.OVERLAY]
-            wanted = sorted({images.tagged(image) for image in wanted})
-            by_image = {images.tagged(image): name for image, name in by_image.items()}
+            # What is behind the tags now, not what was there before; what a whole fleet agreed upon stays.
+            agreed = set(self._release.digests.values())
+            pinned = {name: image for image, name in by_image.items() if image in agreed}
+            files = [item if item.path != images.OVERLAY else images.overlay(pinned) for item in files]
+            wanted = sorted({image if image in agreed else images.tagged(image) for image in wanted})
+            by_image = {image if image in agreed else images.tagged(image): name for image, name in by_image.items()}
         before = {image: self._image_id(image) for image in wanted}
         logins = os.path.join(_SCRATCH, self._release.project + "-registry-")
         known_logins = registry.logged_in(self._runner, list(self._release.registry_logins), logins)
-        with known_logins as runner, self._candidate(planned.files, runner, names) as compose:
+        with known_logins as runner, self._candidate(files, runner) as compose:
 
             def pull(image: str) -> str:
                 began = time.monotonic()

@@ -141,6 +141,15 @@ class Done(NamedTuple):
     entry: Optional[Entry]
 
 
+class Foreseen(NamedTuple):
+    """What would come of a run. former: the release that serves. mode: how the new one would come; none: no change."""
+
+    planned: Planned
+    work: Deployment
+    former: Optional[Entry]
+    mode: str
+
+
 class Update:
     """What changes the release of one stack; the caller holds the stack's lock."""
 
@@ -172,6 +181,29 @@ class Update:
         work = self._make(release, rotation)
         work.sweep()
         return self._deploy(work, Change())
+
+    def prepare(self, release: Release) -> Foreseen:
+        """Do everything for *release* that changes nothing that runs, and refuse what cannot work."""
+        work = self._make(release, None)
+        work.sweep()
+        planned = work.prepare(work.plan())
+        current = self.history.current()
+        if current is None and self._deployed():
+            current = self._adopt(work, None)
+        if not planned.changed:
+            return Foreseen(planned, work, current, "")
+        mode = self._mode(planned, current, Change())
+        if current:
+            self._refuse_upgrades(planned)
+            self._say_what_happens(mode, planned, Change())
+        return Foreseen(planned, work, current, mode)
+
+    def foresee(self, release: Release, rotation: Optional[Rotation] = None) -> Foreseen:
+        """What :meth:`run` would do; changes nothing."""
+        work = self._make(release, rotation)
+        planned = work.plan()
+        current = self.history.current()
+        return Foreseen(planned, work, current, self._mode(planned, current, Change()) if planned.changed else "")
 
     def resume(self) -> bool:
         """Bring an update that was cut off to its end, or go back; say whether there was one. Raises Stuck."""
@@ -269,7 +301,7 @@ class Update:
         self._mask = work.redactor.mask
         planned = work.plan()
         current = self.history.current()
-        if not planned.changed and not work.rotates:
+        if not planned.changed and not planned.plan.refreshes and not work.rotates:
             if current is None and planned.project.services:
                 current = self._adopt(work, planned)
             return Done(planned, work, current)
@@ -282,11 +314,14 @@ class Update:
             return self._alone(work, planned, number, FIRST if current is None else ROLLING)
         if not planned.changed:
             return Done(planned, work, current)
+        self._refuse_upgrades(planned)
+        self._say_what_happens(mode, planned, change)
+        return self._replace(work, planned, current, number, mode, change)
+
+    def _refuse_upgrades(self, planned: Planned) -> None:
         problems = upgrades.problems(self._engine, planned.project, planned.replaced, self._stack_or_none())
         if problems:
             raise OperatorError("\n".join(problems))
-        self._say_what_happens(mode, planned, change)
-        return self._replace(work, planned, current, number, mode, change)
 
     def _deployed(self) -> bool:
         return bool(recorded(self._directory)) and bool(self._engine.containers(self._base.project))

@@ -22,6 +22,13 @@ description:
     before one.
   - A stack that belongs to the host's other engine is refused, with the steps that move it.
 options:
+  prepare:
+    description:
+      - Does everything that changes nothing that runs, and no more. The release is planned and checked, its images are
+        pulled, and the edge judges its configuration. The deploy that follows has nothing to wait for.
+    type: bool
+    default: false
+    version_added: 0.3.0
   rotate:
     description:
       - Names of secrets, such as V(POSTGRES_PASSWORD), that get another value; O(secrets) gives it, or it is made up.
@@ -227,6 +234,36 @@ release:
   returned: success, not in check mode
   type: int
   sample: 4
+version:
+  description: The version of Tamma that was asked for.
+  returned: success
+  type: str
+  sample: 0.3.0
+former:
+  description: The release that served before, its number V(0) if the host has no history yet.
+  returned: success
+  type: dict
+  sample: {number: 3, version: 0.2.0}
+mode:
+  description: How the release came, or would come; empty when nothing had to be changed.
+  returned: success
+  type: str
+  sample: guarded
+digests:
+  description: The images with the digests that they were pinned to, as far as they are known.
+  returned: success
+  type: dict
+  sample: {"ghcr.io/meywd/tamma-api:0.3.0": "ghcr.io/meywd/tamma-api:0.3.0@sha256:0123..."}
+needed:
+  description: Whether a deploy would change anything but the images that are pulled.
+  returned: O(prepare) is true
+  type: bool
+  sample: true
+seconds:
+  description: How long it took.
+  returned: always
+  type: float
+  sample: 21.4
 outcome:
   description: What became of a release that failed, V(rolled_back) or V(stuck).
   returned: failure after the stack was touched
@@ -245,6 +282,7 @@ progress:
   sample: ["  0.4 s  apply   postgres: ready (1.2 s)"]
 """
 
+import time
 from typing import Any, Dict, Optional
 
 from ansible.module_utils.basic import AnsibleModule
@@ -258,6 +296,7 @@ from ansible_collections.meywd.tamma.plugins.module_utils.engine import Engine
 from ansible_collections.meywd.tamma.plugins.module_utils.engines import refuse_a_move
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
 from ansible_collections.meywd.tamma.plugins.module_utils.files import FileChange, fingerprint
+from ansible_collections.meywd.tamma.plugins.module_utils.history import Entry
 from ansible_collections.meywd.tamma.plugins.module_utils.hooks import Hooks
 from ansible_collections.meywd.tamma.plugins.module_utils.lock import Lock
 from ansible_collections.meywd.tamma.plugins.module_utils.plan_result import database_steps, describe
@@ -269,6 +308,7 @@ from ansible_collections.meywd.tamma.plugins.module_utils.release import (
     compare_files,
     environment,
     known_settings,
+    settings_on_host,
 )
 from ansible_collections.meywd.tamma.plugins.module_utils.stack import Stack
 
@@ -334,6 +374,18 @@ def without_engine(wanted: Release) -> Dict[str, Any]:
         "files": [{"path": change.path, "action": change.action} for change in files],
         "settings": settings,
         "diff": shell.diff_files(files, settings),
+        **about(wanted, None, update.FIRST, {}),
+    }
+
+
+def about(wanted: Release, former: Optional[Entry], mode: str, digests: Dict[str, str]) -> Dict[str, Any]:
+    """What every result says about the release and the one before it."""
+    before = former.version if former else settings_on_host(wanted.directory).get("TAMMA_VERSION", "")
+    return {
+        "version": wanted.settings.get("TAMMA_VERSION", ""),
+        "former": {"number": former.number if former else 0, "version": before},
+        "mode": mode,
+        "digests": digests,
     }
 
 
@@ -349,6 +401,28 @@ def with_boot(result: Dict[str, Any], change: Optional[FileChange]) -> Dict[str,
     }
 
 
+def cut_off_before(directory: str) -> bool:
+    """Whether something began on this host that the next deploy brings to its end first."""
+    return bool(restore.pending(directory) or update.pending(directory) or rotation.pending(directory))
+
+
+def prepare(wanted: Release, turn: update.Update, boot: Boot) -> Dict[str, Any]:
+    """Do what changes nothing that runs."""
+    foreseen = turn.prepare(wanted)
+    work = foreseen.work
+    planned = with_boot(describe(foreseen.planned, []), boot.change())
+    return {
+        **planned,
+        "changed": bool(work.pulled),
+        "needed": planned["changed"] or cut_off_before(wanted.directory),
+        "pulls": work.pulled,
+        "timings": work.timings,
+        # The deploy shows it.
+        "diff": [],
+        **about(wanted, foreseen.former, foreseen.mode, work.digests),
+    }
+
+
 def deploy(module: AnsibleModule, progress: ProgressFile) -> Dict[str, Any]:
     """Plan and, outside check mode, apply."""
     wanted = release(module.params)
@@ -357,16 +431,21 @@ def deploy(module: AnsibleModule, progress: ProgressFile) -> Dict[str, Any]:
     engine, runner = Engine(socket), shell.runner(module.params)
     boot = Boot(wanted.project, wanted.directory, socket, runner)
     if module.check_mode and (find_compose() is None or not engine.answers()):
-        return with_boot(without_engine(wanted), boot.change())
+        return {**with_boot(without_engine(wanted), boot.change()), "needed": True}
     names = module.params["rotate"]
 
     def make(what: Release, journal: Optional[rotation.Journal]) -> Deployment:
         return Deployment(what, runner, engine, shell.compose_program(), progress, journal)
 
+    turn = update.Update(make, wanted, engine, shell.compose_program(), progress, settings(module.params))
     if module.check_mode:
         journal = rotation.pending(wanted.directory) or rotation.begin(names, known_settings(wanted), wanted)
-        return with_boot(describe(make(wanted, journal).plan(), []), boot.change())
-    turn = update.Update(make, wanted, engine, shell.compose_program(), progress, settings(module.params))
+        planned, work, former, mode = turn.foresee(wanted, journal)
+        result = with_boot(describe(planned, []), boot.change())
+        return {**result, **about(wanted, former, mode, work.digests), "needed": result["changed"]}
+    if module.params["prepare"]:
+        with Lock("/run/tamma/%s.lock" % wanted.project, "deploy", module.params["lock_timeout"]):
+            return prepare(wanted, turn, boot)
     with Lock("/run/tamma/%s.lock" % wanted.project, "deploy", module.params["lock_timeout"]):
         if restore.pending(wanted.directory):
             stack = Stack(wanted.project, wanted.directory, engine, shell.compose_program())
@@ -378,6 +457,7 @@ def deploy(module: AnsibleModule, progress: ProgressFile) -> Dict[str, Any]:
             first = make(wanted, rotation.resumed(cut_off, wanted.secrets))
             first.apply(first.plan())
             names = [name for name in names if name not in cut_off.new]
+        former = turn.history.current()
         planned, work, entry = turn.run(wanted, rotation.begin(names, known_settings(wanted), wanted))
         rows = status.rows(engine, wanted.project, planned.project)
     change = boot.change()
@@ -385,8 +465,10 @@ def deploy(module: AnsibleModule, progress: ProgressFile) -> Dict[str, Any]:
         # Without the lock, which the unit takes itself.
         progress("boot", "%s %s" % (change.action, boot.name))
         boot.install()
+    mode = entry.mode if entry and (former is None or entry.number != former.number) else ""
     result = {
         **describe(planned, work.pulled),
+        **about(wanted, former, mode, work.digests),
         "services": [row._asdict() for row in rows],
         "timings": work.timings,
     }
@@ -411,6 +493,7 @@ def main() -> None:
                     "password": {"type": "str", "required": True, "no_log": True},
                 },
             },
+            "prepare": {"type": "bool", "default": False},
             "rotate": {"type": "list", "elements": "str", "default": [], "no_log": False},
             "refuse_placeholders": {"type": "bool", "default": False},
             "drain": {"type": "int", "default": 10},
@@ -441,12 +524,16 @@ def main() -> None:
         supports_check_mode=True,
     )
     progress = ProgressFile(module.params["progress_file"] or "")
+    began = time.monotonic()
+
+    def told() -> Dict[str, Any]:
+        return {"progress": progress.lines, "seconds": round(time.monotonic() - began, 1)}
 
     def work() -> Dict[str, Any]:
         try:
-            return {**deploy(module, progress), "progress": progress.lines}
+            return {**deploy(module, progress), **told()}
         except OperatorError as exc:
-            exc.facts["progress"] = progress.lines
+            exc.facts.update(told())
             raise
         finally:
             progress.close()

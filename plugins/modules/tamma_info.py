@@ -13,6 +13,14 @@ author: the Tamma collection contributors (@meywd)
 description:
   - Lists the stack's containers with their state and health, and the services that have none, asks the published
     addresses, and tells how its backups stand, which releases it had, and which one serves.
+options:
+  watch:
+    description:
+      - Seconds for which the stack is looked at again every few seconds. It ends at the first trouble that is there at
+        two looks, and at the first container that was started again.
+    type: int
+    default: 0
+    version_added: 0.3.0
 extends_documentation_fragment:
   - meywd.tamma.stack
   - meywd.tamma.read_only
@@ -21,6 +29,11 @@ extends_documentation_fragment:
 EXAMPLES = r"""
 - name: How the stack is
   meywd.tamma.tamma_info:
+  register: stack
+
+- name: Whether it stays well for five minutes
+  meywd.tamma.tamma_info:
+    watch: 300
   register: stack
 """
 
@@ -59,6 +72,12 @@ backups:
       type: list
       elements: str
       sample: []
+restarted:
+  description: The services with a container that was started again while the stack was watched.
+  returned: success
+  type: list
+  elements: str
+  sample: []
 release:
   description: The number of the release that serves; 0 before the first.
   returned: success
@@ -84,7 +103,9 @@ failed:
   type: str
   sample: ""
 healthy:
-  description: Whether the stack is there, every container is ready and every address answers.
+  description:
+    - Whether the stack is there, every container is ready and every address answers.
+    - With O(watch) it stayed so, and no container was started again.
   returned: success
   type: bool
   sample: true
@@ -95,12 +116,17 @@ from typing import Any, Dict
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.meywd.tamma.plugins.module_utils import doctor, outside, status
+from ansible_collections.meywd.tamma.plugins.module_utils import doctor, outside, status, watch
 from ansible_collections.meywd.tamma.plugins.module_utils import module as shell
 from ansible_collections.meywd.tamma.plugins.module_utils.compose import Compose, endpoints, find_compose
 from ansible_collections.meywd.tamma.plugins.module_utils.engine import Engine
 from ansible_collections.meywd.tamma.plugins.module_utils.engines import refuse_a_move
 from ansible_collections.meywd.tamma.plugins.module_utils.release import ENV_FILE
+
+
+def watched(params: Dict[str, Any]) -> Dict[str, Any]:
+    """Look once, or for as long as the operator wants."""
+    return watch.watch(lambda: inform(params), params["watch"])
 
 
 def inform(params: Dict[str, Any]) -> Dict[str, Any]:
@@ -125,14 +151,17 @@ def inform(params: Dict[str, Any]) -> Dict[str, Any]:
         "endpoints": found,
         "backups": doctor.overview(params["project"]),
         **doctor.releases(directory),
+        "restarted": [],
         "healthy": bool(rows) and all(row.ready for row in rows) and not any(item["problem"] for item in found),
     }
 
 
 def main() -> None:
     """Run as an Ansible module."""
-    module = AnsibleModule(argument_spec=dict(shell.ARGUMENTS), supports_check_mode=True)
-    shell.finish(module, lambda: inform(module.params))
+    module = AnsibleModule(
+        argument_spec={**shell.ARGUMENTS, "watch": {"type": "int", "default": 0}}, supports_check_mode=True
+    )
+    shell.finish(module, lambda: watched(module.params))
 
 
 if __name__ == "__main__":

@@ -65,6 +65,26 @@ release:
   returned: success, not in check mode
   type: int
   sample: 5
+version:
+  description: The version of Tamma of that release.
+  returned: success, not in check mode
+  type: str
+  sample: 0.2.0
+former:
+  description: The release that served before.
+  returned: success
+  type: dict
+  sample: {number: 4, version: 0.3.0}
+mode:
+  description: How the release came.
+  returned: success, not in check mode
+  type: str
+  sample: rolling
+seconds:
+  description: How long it took.
+  returned: always
+  type: float
+  sample: 21.4
 plan:
   description: What happens to services, in order.
   returned: success
@@ -92,7 +112,8 @@ progress:
   sample: ["  0.4 s  apply   postgres: ready (1.2 s)"]
 """
 
-from typing import Any, Dict
+import time
+from typing import Any, Dict, Optional
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -100,8 +121,14 @@ from ansible_collections.meywd.tamma.plugins.module_utils import module as shell
 from ansible_collections.meywd.tamma.plugins.module_utils import on_host, status
 from ansible_collections.meywd.tamma.plugins.module_utils.engine import Engine
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
+from ansible_collections.meywd.tamma.plugins.module_utils.history import Entry
 from ansible_collections.meywd.tamma.plugins.module_utils.plan_result import describe
 from ansible_collections.meywd.tamma.plugins.module_utils.progress import ProgressFile
+
+
+def known(entry: Optional[Entry]) -> Dict[str, Any]:
+    """What a result says about a release."""
+    return {"number": entry.number if entry else 0, "version": entry.version if entry else ""}
 
 
 def go_back(module: AnsibleModule, progress: ProgressFile) -> Dict[str, Any]:
@@ -110,13 +137,18 @@ def go_back(module: AnsibleModule, progress: ProgressFile) -> Dict[str, Any]:
     place = params["project"], params["directory"], params["engine_socket"]
     host = on_host.OnHost(*place, progress, params["by"], params["origin"])
     if module.check_mode:
-        return describe(host.update().plan_rollback(params["release"]), [])
+        planned = host.update().plan_rollback(params["release"])
+        return {**describe(planned, []), "former": known(host.history.current())}
     with host.locked("rollback", params["lock_timeout"]):
+        former = host.history.current()
         done = host.update().rollback(params["release"])
     rows = status.rows(Engine(params["engine_socket"]), params["project"], done.planned.project)
     return {
         **describe(done.planned, done.work.pulled),
+        "former": known(former),
         "release": done.entry.number if done.entry else 0,
+        "version": done.entry.version if done.entry else "",
+        "mode": done.entry.mode if done.entry else "",
         "kept_as": done.entry.guard if done.entry else "",
         "services": [row._asdict() for row in rows],
     }
@@ -136,12 +168,16 @@ def main() -> None:
         supports_check_mode=True,
     )
     progress = ProgressFile(module.params["progress_file"] or "")
+    began = time.monotonic()
+
+    def told() -> Dict[str, Any]:
+        return {"progress": progress.lines, "seconds": round(time.monotonic() - began, 1)}
 
     def work() -> Dict[str, Any]:
         try:
-            return {**go_back(module, progress), "progress": progress.lines}
+            return {**go_back(module, progress), **told()}
         except OperatorError as exc:
-            exc.facts["progress"] = progress.lines
+            exc.facts.update(told())
             raise
         finally:
             progress.close()

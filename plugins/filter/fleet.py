@@ -1,0 +1,171 @@
+# Copyright (c) 2026 the Tamma collection contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How far the update of a fleet has come, from what the playbook ``update.yml`` registered for each host."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+# What became of a host.
+UPDATED = "updated"
+UNCHANGED = "unchanged"
+WOULD = "would be updated"
+UNTOUCHED = "not touched"
+UNREACHED = "not reached"
+REFUSED = "refused"
+LOST = "connection lost"
+FAILED = "failed, nothing changed"
+ROLLED_BACK = "failed, rolled back"
+STUCK = "failed, not rolled back"
+UNWELL = "unwell"
+UNWELL_BACK = "unwell, rolled back"
+
+_GOOD = (UPDATED, UNCHANGED, WOULD, UNTOUCHED)
+# What ends a rollout that has begun, and what keeps it from beginning.
+_STOPS = (LOST, FAILED, ROLLED_BACK, STUCK, UNWELL, UNWELL_BACK)
+_OF_RELEASES = {"rolled_back": ROLLED_BACK, "stuck": STUCK}
+
+
+class State(NamedTuple):
+    """One host. prepared: what it said of the release before it was touched. release: what its deploy said."""
+
+    host: str
+    outcome: str
+    problem: str
+    prepared: Mapping[str, Any]
+    release: Mapping[str, Any]
+    seconds: float
+
+
+def state(host: str, known: Mapping[str, Any], check: bool = False) -> State:
+    """Read what is registered for a host."""
+    answer, release, status, prepared = (
+        known.get(name) or {}
+        for name in ("__tamma_update_answer", "__tamma_stack_release", "__tamma_stack_status", "__tamma_stack_prepared")
+    )
+    problem = str(known.get("__tamma_update_problem") or "")
+    # Only what comes before the deploy says whether it is needed.
+    touched = bool(prepared) and bool(release) and "needed" not in release
+    seconds = float(known.get("__tamma_update_seconds") or release.get("seconds") or 0)
+
+    def told(outcome: str, words: str = "") -> State:
+        return State(host, outcome, problem or words, prepared, release if touched else {}, seconds if touched else 0)
+
+    if touched:
+        return told(*_of_touched(known, release, status, problem))
+    if answer.get("unreachable") or release.get("unreachable") or (not prepared and not answer):
+        words = str((release if release.get("unreachable") else answer).get("msg") or "")
+        return told(UNREACHED, "The host was not reached, and has not been updated. %s" % words)
+    if problem:
+        return told(UNWELL if prepared else REFUSED)
+    if not prepared:
+        return told(UNTOUCHED)
+    if not prepared.get("needed"):
+        return told(UNCHANGED)
+    return told(WOULD if check else UNTOUCHED)
+
+
+def _of_touched(
+    known: Mapping[str, Any], release: Mapping[str, Any], status: Mapping[str, Any], problem: str
+) -> tuple[str, str]:
+    if known.get("__tamma_update_went_back"):
+        return UNWELL_BACK, ""
+    lost = "The connection was lost. The host may be between two releases: run the playbook again when it is back."
+    if release.get("unreachable") or status.get("unreachable"):
+        return LOST, lost
+    if known.get("__tamma_update_unwell"):
+        return UNWELL, ""
+    if release.get("failed") or problem:
+        return _OF_RELEASES.get(str(release.get("outcome")), FAILED), ""
+    return UPDATED, ""
+
+
+def fleet(hosts: Iterable[str], hostvars: Mapping[str, Any], check: bool = False) -> dict[str, Any]:
+    """What the playbook goes by, and what it shows."""
+    # There are no variables of hosts when the playbook is only read.
+    states = [state(host, hostvars.get(host, {}), check) for host in hosts]
+    prepared = [one for one in states if one.prepared]
+    digests: dict[str, str] = {}
+    for one in prepared:
+        # Who comes first has found it out.
+        digests = {**(one.prepared.get("digests") or {}), **digests}
+    settings = prepared[0].prepared if prepared else {}
+    clear = not check and not obstacles(states)
+    return {
+        "first": next((one.host for one in states if one.outcome not in (UNREACHED, REFUSED)), ""),
+        "digests": digests,
+        "differing": [one.host for one in prepared if _differs(one.prepared.get("digests") or {}, digests)],
+        "unchanged": [one.host for one in states if one.outcome == UNCHANGED],
+        "rollout": [one.host for one in states if clear and one.outcome == UNTOUCHED],
+        "batches": [_step(step) for step in settings.get("batches") or []] or ["100%"],
+        "failed": {one.host: one.problem for one in states if one.outcome not in _GOOD},
+        "rows": [row(one) for one in states],
+        "lines": lines(states, check),
+    }
+
+
+def _step(step: Any) -> Any:
+    return int(step) if str(step).isdigit() else step
+
+
+def _differs(own: Mapping[str, str], agreed: Mapping[str, str]) -> bool:
+    return any(agreed[image] != pinned for image, pinned in own.items())
+
+
+def obstacles(states: Iterable[State]) -> list[State]:
+    """The hosts that keep a rollout from beginning."""
+    found = []
+    for one in states:
+        unreached = one.outcome == UNREACHED and any(item.prepared.get("unreachable") == "stop" for item in states)
+        if unreached or one.outcome == REFUSED or one.outcome in _STOPS:
+            found.append(one)
+    return found
+
+
+def row(one: State) -> dict[str, Any]:
+    """A host's row in the final table."""
+    former = one.prepared.get("former") or {}
+    number = one.release.get("release") if one.outcome == UPDATED else 0
+    return {
+        "host": one.host,
+        "from": _release(former.get("version"), former.get("number")),
+        "to": _release(one.prepared.get("version"), number) if one.outcome != UNCHANGED else "",
+        "mode": one.release.get("mode") or one.prepared.get("mode") or "",
+        "seconds": "%.0f" % one.seconds if one.seconds else "",
+        "outcome": one.outcome,
+    }
+
+
+def _release(version: Any, number: Any) -> str:
+    return "%s (release %s)" % (version, number) if number else str(version or "")
+
+
+def lines(states: list[State], check: bool) -> list[str]:
+    """What the operator has to know beside the table."""
+    stopped = [one.host for one in states if one.release and one.outcome in _STOPS]
+    against = [one.host for one in obstacles(states) if not one.release]
+    unreached = [one.host for one in states if one.outcome == UNREACHED]
+    untouched = sum(one.outcome == UNTOUCHED for one in states)
+    said = []
+    if stopped:
+        said.append(
+            "The rollout ended at %s; hosts not touched: %d. When the cause is removed, run this again: hosts that "
+            "have the release are left alone." % (", ".join(stopped), untouched)
+        )
+    elif against:
+        said.append("Nothing was touched on any host, because of %s." % ", ".join(against))
+    if unreached and not (set(unreached) & set(against)):
+        said.append("Not reached: %s. Run this again when they are back." % ", ".join(unreached))
+    if check:
+        said.append("This was a check: nothing was changed.")
+    return said
+
+
+class FilterModule:
+    """The filter of the playbook ``update.yml``."""
+
+    def filters(self) -> dict[str, Any]:
+        """Map names to functions."""
+        return {"fleet": fleet}

@@ -1,0 +1,42 @@
+# Copyright (c) 2026 the Tamma collection contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Watching a stack for a while: whether it stays well, and whether its containers stay up."""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Callable, Dict, List, Mapping
+
+# Between two looks.
+PAUSE_SECONDS = 3.0
+
+
+def watch(
+    look: Callable[[], Dict[str, Any]],
+    seconds: float,
+    clock: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> Dict[str, Any]:
+    """Look at a stack for so many seconds, as long as it is well; return what was seen last.
+
+    look: says how the stack is (services, healthy). A trouble counts when it is there at two looks; a container that
+    was started again since the first look counts at once, for it may be well in between.
+    """
+    until = clock() + seconds
+    first = seen = look()
+    unwell = 0 if seen["healthy"] else 1
+    while unwell < 2 and (clock() < until or (seconds and unwell)):
+        sleep(PAUSE_SECONDS)
+        seen = look()
+        again = restarted(first["services"], seen["services"])
+        if again:
+            return {**seen, "healthy": False, "restarted": again}
+        unwell = 0 if seen["healthy"] else unwell + 1
+    return seen
+
+
+def restarted(before: List[Mapping[str, Any]], after: List[Mapping[str, Any]]) -> List[str]:
+    """The services with a container that is the same and began at another time."""
+    began = {row["container"]: row["since"] for row in before if row["container"]}
+    return sorted({row["service"] for row in after if began.get(row["container"], row["since"]) != row["since"]})
