@@ -507,9 +507,16 @@ class Update:
     def _complete(self, work: Deployment, journal: Journal, entry: Entry, planned: Optional[Planned] = None) -> Entry:
         """The new release serves: let the requests go on, and do what is left. *planned*: what is done already."""
         if planned is None:
-            self._release_held()
-            planned = work.plan()
-            work.carry_out(planned)
+            try:
+                self._release_held()
+                planned = work.plan()
+                work.carry_out(planned)
+            except OperatorError as exc:
+                raise OperatorError(
+                    "%s\nRelease %d serves, and what is left of its deploy is done by the next run: correct this, then "
+                    "type 'tammactl resume' on the host, or run the playbook again." % (exc.message, journal.number),
+                    **exc.facts,
+                ) from exc
         if journal.copy:
             self._forget_guard(journal.copy)
         entry = self._serves(entry._replace(guard=journal.guard), planned)

@@ -20,6 +20,9 @@ from tests.integration.production import CONTAINER, PRODUCTION, Production
 
 pytestmark = pytest.mark.other_stack
 
+#: What takes long and says little that the others do not: with `make faults` alone.
+also = pytest.mark.fault_matrix
+
 OLD, NEW = "0.2.0", "0.3.0"
 DRAIN = 3
 SETTINGS = {
@@ -202,6 +205,7 @@ def test_a_good_release_costs_no_request_and_no_row(old: Updates) -> None:
     assert again.unchanged, again.output
 
 
+@also
 def test_check_mode_says_what_would_happen_and_does_nothing(old: Updates) -> None:
     before = data.values(CONTAINER), old.containers(), old.databases()
     outcome = old.stack.play("update", "--check", variables={**PRODUCTION, **SETTINGS, "tamma_stack_version": NEW})
@@ -211,6 +215,7 @@ def test_check_mode_says_what_would_happen_and_does_nothing(old: Updates) -> Non
     old.serves(OLD)
 
 
+@also
 def test_replicas_that_warm_up_get_no_request(old: Updates) -> None:
     """However slowly its services come up, and whatever they answer until then."""
     assert old.update(NEW).status == 0
@@ -223,6 +228,7 @@ def test_replicas_that_warm_up_get_no_request(old: Updates) -> None:
     old.serves("0.3.5-slow")
 
 
+@also
 def test_an_engine_finishes_its_issue(old: Updates) -> None:
     configured = old.play("site", tamma_stack_overrides=ISSUE)
     assert configured.status == 0, configured.output
@@ -239,7 +245,7 @@ def test_an_engine_finishes_its_issue(old: Updates) -> None:
 # --- a bad release --------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("bad", BAD, ids=str)
+@pytest.mark.parametrize("bad", [pytest.param(bad, marks=also if bad.harms else ()) for bad in BAD], ids=str)
 def test_a_bad_release_leaves_everything_as_it_was(old: Updates, bad: Bad) -> None:
     row = old.write(f"before {bad}")
     before, containers, databases = data.state(CONTAINER), old.containers(), old.databases()
@@ -272,6 +278,7 @@ def test_a_release_that_ruins_the_data_costs_no_acknowledged_row(old: Updates, b
     old.serves(OLD)
 
 
+@also
 def test_a_release_can_be_good_after_a_bad_one(old: Updates) -> None:
     assert old.update(DESTRUCTIVE.version).status == 2
     outcome = old.update(NEW)
@@ -305,6 +312,7 @@ def test_a_change_of_configuration_holds_nothing(old: Updates) -> None:
     old.serves(OLD)
 
 
+@also
 def test_a_configuration_that_does_not_get_healthy_goes_back(old: Updates) -> None:
     before = data.state(CONTAINER)
     sick = {"services": {"tamma-api": {"environment": {"STANDIN_UNHEALTHY": "1"}}}}
@@ -319,6 +327,7 @@ def test_a_configuration_that_does_not_get_healthy_goes_back(old: Updates) -> No
 # --- back to the release before -------------------------------------------------------------------
 
 
+@also
 def test_a_rollback_brings_the_data_of_its_release(old: Updates) -> None:
     before, databases = data.state(CONTAINER), old.databases()
     updated = old.update(NEW)
