@@ -191,7 +191,7 @@ def backups(rounds: int, mebibytes: int) -> str:
         ("our own process at its peak", f"{max(turns['peak']) / 1024:.0f} MiB", "", f"< {_PEAK} MiB", "", ""),
         ("growth by a backup after 1 % more rows", f"{found['growth']:.1%}", "", f"< {_GROWTH:.0%}", "", ""),
     ]
-    head = ("what", "median (range)", "as fast as raw", "goal", "CPU of the whole host", "CPU of raw by ours")
+    head = ("what", "median (range)", "as fast as raw", "goal", "CPU of the whole host", "CPU, raw by ours")
     return (
         f"### Backup and restore of {found['bytes'] / 2**30:.2f} GiB\n\n"
         + report.table(head, rows)

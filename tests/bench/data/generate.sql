@@ -33,7 +33,7 @@ SELECT timestamptz '2026-01-01' + g * interval '7 seconds', (ARRAY['prompt', 'an
   (SELECT string_agg(part, ', ') FROM (
     SELECT concat_ws(' ', words[1 + 4095 * random() ^ 3], words[1 + 4095 * random() ^ 3], words[1 + 4095 * random() ^ 3],
       words[1 + 4095 * random() ^ 3], words[1 + 4095 * random() ^ 3]) AS part FROM generate_series(0, g % 9)) AS parts)
-FROM generate_series(1, :mebibytes * 4400) g, (
+FROM generate_series(1, :mebibytes * 4700) g, (
   -- Of a type whose values have one length: any of them is found at once.
   SELECT array_agg(translate(left(md5(w::text), 2 + w % 9), '0123456789abcdef', 'etaoinshrdlucmfw')::name) AS words
   FROM generate_series(1, 4096) w) AS vocabulary;
