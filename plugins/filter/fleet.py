@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 # What became of a host.
 UPDATED = "updated"
+BACK = "went back"
 UNCHANGED = "unchanged"
 WOULD = "would be updated"
 UNTOUCHED = "not touched"
@@ -118,7 +119,7 @@ def obstacles(states: Iterable[State]) -> list[State]:
     """The hosts that keep a rollout from beginning."""
     found = []
     for one in states:
-        unreached = one.outcome == UNREACHED and any(item.prepared.get("unreachable") == "stop" for item in states)
+        unreached = one.outcome == UNREACHED and any(item.prepared.get("when_unreachable") == "stop" for item in states)
         if unreached or one.outcome == REFUSED or one.outcome in _STOPS:
             found.append(one)
     return found
@@ -127,7 +128,7 @@ def obstacles(states: Iterable[State]) -> list[State]:
 def row(one: State) -> dict[str, Any]:
     """A host's row in the final table."""
     former = one.prepared.get("former") or {}
-    number = one.release.get("release") if one.outcome == UPDATED else 0
+    number = one.release.get("release") if one.outcome in (UPDATED, BACK) else 0
     return {
         "host": one.host,
         "from": _release(former.get("version"), former.get("number")),
@@ -151,8 +152,8 @@ def lines(states: list[State], check: bool) -> list[str]:
     said = []
     if stopped:
         said.append(
-            "The rollout ended at %s; hosts not touched: %d. When the cause is removed, run this again: hosts that "
-            "have the release are left alone." % (", ".join(stopped), untouched)
+            "The rollout ended at %s; hosts not touched: %d. When the cause is removed, run this again: hosts "
+            "that have the release are left alone." % (", ".join(stopped), untouched)
         )
     elif against:
         said.append("Nothing was touched on any host, because of %s." % ", ".join(against))
@@ -163,9 +164,19 @@ def lines(states: list[State], check: bool) -> list[str]:
     return said
 
 
+def release_rows(hosts: Iterable[str], hostvars: Mapping[str, Any], variable: str) -> list[dict[str, Any]]:
+    """One row for each host that has another release now, from the result registered as *variable*."""
+    found = [(host, hostvars[host].get(variable) or {}) for host in hosts]
+    return [
+        row(State(host, BACK if release["changed"] else UNCHANGED, "", release, release, release["seconds"]))
+        for host, release in found
+        if release.get("release")
+    ]
+
+
 class FilterModule:
-    """The filter of the playbook ``update.yml``."""
+    """The filters of the playbooks ``update.yml`` and ``rollback.yml``."""
 
     def filters(self) -> dict[str, Any]:
         """Map names to functions."""
-        return {"fleet": fleet}
+        return {"fleet": fleet, "release_rows": release_rows}

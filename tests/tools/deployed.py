@@ -111,12 +111,17 @@ def env(host: Host) -> dict[str, str]:
 
 def site(variables: dict[str, Any]) -> subprocess.CompletedProcess[str]:
     """Run site.yml on the scenario's hosts, as its converge does, with *variables* on top."""
+    return playbook("site.yml", variables)
+
+
+def playbook(name: str, variables: dict[str, Any], *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a playbook on the scenario's hosts with *variables* on top."""
     root = Path(os.environ["MOLECULE_PROJECT_DIRECTORY"])
     inventories = (root / "inventories" / "sandbox", Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"]) / "inventory")
     return subprocess.run(
         [
             *("ansible-playbook", *(f"--inventory={path}" for path in inventories)),
-            *("--extra-vars", json.dumps(variables), "site.yml"),
+            *("--extra-vars", json.dumps(variables), *arguments, name),
         ],
         cwd=root,
         stdin=subprocess.DEVNULL,

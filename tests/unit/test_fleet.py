@@ -1,0 +1,153 @@
+# Copyright (c) 2026 the Tamma collection contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""How far the update of a fleet has come: who is next, who stops it, and what the operator is told."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ansible_collections.meywd.tamma.plugins.filter.fleet import FilterModule, fleet, release_rows
+
+ANSWERS: dict[str, Any] = {"__tamma_update_answer": {"ping": "pong"}}
+DOWN: dict[str, Any] = {"__tamma_update_answer": {"unreachable": True, "msg": "No route."}}
+API = "registry/tamma-api:0.3.0"
+
+
+def prepared(**more: Any) -> dict[str, Any]:
+    """A host that is ready for the release."""
+    said = {
+        "version": "0.3.0",
+        "former": {"number": 3, "version": "0.2.0"},
+        "mode": "guarded",
+        "needed": True,
+        "digests": {API: API + "@sha256:a"},
+        "batches": ["1", "25%", "100%"],
+        "when_unreachable": "report",
+        **more,
+    }
+    return {**ANSWERS, "__tamma_stack_prepared": said, "__tamma_stack_release": said}
+
+
+def deployed(release: dict[str, Any] | None = None, **more: Any) -> dict[str, Any]:
+    """A host on which the release was deployed."""
+    went = {"release": 4, "mode": "guarded", "seconds": 21.4} if release is None else release
+    return {**prepared(), "__tamma_stack_release": went, **more}
+
+
+def outcome(known: dict[str, Any], check: bool = False) -> str:
+    found: str = fleet(["a"], {"a": known}, check)["rows"][0]["outcome"]
+    return found
+
+
+@pytest.mark.parametrize(
+    ("known", "expected"),
+    [
+        ({}, "not reached"),
+        (DOWN, "not reached"),
+        (ANSWERS, "not touched"),
+        ({**ANSWERS, "__tamma_stack_release": {"unreachable": True}}, "not reached"),
+        ({**ANSWERS, "__tamma_update_problem": "Port 80 is taken."}, "refused"),
+        ({**ANSWERS, "__tamma_stack_release": {"failed": True}, "__tamma_update_problem": "No image."}, "refused"),
+        (prepared(), "not touched"),
+        (prepared(needed=False), "unchanged"),
+        ({**prepared(needed=False), "__tamma_update_problem": "tamma-api is exited."}, "unwell"),
+        (deployed(), "updated"),
+        (deployed({"failed": True, "outcome": "rolled_back"}, __tamma_update_problem="x"), "failed, rolled back"),
+        (deployed({"failed": True, "outcome": "stuck"}, __tamma_update_problem="x"), "failed, not rolled back"),
+        (deployed({"failed": True}, __tamma_update_problem="x"), "failed, nothing changed"),
+        (deployed({"unreachable": True}), "connection lost"),
+        (deployed(__tamma_stack_status={"unreachable": True}), "connection lost"),
+        (deployed(__tamma_update_unwell=True, __tamma_update_problem="x"), "unwell"),
+        (deployed(__tamma_update_unwell=True, __tamma_update_went_back=True), "unwell, rolled back"),
+        (deployed({"failed": True}, __tamma_update_unwell=True, __tamma_update_problem="x"), "unwell"),
+    ],
+)
+def test_what_became_of_a_host(known: dict[str, Any], expected: str) -> None:
+    assert outcome(known) == expected
+
+
+def test_a_check() -> None:
+    found = fleet(["a", "b"], {"a": prepared(), "b": prepared(needed=False)}, check=True)
+    assert [row["outcome"] for row in found["rows"]] == ["would be updated", "unchanged"]
+    assert found["rollout"] == []
+    assert found["lines"] == ["This was a check: nothing was changed."]
+
+
+def test_the_first_host_that_answers_finds_out_the_digests() -> None:
+    refused = {**ANSWERS, "__tamma_update_problem": "x"}
+    assert fleet(["a", "b", "c"], {"a": DOWN, "b": refused, "c": ANSWERS})["first"] == "c"
+    assert fleet(["a"], {"a": DOWN})["first"] == ""
+
+
+def test_who_comes_first_decides_what_an_image_is() -> None:
+    other = "registry/elsa:0.3.0"
+    second = prepared(digests={API: API + "@sha256:b", other: other + "@sha256:c"})
+    found = fleet(["a", "b"], {"a": prepared(), "b": second})
+    assert found["digests"] == {API: API + "@sha256:a", other: other + "@sha256:c"}
+    assert found["differing"] == ["b"]
+
+
+def test_a_rollout_takes_those_that_need_it_in_their_order() -> None:
+    hostvars = {"c": prepared(), "a": prepared(needed=False), "b": prepared()}
+    found = fleet(["c", "a", "b"], hostvars)
+    assert (found["rollout"], found["batches"]) == (["c", "b"], [1, "25%", "100%"])
+    assert found["unchanged"] == ["a"]
+
+
+@pytest.mark.parametrize(
+    "problem", [{**ANSWERS, "__tamma_update_problem": "x"}, {**prepared(needed=False), "__tamma_update_problem": "x"}]
+)
+def test_a_host_that_cannot_keeps_all_of_them(problem: dict[str, Any]) -> None:
+    found = fleet(["a", "b"], {"a": prepared(), "b": problem})
+    assert found["rollout"] == []
+    assert found["failed"] == {"b": "x"}
+    assert found["lines"] == ["Nothing was touched on any host, because of b."]
+
+
+def test_a_host_that_is_down_is_left_out_and_reported() -> None:
+    found = fleet(["a", "b"], {"a": prepared(), "b": DOWN})
+    assert found["rollout"] == ["a"]
+    assert found["failed"] == {"b": "The host was not reached, and has not been updated. No route."}
+    assert found["lines"] == ["Not reached: b. Run this again when they are back."]
+
+
+def test_a_host_that_is_down_stops_it_when_the_operator_wants_that() -> None:
+    found = fleet(["a", "b"], {"a": prepared(when_unreachable="stop"), "b": DOWN})
+    assert found["rollout"] == []
+    assert found["lines"] == ["Nothing was touched on any host, because of b."]
+
+
+def test_the_table() -> None:
+    failed = deployed({"failed": True, "outcome": "rolled_back", "seconds": 36.1}, __tamma_update_problem="x")
+    hostvars = {"a": deployed(), "b": failed, "c": prepared(), "d": prepared(needed=False, mode="")}
+    found = fleet(["a", "b", "c", "d"], hostvars)
+    was = "0.2.0 (release 3)"
+    assert [tuple(row.values()) for row in found["rows"]] == [
+        ("a", was, "0.3.0 (release 4)", "guarded", "21", "updated"),
+        ("b", was, "0.3.0", "guarded", "36", "failed, rolled back"),
+        ("c", was, "0.3.0", "guarded", "", "not touched"),
+        ("d", was, "", "", "", "unchanged"),
+    ]
+    assert found["failed"] == {"b": "x"}
+    assert "The rollout ended at b; hosts not touched: 1." in found["lines"][0]
+
+
+def test_what_a_host_took_before_it_went_back_counts() -> None:
+    back = deployed({"release": 5, "seconds": 3.0}, __tamma_update_went_back=True, __tamma_update_seconds=21.4)
+    assert fleet(["a"], {"a": back})["rows"][0]["seconds"] == "21"
+
+
+def test_without_any_variables_nobody_gets_it() -> None:
+    found = FilterModule().filters()["fleet"](["a"], {})
+    assert (found["rollout"], found["batches"]) == ([], ["100%"])
+
+
+def test_who_went_back() -> None:
+    back = {"former": {"number": 4, "version": "0.3.0"}, "version": "0.2.0", "mode": "guarded", "seconds": 9.6}
+    hostvars = {"a": {"back": {**back, "release": 5, "changed": True}}, "b": {"back": {"failed": True}}, "c": {}}
+    assert [tuple(row.values()) for row in release_rows(["a", "b", "c"], hostvars, "back")] == [
+        ("a", "0.3.0 (release 4)", "0.2.0 (release 5)", "guarded", "10", "went back")
+    ]
