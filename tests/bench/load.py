@@ -46,6 +46,8 @@ SESSIONS = "/elsa-api/api/mentorship/sessions"
 LATE_SECONDS = 0.2
 #: How often a browser tries, over connections that it has kept.
 TRIES = 3
+#: How often over HTTP/2, where each of several reloads ends every request that waits.
+TRIES_HTTP2 = 10
 #: What h2 says of a GOAWAY in good order.
 GOING_AWAY = "ConnectionTerminated error_code:0,"
 
@@ -323,7 +325,7 @@ class Load:
 
     async def _send(self, client: httpx.AsyncClient, kind: str, ask: Ask) -> httpx.Response:
         """Send a request, and once more each time its kept connection was ended in good order."""
-        for _ in range(TRIES - 1 if kind != "new connection" else 0):
+        for _ in range({"new connection": 1, "HTTP/2": TRIES_HTTP2}.get(kind, TRIES) - 1):
             trail = _Trail()
             try:
                 return await client.request(ask.method, ask.path, json=ask.body, extensions={"trace": trail})
@@ -338,8 +340,11 @@ class Load:
         cut: float | None = None
         while True:
             began = False
+            trail = _Trail()
             try:
-                async with client.stream("GET", EVENTS, headers={"Accept": "text/event-stream"}) as answer:
+                async with client.stream(
+                    "GET", EVENTS, headers={"Accept": "text/event-stream"}, extensions={"trace": trail}
+                ) as answer:
                     if answer.status_code == 200:
                         began = True
                         self._open += 1
@@ -350,6 +355,9 @@ class Load:
                     else:
                         self._fail(f"GET {EVENTS}", "stream", str(answer.status_code))
             except httpx.HTTPError as error:
+                if not began and trail.may_be_sent_again(error):
+                    self.again += 1
+                    continue
                 if not began:
                     self._fail(f"GET {EVENTS}", "stream", f"{type(error).__name__}: {error}".rstrip(": "))
             if began:
