@@ -453,6 +453,8 @@ class Update:
                 journal = self._guarded(work, journal, change)
             else:
                 work.carry_out(planned)
+                if set(planned.replaced) & set(writers(planned.project)):
+                    migrations.check(self._engine, self._stack(), self._progress)
         except (OperatorError, OSError, KeyboardInterrupt) as failure:
             # What the journal on the disk says is further than what is known here.
             self._recover(pending(self._directory) or journal, failure, facts)
