@@ -29,6 +29,8 @@ from ansible_collections.meywd.tamma.plugins.module_utils.release import (
 )
 
 DIRECTORY = ".tamma/releases"
+# What somebody adds to the Compose files. Only root may read it, because it may hold anything; it is configuration.
+OVERRIDES = "docker-compose.override.yml"
 _RECORD = "release.json"
 _FILES = "files"
 
@@ -143,7 +145,7 @@ def _json(values: Mapping[str, Any]) -> str:
 
 
 def open_files(directory: str, paths: Optional[Sequence[str]] = None) -> List[File]:
-    """The files of the stack that everybody may read, and its settings without secrets.
+    """The files that belong to a release: those that everybody may read, overrides, and the settings without secrets.
 
     paths: which files the stack has; those that the last deploy wrote into *directory* if not given.
     """
@@ -154,7 +156,7 @@ def open_files(directory: str, paths: Optional[Sequence[str]] = None) -> List[Fi
         if path == ENV_FILE:
             values = {key: value for key, value in settings_on_host(directory).items() if key not in hidden}
             found.append(File(path, formats.render_dotenv([("Without secrets", values)])))
-        elif os.path.isfile(full) and os.stat(full).st_mode & stat.S_IROTH:
+        elif os.path.isfile(full) and (path == OVERRIDES or os.stat(full).st_mode & stat.S_IROTH):
             found.append(File(path, read(full) or ""))
     return found
 
@@ -183,8 +185,8 @@ def release_of(
 ) -> Release:
     """Make a release of files that were kept.
 
-    base: what names the stack and how long things may take. files: those that everybody may read, ``.env`` among
-    them. hidden: those with secrets. known: the settings with secrets; those on the host if not given.
+    base: what names the stack and how long things may take. files: see :func:`open_files`. hidden: those with
+    secrets. known: the settings with secrets; those on the host if not given.
     """
     values = {}
     for item in files:
@@ -201,7 +203,11 @@ def release_of(
     return base._replace(
         files=[
             *(
-                item._replace(mode=0o644, initial=is_initial(item.path))
+                item._replace(
+                    mode=0o600 if item.path == OVERRIDES else 0o644,
+                    secret=item.path == OVERRIDES,
+                    initial=is_initial(item.path),
+                )
                 for item in files
                 if item.path != ENV_FILE and item.path != images.OVERLAY
             ),
@@ -230,7 +236,7 @@ def hidden_files(directory: str, paths: Optional[Sequence[str]] = None) -> List[
     for path in recorded(directory) if paths is None else paths:
         full = os.path.join(directory, path)
         made = path in (ENV_FILE, secret_files.STORE) or path in {place.path for place in secret_files.TABLE}
-        if made or not os.path.isfile(full):
+        if made or path == OVERRIDES or not os.path.isfile(full):
             continue
         status = os.stat(full)
         if not status.st_mode & stat.S_IROTH:

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from ansible_collections.meywd.tamma.plugins.module_utils import history, images, secret_files
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
-from ansible_collections.meywd.tamma.plugins.module_utils.files import File, record, write
+from ansible_collections.meywd.tamma.plugins.module_utils.files import File, record, recorded, write
 from ansible_collections.meywd.tamma.plugins.module_utils.history import FAILED, RUNNING, SERVES, Entry, History
 from ansible_collections.meywd.tamma.plugins.module_utils.release import Release
 
@@ -142,6 +142,17 @@ def test_a_release_comes_back_with_the_secrets_of_today(stack: Path) -> None:
         "edge/upstreams/api": (0o644, True),
         "engine/key": (0o600, False),
     }
+
+
+def test_overrides_are_those_of_the_release(stack: Path) -> None:
+    write(str(stack), [File(history.OVERRIDES, "then", 0o600)])
+    record(str(stack), [*recorded(str(stack)), history.OVERRIDES])
+    known = History(str(stack))
+    known.keep(entry(1))
+    write(str(stack), [File(history.OVERRIDES, "now", 0o600)])
+    found = history.release_of(base(stack), known.files(1), history.hidden_files(str(stack)))
+    (overrides,) = [item for item in found.files if item.path == history.OVERRIDES]
+    assert overrides == File(history.OVERRIDES, "then", 0o600, secret=True)
 
 
 def test_what_is_made_from_the_settings_is_no_hidden_file(stack: Path) -> None:
