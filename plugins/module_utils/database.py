@@ -225,19 +225,20 @@ def _pipe(stack: Stack) -> str:
 @contextlib.contextmanager
 def _named_pipe(path: str) -> Iterator[str]:
     """A named pipe for the programs of a container: its path, or nothing where there cannot be one."""
+    made = False
     try:
-        os.mkfifo(path, 0o600)
-    except OSError:
         # A full disk, above all, is no reason to have no backup: the engine hands everything on then.
-        yield ""
-        return
-    try:
-        # Whatever user the programs are: what lies beside it is theirs.
-        owner = os.stat(os.path.dirname(path))
-        os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
-        yield path
+        with contextlib.suppress(OSError):
+            os.mkfifo(path, 0o600)
+            made = True
+        if made:
+            # Whatever user the programs are: what lies beside it is theirs.
+            owner = os.stat(os.path.dirname(path))
+            os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
+        yield path if made else ""
     finally:
-        _remove(path)
+        if made:
+            _remove(path)
 
 
 def _remove(path: str) -> None:

@@ -125,8 +125,7 @@ class Edge:
 
     def hold(self, name: str, seconds: float) -> bool:
         """Let a service's requests wait for its :meth:`socket` from now on; say whether anything changed."""
-        assert self._service is not None
-        directory = os.path.dirname(self._service.labels[CONFIG_LABEL])
+        directory = os.path.dirname(self._service.labels[CONFIG_LABEL]) if self._service else ""
         inside = os.path.join(directory, os.path.relpath(self.socket(name), os.path.join(self._directory, DIRECTORY)))
         return self._write(name, held_upstreams(inside, seconds))
 

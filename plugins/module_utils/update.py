@@ -492,8 +492,7 @@ class Update:
 
     def _copy_of(self, known: Database, change: Change) -> str:
         """The copy of the database from when the release that is gone back to served."""
-        target = change.target
-        assert target is not None
+        target = change.target or self.target()
         schema = target.schema
         for item in self.history.entries():
             if item.number > target.number and item.outcome == history.SERVES:

@@ -66,7 +66,7 @@ RETURN = r"""
 restore:
   description:
     - What was restored, or would be. C(kept_as) is the name of the former database.
-    - C(pending) is told in check mode: the backup of a restore that has begun and not ended, which comes first.
+    - In check mode C(pending) names the backup of a restore that has begun and not ended, which comes first.
   returned: success
   type: dict
   sample:
