@@ -95,7 +95,8 @@ def release_lines(hosts: Iterable[str], hostvars: Mapping[str, Any], variable: s
             for one in result.get("releases") or []
             if one["serves"]
         ]
-        lines += ["%s  %s" % (host, words) for words in [result.get("failed"), *(result.get("pending") or [])] if words]
+        told = [result.get("failure"), *(result.get("pending") or [])]
+        lines += ["%s  %s" % (host, words) for words in told if words]
     return lines
 
 

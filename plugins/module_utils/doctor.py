@@ -114,7 +114,7 @@ def releases(directory: str) -> Dict[str, Any]:
         "releases": [{key: value for key, value in row.items() if key != "options"} for row in rows],
         "release": serving.number if serving else 0,
         "pending": interrupted(directory),
-        "failed": _failure(last, serving) if last and last.outcome == history.FAILED else "",
+        "failure": _failure(last, serving) if last and last.outcome == history.FAILED else "",
     }
 
 
@@ -131,7 +131,7 @@ def _failure(last: history.Entry, serving: Optional[history.Entry]) -> str:
 
 def _releases(directory: str) -> List[Finding]:
     try:
-        failed = releases(directory)["failed"]
+        failed = releases(directory)["failure"]
     except OperatorError as exc:
         return [Finding("problem", exc.message)]
     return [Finding("advice", failed)] if failed else []

@@ -97,7 +97,7 @@ pending:
   type: list
   elements: str
   sample: []
-failed:
+failure:
   description: That the last release failed, and why; empty otherwise.
   returned: success
   type: str

@@ -112,7 +112,7 @@ def test_a_host_that_goes_down_in_an_update_comes_back_with_the_former_release(
     assert any("tammactl resume" in item["words"] for item in releases("doctor").result["findings"])
     getattr(hosts, down)(SANDBOX, HOST)
     after = releases.wait()
-    assert f"Release {number} ({NEW}) failed" in after["failed"]
+    assert f"Release {number} ({NEW}) failed" in after["failure"]
     assert data.values(CONTAINER) == before
     releases.answers_as(serves)
     last = releases.log()[-1]

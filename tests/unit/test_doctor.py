@@ -102,23 +102,23 @@ def history_of(directory: Path, *entries: history.Entry) -> dict[str, Any]:
 
 
 def test_a_host_without_releases(tmp_path: Path) -> None:
-    assert releases(str(tmp_path)) == {"releases": [], "release": 0, "pending": [], "failed": ""}
+    assert releases(str(tmp_path)) == {"releases": [], "release": 0, "pending": [], "failure": ""}
 
 
 def test_which_release_serves(tmp_path: Path) -> None:
     secret = {"update": {"hooks": {"webhook": "https://chat.example/canary"}}}
     found = history_of(tmp_path, entry(1), entry(2, options=secret))
-    assert (found["release"], found["failed"]) == (2, "")
+    assert (found["release"], found["failure"]) == (2, "")
     assert [item["serves"] for item in found["releases"]] == [False, True]
     assert "canary" not in str(found)
 
 
 def test_a_failed_last_release_is_told(tmp_path: Path) -> None:
     failed = entry(2, outcome=history.FAILED, problem="It is ill.\nIts last lines", version="0.3.0")
-    assert history_of(tmp_path, entry(1), failed)["failed"] == (
+    assert history_of(tmp_path, entry(1), failed)["failure"] == (
         "Release 2 (0.3.0) failed at 2026-01-01T12:00:00Z: It is ill. Release 1 serves."
     )
-    assert history_of(tmp_path, entry(3))["failed"] == ""
+    assert history_of(tmp_path, entry(3))["failure"] == ""
 
 
 @pytest.mark.parametrize(

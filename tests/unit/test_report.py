@@ -151,10 +151,10 @@ def test_what_a_deploy_did() -> None:
 def test_which_release_serves_and_what_failed() -> None:
     entry = {"number": 2, "version": "0.2.0", "time": "2026-01-01T12:00:00Z", "by": "alice", "serves": True}
     former = {**entry, "number": 1, "serves": False}
-    known = {"releases": [former, entry], "failed": "Release 3 failed.", "pending": ["A restore was cut off."]}
+    known = {"releases": [former, entry], "failure": "Release 3 failed.", "pending": ["A restore was cut off."]}
     hosts = {
         "one": {"status": known},
-        "two": {"status": {"releases": [{**entry, "by": ""}], "failed": ""}},
+        "two": {"status": {"releases": [{**entry, "by": ""}], "failure": ""}},
         "three": {},
     }
     assert release_lines(hosts, hosts, "status") == [

@@ -416,15 +416,15 @@ def _status(work: operations.Operations, arguments: argparse.Namespace) -> int:
         lines += ["", "No backups are configured."]
     lines += backups["problems"]
     well = well and not backups["problems"]
-    told = {key: known[key] for key in ("release", "pending", "failed")}
+    told = {key: known[key] for key in ("release", "pending", "failure")}
     _show(arguments, {"ok": well, "services": rows, "backups": backups, **told}, lines)
     return DONE if well else UNWELL
 
 
 def _serving(known: Dict[str, Any]) -> List[str]:
     """Which release serves, and whether a later one failed."""
-    if known["failed"]:
-        return [known["failed"]]
+    if known["failure"]:
+        return [known["failure"]]
     words = ["Release %d (%s) serves." % (one["number"], one["version"]) for one in known["releases"] if one["serves"]]
     return words or ["No release is known: the next deploy makes the first."]
 
@@ -601,7 +601,7 @@ def _resume(work: operations.Operations, arguments: argparse.Namespace) -> int:
         found = host.resume()
     known = doctor.releases(work.settings.directory)
     lines = ["Completed: %s." % ", ".join(found)] if found else ["Nothing was cut off."]
-    told = {key: known[key] for key in ("release", "failed")}
+    told = {key: known[key] for key in ("release", "failure")}
     _show(arguments, {"ok": True, "completed": found, **told}, lines + _serving(known))
     return DONE
 
