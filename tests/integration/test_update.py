@@ -176,6 +176,118 @@ def old(production: Updates) -> Updates:
     return production
 
 
+# --- a change of configuration --------------------------------------------------------------------
+
+
+def test_a_change_of_configuration_holds_nothing(old: Updates) -> None:
+    before, containers, databases = old.rows(), old.containers(), old.databases()
+    with Load(old.edge(), **FULL) as load:
+        outcome = old.update(OLD, tamma_stack_overrides=CONFIGURATION)
+    print(load.report())
+    assert outcome.status == 0, outcome.output
+    assert not load.failures, load.report()
+    assert load.slowest[0] < NO_HOLD, load.report()
+    assert load.cuts == 0, load.report()
+    assert old.lost(load) == []
+    assert old.rows()[: len(before)] == before
+    assert old.databases() == databases
+    assert replaced(containers, old.containers()) == CONFIGURED
+    old.serves(OLD, tamma_stack_overrides=CONFIGURATION)
+
+    # It is a release like any other, and brought no schema: what was written since stays when it goes.
+    row = old.write("with the configuration")
+    back = old.play("rollback")
+    assert back.status == 0, back.output
+    assert row in old.rows()
+    old.serves(OLD)
+
+
+@also
+def test_a_configuration_that_does_not_get_healthy_goes_back(old: Updates) -> None:
+    before = data.state(CONTAINER)
+    sick = {"services": {"tamma-api": {"environment": {"STANDIN_UNHEALTHY": "1"}}}}
+    with Load(old.edge(), rate=20, streams=5, reconnect=0, mix=READS) as load:
+        outcome = old.update(OLD, tamma_stack_overrides=sick)
+    assert outcome.status == 2, outcome.output
+    assert not load.failures, load.report()
+    assert data.state(CONTAINER).differences(before) == []
+    old.serves(OLD)
+
+
+# --- a bad release --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("bad", [pytest.param(bad, marks=() if bad is MISSING else also) for bad in BAD], ids=str)
+def test_a_bad_release_leaves_everything_as_it_was(old: Updates, bad: Bad) -> None:
+    row = old.write(f"before {bad}")
+    before, containers, databases = data.state(CONTAINER), old.containers(), old.databases()
+    outcome = old.update(bad.version)
+    assert outcome.status == 2, outcome.output
+    assert re.search(bad.told, told(outcome), re.DOTALL), outcome.output
+    assert data.state(CONTAINER).differences(before) == []
+    assert row in old.rows()
+    if bad.harms:
+        # What it has done stays for whoever wants to know, unless it was found out before it came to that.
+        assert old.databases() - databases or old.containers() == containers
+    if bad is MISSING:
+        assert old.containers() == containers, "everything is pulled before anything is stopped"
+        assert old.databases() == databases
+    old.serves(OLD)
+    assert old.stack.play("status").status == 0
+
+
+@pytest.mark.parametrize("bad", [DESTRUCTIVE, pytest.param(FAILED_MIGRATION, marks=also)], ids=str)
+def test_a_release_that_ruins_the_data_costs_no_acknowledged_row(old: Updates, bad: Bad) -> None:
+    rows = old.rows()
+    with Load(old.edge(), **LIGHT) as load:
+        outcome = old.update(bad.version)
+    print(load.report())
+    assert outcome.status == 2, outcome.output
+    assert old.lost(load) == []
+    assert old.rows()[: len(rows)] == rows
+    # A hold has a bound, and past it the edge says when to come again. Nothing else may go wrong.
+    assert all(failure.reason.startswith("503") for failure in load.failures), load.report()
+    old.serves(OLD)
+
+
+@also
+def test_a_release_can_be_good_after_a_bad_one(old: Updates) -> None:
+    assert old.update(DESTRUCTIVE.version).status == 2
+    outcome = old.update(NEW)
+    assert outcome.status == 0, outcome.output
+    old.serves(NEW)
+
+
+# --- back to the release before -------------------------------------------------------------------
+
+
+@also
+def test_a_rollback_brings_the_data_of_its_release(old: Updates) -> None:
+    before, databases = data.state(CONTAINER), old.databases()
+    updated = old.update(NEW)
+    assert updated.status == 0, updated.output
+    row = old.write("written by the new release")
+    outcome = old.play("rollback")
+    assert outcome.status == 0, outcome.output
+    assert data.state(CONTAINER).differences(before) == []
+    assert row not in old.rows()
+    assert old.databases() - databases, "what the new release has written is kept"
+    old.serves(OLD)
+
+
+@also
+def test_a_rollback_past_a_rotation_keeps_the_new_secrets(old: Updates) -> None:
+    before, former = data.state(CONTAINER), old.secrets()
+    assert old.update(NEW).status == 0
+    rotated = old.play("rotate_secrets", "POSTGRES_PASSWORD", "RABBITMQ_PASSWORD", tamma_stack_version=NEW)
+    assert rotated.status == 0, rotated.output
+    outcome = old.play("rollback")
+    assert outcome.status == 0, outcome.output
+    assert data.state(CONTAINER).differences(before) == []
+    old.serves(OLD)
+    old.runs_on(old.secrets(), not_on=former)
+
+
 # --- a good release -------------------------------------------------------------------------------
 
 
@@ -240,115 +352,3 @@ def test_an_engine_finishes_its_issue(old: Updates) -> None:
     )
     assert len(began) > 1
     assert finished == began[:-1], "all but the new container's own issue"
-
-
-# --- a bad release --------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("bad", [pytest.param(bad, marks=() if bad is MISSING else also) for bad in BAD], ids=str)
-def test_a_bad_release_leaves_everything_as_it_was(old: Updates, bad: Bad) -> None:
-    row = old.write(f"before {bad}")
-    before, containers, databases = data.state(CONTAINER), old.containers(), old.databases()
-    outcome = old.update(bad.version)
-    assert outcome.status == 2, outcome.output
-    assert re.search(bad.told, told(outcome), re.DOTALL), outcome.output
-    assert data.state(CONTAINER).differences(before) == []
-    assert row in old.rows()
-    if bad.harms:
-        # What it has done stays for whoever wants to know, unless it was found out before it came to that.
-        assert old.databases() - databases or old.containers() == containers
-    if bad is MISSING:
-        assert old.containers() == containers, "everything is pulled before anything is stopped"
-        assert old.databases() == databases
-    old.serves(OLD)
-    assert old.stack.play("status").status == 0
-
-
-@pytest.mark.parametrize("bad", [DESTRUCTIVE, pytest.param(FAILED_MIGRATION, marks=also)], ids=str)
-def test_a_release_that_ruins_the_data_costs_no_acknowledged_row(old: Updates, bad: Bad) -> None:
-    rows = old.rows()
-    with Load(old.edge(), **LIGHT) as load:
-        outcome = old.update(bad.version)
-    print(load.report())
-    assert outcome.status == 2, outcome.output
-    assert old.lost(load) == []
-    assert old.rows()[: len(rows)] == rows
-    # A hold has a bound, and past it the edge says when to come again. Nothing else may go wrong.
-    assert all(failure.reason.startswith("503") for failure in load.failures), load.report()
-    old.serves(OLD)
-
-
-@also
-def test_a_release_can_be_good_after_a_bad_one(old: Updates) -> None:
-    assert old.update(DESTRUCTIVE.version).status == 2
-    outcome = old.update(NEW)
-    assert outcome.status == 0, outcome.output
-    old.serves(NEW)
-
-
-# --- a change of configuration --------------------------------------------------------------------
-
-
-def test_a_change_of_configuration_holds_nothing(old: Updates) -> None:
-    before, containers, databases = old.rows(), old.containers(), old.databases()
-    with Load(old.edge(), **FULL) as load:
-        outcome = old.update(OLD, tamma_stack_overrides=CONFIGURATION)
-    print(load.report())
-    assert outcome.status == 0, outcome.output
-    assert not load.failures, load.report()
-    assert load.slowest[0] < NO_HOLD, load.report()
-    assert load.cuts == 0, load.report()
-    assert old.lost(load) == []
-    assert old.rows()[: len(before)] == before
-    assert old.databases() == databases
-    assert replaced(containers, old.containers()) == CONFIGURED
-    old.serves(OLD, tamma_stack_overrides=CONFIGURATION)
-
-    # It is a release like any other, and brought no schema: what was written since stays when it goes.
-    row = old.write("with the configuration")
-    back = old.play("rollback")
-    assert back.status == 0, back.output
-    assert row in old.rows()
-    old.serves(OLD)
-
-
-@also
-def test_a_configuration_that_does_not_get_healthy_goes_back(old: Updates) -> None:
-    before = data.state(CONTAINER)
-    sick = {"services": {"tamma-api": {"environment": {"STANDIN_UNHEALTHY": "1"}}}}
-    with Load(old.edge(), rate=20, streams=5, reconnect=0, mix=READS) as load:
-        outcome = old.update(OLD, tamma_stack_overrides=sick)
-    assert outcome.status == 2, outcome.output
-    assert not load.failures, load.report()
-    assert data.state(CONTAINER).differences(before) == []
-    old.serves(OLD)
-
-
-# --- back to the release before -------------------------------------------------------------------
-
-
-@also
-def test_a_rollback_brings_the_data_of_its_release(old: Updates) -> None:
-    before, databases = data.state(CONTAINER), old.databases()
-    updated = old.update(NEW)
-    assert updated.status == 0, updated.output
-    row = old.write("written by the new release")
-    outcome = old.play("rollback")
-    assert outcome.status == 0, outcome.output
-    assert data.state(CONTAINER).differences(before) == []
-    assert row not in old.rows()
-    assert old.databases() - databases, "what the new release has written is kept"
-    old.serves(OLD)
-
-
-@also
-def test_a_rollback_past_a_rotation_keeps_the_new_secrets(old: Updates) -> None:
-    before, former = data.state(CONTAINER), old.secrets()
-    assert old.update(NEW).status == 0
-    rotated = old.play("rotate_secrets", "POSTGRES_PASSWORD", "RABBITMQ_PASSWORD", tamma_stack_version=NEW)
-    assert rotated.status == 0, rotated.output
-    outcome = old.play("rollback")
-    assert outcome.status == 0, outcome.output
-    assert data.state(CONTAINER).differences(before) == []
-    old.serves(OLD)
-    old.runs_on(old.secrets(), not_on=former)
