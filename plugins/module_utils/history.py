@@ -47,8 +47,8 @@ class Entry(NamedTuple):
 
     by, origin, reason: who deployed it, from where, and why. version: of Tamma. images: service → what it was made
     of. mode: "first", "rolling" or "guarded". guard: the copy of the database from before it, if it is still there.
-    schema: the fingerprint of the database's schema when it began to serve. seconds: how long the deploy took.
-    problem: why it failed. options: what a release needs beside its files.
+    schema: the fingerprint of the database's schema when it began to serve; before: when its deploy began. seconds: how
+    long the deploy took. problem: why it failed. options: what a release needs beside its files.
     """
 
     number: int
@@ -66,6 +66,7 @@ class Entry(NamedTuple):
     content: str
     images: Dict[str, Dict[str, str]]
     options: Dict[str, Any]
+    before: str = ""
 
 
 class History:
@@ -167,6 +168,15 @@ def content(files: Iterable[File], pictures: Mapping[str, Mapping[str, str]]) ->
     return fingerprint(
         [*own, File("images", json.dumps({name: item["id"] for name, item in pictures.items()}, sort_keys=True))]
     )
+
+
+def changes_schema(entries: Sequence[Entry]) -> bool:
+    """Whether releases that followed one another, oldest first, have left another schema than there was before.
+
+    What somebody else changes between two of them does not count.
+    """
+    known = [item for item in entries if item.before and item.schema]
+    return any(item.before != item.schema for item in known) and known[0].before != known[-1].schema
 
 
 def options(release: Release) -> Dict[str, Any]:

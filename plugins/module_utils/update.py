@@ -341,8 +341,12 @@ class Update:
 
     def _needs_database(self, change: Change) -> bool:
         """Whether the schema has changed since the release that is gone back to served."""
-        target = change.target
-        return target is not None and bool(target.schema) and self._schema() != target.schema
+        return change.target is not None and history.changes_schema(self._since(change.target))
+
+    def _since(self, target: Entry) -> List[Entry]:
+        """The releases that have served since *target* did, oldest first."""
+        entries = self.history.entries()
+        return [item for item in entries if item.number > target.number and item.outcome == history.SERVES]
 
     def _say_what_happens(self, mode: str, planned: Planned, change: Change) -> None:
         if mode == ROLLING:
@@ -405,7 +409,7 @@ class Update:
         before = self.history.current()
         planned = work.apply(planned)
         entry = self._serves(self._entry(work, number, mode), planned)
-        entry = entry._replace(seconds=round(time.monotonic() - self._began, 1))
+        entry = entry._replace(seconds=round(time.monotonic() - self._began, 1), before=entry.schema)
         same = before is not None and before.content == entry.content
         if before and same:
             entry = before
@@ -439,7 +443,7 @@ class Update:
         self, work: Deployment, planned: Planned, current: Entry, number: int, mode: str, change: Change
     ) -> Done:
         began = time.monotonic()
-        entry = self._entry(work, number, mode, change.reason)
+        entry = self._entry(work, number, mode, change.reason)._replace(before=self._schema())
         facts = {"stack": self._base.project, "release": number, "former": current.number, "version": entry.version}
         hooks.run(self._settings.hooks, hooks.BEFORE, facts, self._progress)
         if mode == GUARDED and self._settings.backup and not change.target:
@@ -493,12 +497,11 @@ class Update:
     def _copy_of(self, known: Database, change: Change) -> str:
         """The copy of the database from when the release that is gone back to served."""
         target = change.target or self.target()
-        schema = target.schema
-        for item in self.history.entries():
-            if item.number > target.number and item.outcome == history.SERVES:
-                if item.guard and schema == target.schema and known.exists(item.guard):
-                    return item.guard
-                schema = item.schema
+        for item in self._since(target):
+            if item.guard and known.exists(item.guard):
+                return item.guard
+            if item.before != item.schema:
+                break
         raise OperatorError(
             "The schema of the database has changed since release %d, and the copy from before is gone. Restore a "
             "backup from that time first ('tammactl backups', 'tammactl restore'), then go back; nothing was changed."

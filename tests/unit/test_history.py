@@ -181,3 +181,22 @@ def test_how_old_a_release_is() -> None:
     assert 0 <= history.age(entry(1, time=history.now())) < 5
     later = time.strftime(history.TIME, time.gmtime(time.time() + 3600))
     assert history.age(entry(1, time=later)) == 0
+
+
+@pytest.mark.parametrize(
+    ("schemas", "changed"),
+    [
+        ([], False),
+        (["aa", "aa"], False),
+        (["ab"], True),
+        (["aa", "ab", "bb"], True),
+        # There and back.
+        (["ab", "ba"], False),
+        # Somebody else has made a table.
+        (["aa", "cc"], False),
+        (["aa", "cd"], True),
+    ],
+)
+def test_whether_releases_have_changed_the_schema(schemas: list[str], changed: bool) -> None:
+    entries = [entry(number, before=pair[0], schema=pair[1]) for number, pair in enumerate(schemas)]
+    assert history.changes_schema(entries) is changed

@@ -104,9 +104,13 @@ def test_how_a_release_comes(tmp_path: Path) -> None:
 
 
 def test_a_rollback_past_a_migration_is_guarded_whatever_is_said(tmp_path: Path) -> None:
-    change = Change("", entry(1, schema="old"), entry(2, schema="new"))
-    assert Known(tmp_path, mode=update.ROLLING, schema="new").mode(current=entry(2), change=change) == update.GUARDED
-    assert Known(tmp_path, mode=update.ROLLING, schema="old").mode(current=entry(2), change=change) == update.ROLLING
+    change = Change("", entry(1, schema="old"), entry(2))
+    known = Known(tmp_path, mode=update.ROLLING)
+    known.history.note(entry(1, schema="old"))
+    known.history.note(entry(2, before="old", schema="new"))
+    assert known.mode(current=entry(2), change=change) == update.GUARDED
+    known.history.note(entry(2, before="other", schema="other"))
+    assert known.mode(current=entry(2), change=change) == update.ROLLING
 
 
 def test_what_is_gone_back_to(tmp_path: Path) -> None:
@@ -134,10 +138,10 @@ def test_which_copy_of_the_database_belongs_to_a_release(tmp_path: Path) -> None
     known = Known(tmp_path)
     for item in (
         entry(1, schema="a"),
-        entry(2, schema="a", guard=""),
-        entry(3, schema="b", guard="guard_3"),
-        entry(4, schema="c", guard="guard_4", outcome=history.FAILED),
-        entry(5, schema="c", guard="guard_5"),
+        entry(2, before="a", schema="a", guard=""),
+        entry(3, before="a", schema="b", guard="guard_3"),
+        entry(4, before="b", schema="c", guard="guard_4", outcome=history.FAILED),
+        entry(5, before="b", schema="c", guard="guard_5"),
     ):
         known.history.note(item)
     server: Any = Server("guard_3", "guard_5")
