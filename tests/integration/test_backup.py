@@ -646,6 +646,7 @@ def test_whatever_else_fails_harms_nothing(backups: Backups, name: str) -> None:
 # --- a database elsewhere -------------------------------------------------------------------------
 
 
+@pytest.mark.fault_matrix
 def test_an_external_database_is_backed_up_and_restored_through_a_client(backups: Backups) -> None:
     """The role is no superuser: it may make databases, as the owner of its own."""
     stack = backups.stack

@@ -120,7 +120,6 @@ def test_who_waited_for_too_long_is_told_when_to_come_again(production: Producti
     assert production.answers()
 
 
-@pytest.mark.fault_matrix
 def test_without_its_operator_nobody_waits_for_longer(production: Production) -> None:
     with production.beside("begin=6", "sleep=2"):
         answers = production.ask_all()
@@ -132,7 +131,6 @@ def test_without_its_operator_nobody_waits_for_longer(production: Production) ->
     assert production.answers()
 
 
-@pytest.mark.fault_matrix
 def test_the_next_operator_goes_on_holding(production: Production) -> None:
     production.operator("begin=30")
     with production.beside("begin=30", "sleep=3", "release=2"):
@@ -140,7 +138,6 @@ def test_the_next_operator_goes_on_holding(production: Production) -> None:
     assert production.answers()
 
 
-@pytest.mark.fault_matrix
 def test_a_deploy_ends_a_hold(production: Production) -> None:
     production.operator("begin=30")
     outcome = production.stack.play("site", variables=PRODUCTION)
