@@ -181,7 +181,7 @@ def old(production: Updates) -> Updates:
 
 def test_a_change_of_configuration_holds_nothing(old: Updates) -> None:
     before, containers, databases = old.rows(), old.containers(), old.databases()
-    with Load(old.edge(), **FULL) as load:
+    with Load(old.edge(), **LIGHT) as load:
         outcome = old.update(OLD, tamma_stack_overrides=CONFIGURATION)
     print(load.report())
     assert outcome.status == 0, outcome.output
@@ -291,9 +291,10 @@ def test_a_rollback_past_a_rotation_keeps_the_new_secrets(old: Updates) -> None:
 # --- a good release -------------------------------------------------------------------------------
 
 
-def test_a_good_release_costs_no_request_and_no_row(old: Updates) -> None:
+@pytest.mark.parametrize("weight", [pytest.param(FULL, id="full", marks=also), pytest.param(LIGHT, id="light")])
+def test_a_good_release_costs_no_request_and_no_row(old: Updates, weight: dict[str, Any]) -> None:
     rows, containers = old.rows(), old.containers()
-    with Load(old.edge(), **FULL) as load:
+    with Load(old.edge(), **weight) as load:
         outcome = old.update(NEW)
     print(load.report())
     assert outcome.status == 0, outcome.output
