@@ -12,8 +12,8 @@ version_added: 0.3.0
 author: the Tamma collection contributors (@meywd)
 description:
   - Deploys a release that the host keeps, as a new one, with the images and files of then and the secrets of today.
-  - The database goes back as well if its schema has changed since that release served. The copy from before the next
-    one takes its place, and the present database is kept under another name, with every row that was written since.
+  - The database goes back as well if a release since then has changed its schema. The copy from before that one takes
+    its place, and the present database is kept under another name, with every row that was written since.
   - When the former release does not come up, the present one serves again.
 options:
   release:
