@@ -46,7 +46,9 @@ def update(*arguments: str, **variables: Any) -> tuple[int, str, dict[str, str]]
     result = playbook("playbooks/update.yml", variables, *arguments)
     table = result.stdout.partition("\nHOST  ")[2].partition("\nTASK ")[0]
     outcomes = {
-        line.split()[0]: re.split(r"\s{2,}", line)[-1] for line in table.splitlines() if re.match(r"tamma\d  ", line)
+        line.split()[0]: re.split(r"\s{2,}", line.rstrip())[-1]
+        for line in table.splitlines()
+        if re.match(r"tamma\d  ", line)
     }
     return result.returncode, result.stdout, outcomes
 
