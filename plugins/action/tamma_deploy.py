@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import uuid
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from ansible.utils.display import Display
 
 from ansible_collections.meywd.tamma.plugins.module_utils.module import setting
 from ansible_collections.meywd.tamma.plugins.plugin_utils.compose_files import Service, services
-from ansible_collections.meywd.tamma.plugins.plugin_utils.follower import Follower
+from ansible_collections.meywd.tamma.plugins.plugin_utils.follower import followed
 
 display = Display()
 
@@ -54,13 +53,9 @@ class ActionModule(ActionBase):
             if result.get("engine") is False and not result.get("failed"):
                 self._plan_here(arguments, result)
         else:
-            arguments["progress_file"] = "/run/tamma/progress-%s" % uuid.uuid4().hex
-            follower = Follower(self, arguments["progress_file"], host)
-            follower.start()
-            try:
-                result.update(self._execute(arguments, task_vars))
-            finally:
-                follower.finish(result.pop("progress", []))
+            result.update(
+                followed(self, task_vars, lambda path: self._execute({**arguments, "progress_file": path}, task_vars))
+            )
         if self._task.check_mode and not self._task.diff:
             for line in _plan_lines(result):
                 display.display("    %s | would %s" % (host, line))

@@ -5,12 +5,11 @@
 
 from __future__ import annotations
 
-import uuid
 from typing import Any
 
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.meywd.tamma.plugins.plugin_utils.follower import Follower
+from ansible_collections.meywd.tamma.plugins.plugin_utils.follower import followed
 
 
 class ActionModule(ActionBase):
@@ -22,19 +21,16 @@ class ActionModule(ActionBase):
     def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
         task_vars = task_vars or {}
         result: dict[str, Any] = super().run(tmp, task_vars)
-        path = "/run/tamma/progress-%s" % uuid.uuid4().hex
-        follower = Follower(self, path, str(task_vars.get("inventory_hostname", "")))
-        follower.start()
-        try:
-            result.update(
-                self._execute_module(
-                    module_name="meywd.tamma.tamma_rollback",
-                    module_args={**self._task.args, "progress_file": path},
-                    task_vars=task_vars,
-                )
+
+        def execute(path: str) -> dict[str, Any]:
+            executed: dict[str, Any] = self._execute_module(
+                module_name="meywd.tamma.tamma_rollback",
+                module_args={**self._task.args, "progress_file": path},
+                task_vars=task_vars,
             )
-        finally:
-            follower.finish(result.pop("progress", []))
+            return executed
+
+        result.update(followed(self, task_vars, execute))
         if not self._task.diff:
             result.pop("diff", None)
         return result

@@ -11,9 +11,9 @@ from __future__ import annotations
 import json
 import os
 import pwd
-import time
 from typing import Any, Dict, List, Mapping
 
+from ansible_collections.meywd.tamma.plugins.module_utils import moments
 from ansible_collections.meywd.tamma.plugins.module_utils.files import read
 
 DIRECTORY = "/var/log/tamma"
@@ -38,7 +38,7 @@ def user() -> str:
 
 def append(project: str, facts: Mapping[str, Any]) -> str:
     """Add a line, on the disk before this returns; return what went wrong: nobody is kept from working by a log."""
-    line = {"time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), "stack": project, "user": user(), **facts}
+    line = {"time": moments.now(), "stack": project, "user": user(), **facts}
     # Of a problem the first line says what it was; the rest is of use at that moment alone.
     line["problem"] = next(iter(str(line.get("problem") or "").splitlines()), "")
     try:

@@ -9,7 +9,6 @@ Parts without a manifest are no backup, whatever became of the run that made the
 
 from __future__ import annotations
 
-import calendar
 import json
 import os
 import re
@@ -20,7 +19,7 @@ import tempfile
 import time
 from typing import Any, Callable, Dict, List, NamedTuple, Optional
 
-from ansible_collections.meywd.tamma.plugins.module_utils import database, formats
+from ansible_collections.meywd.tamma.plugins.module_utils import database, formats, moments
 from ansible_collections.meywd.tamma.plugins.module_utils.compose import last_line
 from ansible_collections.meywd.tamma.plugins.module_utils.database import Client, Database
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
@@ -59,8 +58,6 @@ DUMP = "database.dump"
 _MANIFEST_FILE = "manifest.json"
 ROLES = "roles.sql"
 DEFINITIONS = "definitions.json"
-
-_TIME = "%Y-%m-%dT%H:%M:%SZ"
 
 
 class Backup(NamedTuple):
@@ -210,7 +207,7 @@ class Taking:
             description = {
                 "format": FORMAT,
                 "id": backup,
-                "time": time.strftime(_TIME, time.gmtime(begun)),
+                "time": moments.text(begun),
                 "stack": self._stack.name,
                 "host": socket.gethostname(),
                 "reason": reason,
@@ -243,7 +240,7 @@ class Taking:
     def _after_the_newest(self, stores: List[Restic]) -> float:
         """The time of this backup: now, or right after the newest one if the clock went backwards."""
         newest = [item.time for store in stores for item in find(store, self._stack.name)[-1:]]
-        last = max((calendar.timegm(time.strptime(text, _TIME)) for text in newest), default=0)
+        last = max((moments.seconds(text) for text in newest), default=0)
         if last >= int(self._now):
             self._progress("look", "the clock is behind the newest backup: this one is given the second after it")
             return last + 1

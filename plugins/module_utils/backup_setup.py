@@ -11,6 +11,7 @@ import os
 import shutil
 from typing import Dict, List, NamedTuple, Sequence, Set
 
+from ansible_collections.meywd.tamma.plugins.module_utils import boot
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
 from ansible_collections.meywd.tamma.plugins.module_utils.files import (
     File,
@@ -31,7 +32,7 @@ from ansible_collections.meywd.tamma.plugins.module_utils.restic import CACHE
 from ansible_collections.meywd.tamma.plugins.module_utils.runner import Runner
 
 UNITS = "etc/systemd/system"
-TAMMACTL = "usr/local/bin/tammactl"
+TAMMACTL = boot.TAMMACTL.lstrip("/")
 COMPLETION = "usr/local/share/bash-completion/completions/tammactl"
 
 STORE_CACHE = CACHE.lstrip("/")

@@ -16,12 +16,12 @@ import os
 import re
 import signal
 import time
-from typing import Any, Dict, Iterator, List, Optional, Sequence, Set
+from typing import Any, Dict, Iterator, List, Optional, Sequence, Set, Tuple
 
 from ansible_collections.meywd.tamma.plugins.module_utils import throwaway
 from ansible_collections.meywd.tamma.plugins.module_utils.compose import last_line
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
-from ansible_collections.meywd.tamma.plugins.module_utils.logins import PostgresSession, Refused
+from ansible_collections.meywd.tamma.plugins.module_utils.logins import PostgresSession, Refused, identifier
 from ansible_collections.meywd.tamma.plugins.module_utils.runner import Result, mortal
 from ansible_collections.meywd.tamma.plugins.module_utils.stack import Stack
 
@@ -193,11 +193,6 @@ def _kill_programs(mark: bytes) -> None:
                         os.kill(int(name), signal.SIGKILL)
 
 
-def identifier(name: str) -> str:
-    """A name quoted for SQL."""
-    return '"%s"' % name.replace('"', '""')
-
-
 def literal(text: str) -> str:
     """A text quoted for SQL."""
     return "'%s'" % text.replace("'", "''")
@@ -211,6 +206,12 @@ def volume(stack: Stack) -> str:
             if mount.get("Destination") == _DATA:
                 return str(mount["Source"])
     return ""
+
+
+def room(directory: str, size: int) -> Tuple[int, int]:
+    """Bytes that something of *size* needs on a directory's file system, with a reserve, and that are free there."""
+    found = os.statvfs(directory)
+    return int(1.1 * size) + (64 << 20), found.f_bavail * found.f_frsize
 
 
 def archive_directory(stack: Stack) -> str:
@@ -377,26 +378,27 @@ class Database:
         settings, which a copy does not have, are carried over.
         """
         with self.session() as session:
-            carried = properties(session)
+            carried, newest = properties(session), major(version(session))
         source = identifier(self.name)
         statement = "CREATE DATABASE %s TEMPLATE %s" % (identifier(name), source)
-        if self.version_number() >= 150000:
+        if newest >= 15:
             statement += " STRATEGY file_copy"
-        for left in reversed(range(_ATTEMPTS)):
-            self._end_sessions(self.name)
-            try:
-                self.query(statement)
-                break
-            except Refused as exc:
-                # Somebody came back between the first statement and the second.
-                if exc.code != _OBJECT_IN_USE or not left:
-                    raise
+        # In two, because a database is made in no transaction.
+        self._undisturbed(_end_sessions(self.name), statement)
         for head, tail in carried:
             self.query(head + identifier(name) + tail)
 
-    def version_number(self) -> int:
-        """The server's version as a number: 150004 for 15.4."""
-        return int(self.query("SHOW server_version_num")[0][0] or 0)
+    def _undisturbed(self, *statements: str) -> None:
+        """Do what takes a database that nobody is in, each in a transaction of its own; the first ends who is there."""
+        for left in reversed(range(_ATTEMPTS)):
+            try:
+                for statement in statements:
+                    self.query(statement)
+                return
+            except Refused as exc:
+                # Somebody came back before that was done.
+                if exc.code != _OBJECT_IN_USE or not left:
+                    raise
 
     def schema(self) -> str:
         """A fingerprint of the schema, and of the migrations that the services say they have made."""
@@ -413,13 +415,6 @@ class Database:
                 found += repr((name, rows))
         return hashlib.sha256(found.encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
-    def _end_sessions(self, name: str) -> None:
-        self.query(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s AND pid <> pg_backend_pid() "
-            "AND backend_type = 'client backend' AND pg_has_role(usesysid, 'MEMBER')",
-            name,
-        )
-
     def drop(self, name: str) -> None:
         """Remove a database that is not the stack's own, and end who is in it."""
         if name == self.name:
@@ -433,22 +428,8 @@ class Database:
         """
         pairs = [(self.name, leaving)] if self.exists(self.name) else []
         pairs.append((coming, self.name))
-        names = literal(self.name), literal(coming)
-        statements = [
-            # Interpolated are names quoted for SQL.
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname IN (%s, %s) "  # noqa: S608
-            "AND pid <> pg_backend_pid() AND backend_type = 'client backend' AND pg_has_role(usesysid, 'MEMBER')"
-            % names
-        ]
-        statements += ["ALTER DATABASE %s RENAME TO %s" % tuple(map(identifier, pair)) for pair in pairs]
-        for left in reversed(range(_ATTEMPTS)):
-            try:
-                self.query("; ".join(statements))
-                return
-            except Refused as exc:
-                # Somebody came back between the first statement and the second.
-                if exc.code != _OBJECT_IN_USE or not left:
-                    raise
+        renames = ["ALTER DATABASE %s RENAME TO %s" % tuple(map(identifier, pair)) for pair in pairs]
+        self._undisturbed("; ".join([_end_sessions(self.name, coming), *renames]))
 
     def roles(self) -> Set[Optional[str]]:
         """The roles of the server."""
@@ -457,6 +438,16 @@ class Database:
     def size(self) -> int:
         """Bytes that the stack's database takes."""
         return int(self.query("SELECT pg_database_size(%s)", self.name)[0][0] or 0)
+
+
+def _end_sessions(*names: str) -> str:
+    """The statement that ends who is in databases, in so far as we may."""
+    # Interpolated are names quoted for SQL.
+    return (
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname IN (%s) "  # noqa: S608
+        "AND pid <> pg_backend_pid() AND backend_type = 'client backend' AND pg_has_role(usesysid, 'MEMBER')"
+        % ", ".join(map(literal, names))
+    )
 
 
 class Client:

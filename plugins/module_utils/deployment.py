@@ -184,17 +184,17 @@ class Deployment:
     def _read(self) -> Tuple[List[File], Project]:
         """Let Compose read the release with its images pinned: every file of it, and what the stack is."""
         self._use(self._wanted)
-        files, project = self._compose_reads()
+        with self._candidate(wanted_files(self._wanted, self._env)) as compose:
+            project = compose.outline()
         pinned = self._pins(project)
         self.digests = {project.services[name].image: reference for name, reference in sorted(pinned.items())}
-        if not pinned:
-            return files, project
-        self._use(
-            self._wanted._replace(
-                files=[*self._wanted.files, images.overlay(pinned)],
-                compose_files=[*self._wanted.compose_files, images.OVERLAY],
+        if pinned:
+            self._use(
+                self._wanted._replace(
+                    files=[*self._wanted.files, images.overlay(pinned)],
+                    compose_files=[*self._wanted.compose_files, images.OVERLAY],
+                )
             )
-        )
         return self._compose_reads()
 
     def _use(self, release: Release) -> None:
@@ -350,18 +350,19 @@ class Deployment:
 
     def carry_out_held(self, planned: Planned) -> None:
         """Bring up what the plan says while the edge holds the requests: it is neither touched nor asked."""
-        if planned.init_sql:
-            self._phase("database", self._run_init_sql, planned)
-        self._phase("write", self._write, planned)
+        self._put_in_place(planned)
         self._phase("apply", lambda plan: self._rollout(plan, held=True).run(), planned)
 
     def carry_out(self, planned: Planned) -> None:
         """Write, start service by service, and verify from outside."""
+        self._put_in_place(planned)
+        self._phase("apply", self._apply, planned)
+        self._phase("verify", self._verify, planned)
+
+    def _put_in_place(self, planned: Planned) -> None:
         if planned.init_sql:
             self._phase("database", self._run_init_sql, planned)
         self._phase("write", self._write, planned)
-        self._phase("apply", self._apply, planned)
-        self._phase("verify", self._verify, planned)
 
     def _rotate(self, planned: Planned, journal: Journal) -> None:
         """Change secrets, and go back to the former ones if the stack does not come up with the new ones."""

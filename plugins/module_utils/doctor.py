@@ -5,13 +5,12 @@
 
 from __future__ import annotations
 
-import calendar
 import os
 import shutil
 import time
 from typing import Any, Dict, List, NamedTuple, Optional
 
-from ansible_collections.meywd.tamma.plugins.module_utils import backup_setup, history, on_host, status, update
+from ansible_collections.meywd.tamma.plugins.module_utils import backup_setup, history, moments, on_host, status, update
 from ansible_collections.meywd.tamma.plugins.module_utils.backup import human
 from ansible_collections.meywd.tamma.plugins.module_utils.compose import Compose, find_compose
 from ansible_collections.meywd.tamma.plugins.module_utils.engine import Engine
@@ -104,9 +103,8 @@ def interrupted(directory: str) -> List[str]:
 
 def releases(directory: str) -> Dict[str, Any]:
     """The history of a stack's releases: each, which one serves, what was cut off, and whether the last one failed."""
-    known = history.History(directory)
-    entries = known.entries()
-    serving = known.current()
+    entries = history.History(directory).entries()
+    serving = history.serving(entries)
     last = entries[-1] if entries else None
     rows = [{**item._asdict(), "serves": serving is not None and item.number == serving.number} for item in entries]
     return {
@@ -251,7 +249,7 @@ def _overdue(
     entries: Dict[str, Any], operation: str, hours: float, repository: str, since: float, now: float
 ) -> List[Finding]:
     good = entries.get("good_" + operation)
-    last = calendar.timegm(time.strptime(good["time"], "%Y-%m-%dT%H:%M:%SZ")) if good else since
+    last = moments.seconds(good["time"]) if good else since
     if now - last > hours * 3600:
         what = "is %.0f hours old" % ((now - last) / 3600) if good else "has not come yet"
         words = "The last good %s in %s %s: see 'systemctl list-timers', and run tammactl %s." % (

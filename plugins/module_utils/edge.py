@@ -16,7 +16,7 @@ from typing import Dict, Iterable, List, Mapping, Optional
 
 from ansible_collections.meywd.tamma.plugins.module_utils import connections
 from ansible_collections.meywd.tamma.plugins.module_utils.compose import Compose, Project, Service, last_line
-from ansible_collections.meywd.tamma.plugins.module_utils.engine import SERVICE_LABEL, Engine, addresses
+from ansible_collections.meywd.tamma.plugins.module_utils.engine import Engine, addresses, of_service
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
 from ansible_collections.meywd.tamma.plugins.module_utils.files import File, fingerprint, read, write
 
@@ -190,8 +190,7 @@ class Edge:
         own = self._service.name if self._service else ""
         sources = [
             address
-            for item in engine.containers(self._project)
-            if (item.get("Labels") or {}).get(SERVICE_LABEL) == own
+            for item in of_service(engine.containers(self._project), own)
             for address in addresses(engine.container(item["Id"]) or {})
         ]
         ends = [

@@ -265,6 +265,11 @@ class Engine:
         self._json("DELETE", "/volumes/%s" % quote(name, safe=""), missing_ok=True)
 
 
+def of_service(listed: List[Dict[str, Any]], service: str) -> List[Dict[str, Any]]:
+    """Of listed containers those of one service."""
+    return [item for item in listed if (item.get("Labels") or {}).get(SERVICE_LABEL) == service]
+
+
 def addresses(inspected: Dict[str, Any]) -> List[str]:
     """The addresses of a container in all its networks."""
     networks = (inspected.get("NetworkSettings") or {}).get("Networks") or {}

@@ -9,7 +9,6 @@ its images and of what became of it. Secrets are not part of it: whoever goes ba
 
 from __future__ import annotations
 
-import calendar
 import json
 import os
 import shutil
@@ -17,7 +16,7 @@ import stat
 import time
 from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence
 
-from ansible_collections.meywd.tamma.plugins.module_utils import edge, formats, images, secret_files
+from ansible_collections.meywd.tamma.plugins.module_utils import edge, formats, images, moments, secret_files
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
 from ansible_collections.meywd.tamma.plugins.module_utils.files import File, fingerprint, read, recorded, write
 from ansible_collections.meywd.tamma.plugins.module_utils.release import (
@@ -38,8 +37,6 @@ _FILES = "files"
 RUNNING = "running"
 SERVES = "serves"
 FAILED = "failed"
-
-TIME = "%Y-%m-%dT%H:%M:%SZ"
 
 
 class Entry(NamedTuple):
@@ -98,7 +95,7 @@ class History:
 
     def current(self) -> Optional[Entry]:
         """The release that serves; None before the first."""
-        return next((item for item in reversed(self.entries()) if item.outcome == SERVES), None)
+        return serving(self.entries())
 
     def before(self, number: int) -> Optional[Entry]:
         """The newest release before *number* that served."""
@@ -139,6 +136,11 @@ class History:
         if os.path.exists(self._record(number)):
             os.unlink(self._record(number))
         shutil.rmtree(os.path.join(self._root, str(number)), ignore_errors=True)
+
+
+def serving(entries: Sequence[Entry]) -> Optional[Entry]:
+    """Of all releases, oldest first, the one that serves."""
+    return next((item for item in reversed(entries) if item.outcome == SERVES), None)
 
 
 def _json(values: Mapping[str, Any]) -> str:
@@ -254,11 +256,6 @@ def hidden_files(directory: str, paths: Optional[Sequence[str]] = None) -> List[
     return found
 
 
-def now() -> str:
-    """The present moment."""
-    return time.strftime(TIME, time.gmtime())
-
-
 def age(entry: Entry) -> float:
     """Seconds since the deploy of a release began; 0 when the clock says that it is to come."""
-    return max(0.0, float(int(time.time()) - calendar.timegm(time.strptime(entry.time, TIME))))
+    return max(0.0, float(int(time.time()) - moments.seconds(entry.time)))

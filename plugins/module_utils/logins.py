@@ -584,10 +584,10 @@ def examine(session: PostgresSession, server: Postgres) -> Database:
     major, version, encoding, foreign = int(row[0] or 0), row[1] or "", row[3] or "", row[9]
     standby, create, has_extension, offers_extension, schemas, public = (row[n] == "t" for n in (2, 4, 5, 6, 7, 8))
     prepared = has_extension and schemas
-    role = _identifier(server.user)
+    role = identifier(server.user)
     lacking = []
     if not create and not prepared:
-        lacking.append("GRANT CREATE ON DATABASE %s TO %s" % (_identifier(server.database), role))
+        lacking.append("GRANT CREATE ON DATABASE %s TO %s" % (identifier(server.database), role))
     if not public:
         lacking.append("GRANT CREATE ON SCHEMA public TO %s" % role)
     problems = []
@@ -622,7 +622,8 @@ def examine(session: PostgresSession, server: Postgres) -> Database:
     return Database(version, problems, prepared, create)
 
 
-def _identifier(name: str) -> str:
+def identifier(name: str) -> str:
+    """A name quoted for SQL."""
     return '"%s"' % name.replace('"', '""')
 
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any, Callable, Dict, List, Tuple
 
 from ansible_collections.meywd.tamma.plugins.module_utils.compose import find_compose
@@ -12,6 +13,7 @@ from ansible_collections.meywd.tamma.plugins.module_utils.engine import DOCKER_S
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
 from ansible_collections.meywd.tamma.plugins.module_utils.files import File, FileChange
 from ansible_collections.meywd.tamma.plugins.module_utils.operations import Operations, configuration
+from ansible_collections.meywd.tamma.plugins.module_utils.progress import ProgressFile
 from ansible_collections.meywd.tamma.plugins.module_utils.release import ENV_FILE
 from ansible_collections.meywd.tamma.plugins.module_utils.runner import Runner
 
@@ -128,3 +130,23 @@ def finish(module: Any, work: Callable[[], Dict[str, Any]]) -> None:
         # A full disk, a file system that is read-only: the system's own words say it best.
         module.fail_json(msg="%s: %s." % (exc.filename or "The host", exc.strerror or exc))
     module.exit_json(**result)
+
+
+def finish_shown(module: Any, work: Callable[[ProgressFile], Dict[str, Any]]) -> None:
+    """The same for work that somebody follows (``progress_file``): its lines and seconds are part of every result."""
+    progress = ProgressFile(module.params["progress_file"] or "")
+    began = time.monotonic()
+
+    def told() -> Dict[str, Any]:
+        return {"progress": progress.lines, "seconds": round(time.monotonic() - began, 1)}
+
+    def shown() -> Dict[str, Any]:
+        try:
+            return {**work(progress), **told()}
+        except OperatorError as exc:
+            exc.facts.update(told())
+            raise
+        finally:
+            progress.close()
+
+    finish(module, shown)

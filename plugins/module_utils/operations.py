@@ -9,7 +9,6 @@ that a missed or failed one is seen.
 
 from __future__ import annotations
 
-import calendar
 import concurrent.futures
 import contextlib
 import functools
@@ -20,7 +19,7 @@ import time
 from types import MappingProxyType
 from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence
 
-from ansible_collections.meywd.tamma.plugins.module_utils import backup, kept, outside, restore, retention
+from ansible_collections.meywd.tamma.plugins.module_utils import backup, kept, moments, outside, restore, retention
 from ansible_collections.meywd.tamma.plugins.module_utils.compose import find_compose
 from ansible_collections.meywd.tamma.plugins.module_utils.engine import Engine
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
@@ -150,7 +149,7 @@ class Operations:
     @contextlib.contextmanager
     def _recorded(self, operation: str, repository: str) -> Iterator[Dict[str, Any]]:
         """Record what comes of an operation on a repository, whatever it is."""
-        entry: Dict[str, Any] = {"time": _now(), "ok": False, "problem": ""}
+        entry: Dict[str, Any] = {"time": moments.now(), "ok": False, "problem": ""}
         began = time.monotonic()
         try:
             yield entry
@@ -242,7 +241,7 @@ class Operations:
 
         def done(one: backup.Taken) -> None:
             unheard.remove(one.repository)
-            entry = {"time": _now(), "ok": not one.problem, **one._asdict()}
+            entry = {"time": moments.now(), "ok": not one.problem, **one._asdict()}
             entry["seconds"] = round(sum(one.seconds.values()), 1)
             if one.problem:
                 problems.append("No backup in %s: %s" % (one.repository, one.problem))
@@ -256,7 +255,7 @@ class Operations:
         except BaseException as exc:
             seconds = round(time.monotonic() - began, 1)
             for name in unheard:
-                entry = {"time": _now(), "ok": False, "problem": _why(exc), "seconds": seconds}
+                entry = {"time": moments.now(), "ok": False, "problem": _why(exc), "seconds": seconds}
                 self._record("backup", name, entry)
             raise
         if problems:
@@ -294,7 +293,7 @@ class Operations:
         whole = {item.id for item in every}
         forget = [snapshot for item in every if item.id in gone for snapshot in item.parts.values()]
         for snapshot in store.snapshots({"stack": name}):
-            age = time.time() - calendar.timegm(time.strptime(snapshot.time[:19], "%Y-%m-%dT%H:%M:%S"))
+            age = time.time() - moments.seconds(snapshot.time[:19] + "Z")
             if snapshot.tags.get("backup") not in whole and age > _ORPHAN_SECONDS:
                 forget.append(snapshot.id)
         self.progress("prune", "%s: %d of %d backups go" % (store.repository.name, len(gone), len(every)))
@@ -413,16 +412,8 @@ def _why(exc: BaseException) -> str:
     return "it was interrupted"
 
 
-def _now() -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-
-
-def _epoch(moment: str) -> int:
-    return calendar.timegm(time.strptime(moment, "%Y-%m-%dT%H:%M:%SZ"))
-
-
 def _age(moment: str) -> int:
-    return int(time.time()) - _epoch(moment)
+    return int(time.time()) - moments.seconds(moment)
 
 
 def _without_login(location: str) -> str:
@@ -433,7 +424,11 @@ def _without_login(location: str) -> str:
 # What an entry has, and what Prometheus is told of it.
 _METRICS = {
     "success": ("Whether the last operation went well.", False, lambda entry: int(entry["ok"])),
-    "last_success_timestamp_seconds": ("When an operation last went well.", True, lambda entry: _epoch(entry["time"])),
+    "last_success_timestamp_seconds": (
+        "When an operation last went well.",
+        True,
+        lambda entry: moments.seconds(entry["time"]),
+    ),
     "duration_seconds": ("How long the last good operation took.", True, lambda entry: entry.get("seconds")),
     "bytes": ("How much the last good backup holds.", True, lambda entry: entry.get("bytes")),
     "stored_bytes": (

@@ -209,6 +209,11 @@ def stored(service: Service) -> List[str]:
     return service.labels.get(STORED_LABEL, "").split()
 
 
+def keeper(project: Project, setting: str) -> Optional[Service]:
+    """The service that keeps a setting in its volume; None when an external server has its place."""
+    return next((service for service in project.services.values() if setting in stored(service)), None)
+
+
 def check_stored_settings(
     project: Project,
     volumes: Iterable[str],

@@ -22,7 +22,7 @@ import time
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Set
 
 from ansible_collections.meywd.tamma.plugins.module_utils import backup as backups
-from ansible_collections.meywd.tamma.plugins.module_utils import database, services, throwaway
+from ansible_collections.meywd.tamma.plugins.module_utils import database, journals, services, throwaway
 from ansible_collections.meywd.tamma.plugins.module_utils.backup import (
     DATABASE,
     DEFINITIONS,
@@ -34,7 +34,7 @@ from ansible_collections.meywd.tamma.plugins.module_utils.backup import (
 from ansible_collections.meywd.tamma.plugins.module_utils.database import Client, Database
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
 from ansible_collections.meywd.tamma.plugins.module_utils.files import File, read, remove, write
-from ansible_collections.meywd.tamma.plugins.module_utils.logins import PostgresSession
+from ansible_collections.meywd.tamma.plugins.module_utils.logins import PostgresSession, identifier
 from ansible_collections.meywd.tamma.plugins.module_utils.restic import Restic, unheard
 from ansible_collections.meywd.tamma.plugins.module_utils.runner import Result
 from ansible_collections.meywd.tamma.plugins.module_utils.stack import Stack
@@ -85,16 +85,7 @@ class Planned(NamedTuple):
 
 def pending(directory: str) -> Optional[Journal]:
     """The restore that has begun on this host and has not ended."""
-    text = read(os.path.join(directory, JOURNAL))
-    if text is None:
-        return None
-    try:
-        return Journal(**json.loads(text))
-    except (ValueError, TypeError) as exc:
-        raise OperatorError(
-            "%s does not tell how far the last restore came (%s): look which databases there are, and remove it."
-            % (os.path.join(directory, JOURNAL), exc)
-        ) from exc
+    return journals.pending(directory, JOURNAL, Journal, "restore", "look which databases there are, and remove it.")
 
 
 class Restoring:
@@ -155,9 +146,7 @@ class Restoring:
             needed += planned.manifest["size"]
         else:
             directory = os.path.dirname(os.path.dirname(database.archive_directory(self._stack)))
-        needed = int(1.1 * needed) + (64 << 20)
-        room = os.statvfs(directory)
-        free = room.f_bavail * room.f_frsize
+        needed, free = database.room(directory, needed)
         if free < needed:
             raise OperatorError(
                 "A restore needs %s on the file system of %s, and %s are free: the live database stays until the new "
@@ -244,7 +233,7 @@ class Restoring:
             self._database.end_dead_runs()
 
     def _note(self, journal: Journal) -> None:
-        write(self._stack.directory, [File(JOURNAL, json.dumps(journal._asdict()) + "\n", 0o600)])
+        journals.note(self._stack.directory, JOURNAL, journal)
 
     def _end(self) -> None:
         remove(self._stack.directory, [_DEFINITIONS, JOURNAL])
@@ -283,7 +272,7 @@ class Restoring:
             raise database.failure(done, "The backup cannot be restored, and nothing was changed")
         self._compare(journal.scratch, planned.manifest)
         for head, tail in planned.manifest.get("properties", []):
-            self._database.query(head + database.identifier(journal.scratch) + tail)
+            self._database.query(head + identifier(journal.scratch) + tail)
 
     def _compare(self, name: str, manifest: Dict[str, Any]) -> None:
         self._progress("check", "comparing %s with the manifest" % name)

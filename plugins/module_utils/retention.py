@@ -8,11 +8,11 @@ from __future__ import annotations
 import datetime
 from typing import Iterable, List, Mapping, Sequence, Tuple
 
+from ansible_collections.meywd.tamma.plugins.module_utils import moments
+
 # Of which period the newest backup is kept: how its name is made from a time.
 _PERIODS = {"daily": "%Y-%m-%d", "weekly": "%G-W%V", "monthly": "%Y-%m"}
 RULES = ("last", *_PERIODS)
-
-_TIME = "%Y-%m-%dT%H:%M:%SZ"
 
 
 def expired(backups: Sequence[Tuple[str, str]], keep: Mapping[str, int]) -> List[str]:
@@ -32,7 +32,7 @@ def _newest_of_each(newest_first: Iterable[Tuple[str, str]], form: str, count: i
     found: List[str] = []
     periods: List[str] = []
     for identifier, moment in newest_first:
-        period = datetime.datetime.strptime(moment, _TIME).strftime(form)
+        period = datetime.datetime.strptime(moment, moments.FORMAT).strftime(form)
         if period not in periods and len(periods) < count:
             periods.append(period)
             found.append(identifier)

@@ -18,6 +18,7 @@ from ansible_collections.meywd.tamma.plugins.module_utils.engine import (
     NUMBER_LABEL,
     SERVICE_LABEL,
     Engine,
+    of_service,
 )
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
 from ansible_collections.meywd.tamma.plugins.module_utils.hold import Hold
@@ -224,7 +225,7 @@ class Rollout:
 
     def _containers(self, name: str) -> List[Dict[str, Any]]:
         """The engine's entries for the containers of one service."""
-        return [item for item in self._engine.containers(self._release.project) if container(item).service == name]
+        return of_service(self._engine.containers(self._release.project), name)
 
     def _compose_up(self, services: List[str], start: bool = True) -> None:
         result = self._compose.up(services, start)

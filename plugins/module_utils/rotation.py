@@ -13,18 +13,16 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-import json
 import os
 import secrets
 import time
 from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional
 
-from ansible_collections.meywd.tamma.plugins.module_utils import formats, logins
+from ansible_collections.meywd.tamma.plugins.module_utils import formats, journals, logins, planner
 from ansible_collections.meywd.tamma.plugins.module_utils.compose import Compose, Project, Service, last_line
-from ansible_collections.meywd.tamma.plugins.module_utils.engine import SERVICE_LABEL, Engine, addresses
+from ansible_collections.meywd.tamma.plugins.module_utils.engine import Engine, addresses, of_service
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
-from ansible_collections.meywd.tamma.plugins.module_utils.files import File, read, remove, write
-from ansible_collections.meywd.tamma.plugins.module_utils.planner import stored
+from ansible_collections.meywd.tamma.plugins.module_utils.files import remove
 from ansible_collections.meywd.tamma.plugins.module_utils.release import (
     INITIAL,
     SECRET_BYTES,
@@ -53,21 +51,14 @@ class Journal(NamedTuple):
 
 def pending(directory: str) -> Optional[Journal]:
     """The rotation that has begun on this host and has not ended; None when there is none."""
-    text = read(os.path.join(directory, JOURNAL))
-    if text is None:
-        return None
-    try:
-        return Journal(**json.loads(text))
-    except (ValueError, TypeError) as exc:
-        raise OperatorError(
-            "%s does not tell how far the last rotation of secrets came (%s): remove it, and rotate the same secrets "
-            "again." % (os.path.join(directory, JOURNAL), exc)
-        ) from exc
+    return journals.pending(
+        directory, JOURNAL, Journal, "rotation of secrets", "remove it, and rotate the same secrets again."
+    )
 
 
 def note(directory: str, journal: Journal) -> None:
     """Put a rotation on the disk before anything goes on: from now on the next run completes it."""
-    write(directory, [File(JOURNAL, json.dumps(journal._asdict()) + "\n", 0o600, secret=True)])
+    journals.note(directory, JOURNAL, journal)
 
 
 def ended(directory: str) -> None:
@@ -157,7 +148,7 @@ class Credentials:
 
     def kept(self, name: str) -> bool:
         """Whether a server of the stack keeps this secret; an external one is its administrator's affair."""
-        return name in INITIAL.values() and self._service(name) is not None
+        return name in INITIAL.values() and planner.keeper(self._project, name) is not None
 
     def bring_up(self, name: str) -> None:
         """Start the server that keeps this secret, if it does not run, and wait until it answers."""
@@ -198,7 +189,7 @@ class Credentials:
         service = self._kept_by(name)
         if name == _OF_POSTGRES:
             # Not the password but what is derived from it, so that it cannot get into the server's log.
-            self._sql("ALTER ROLE %s PASSWORD '%s';" % (_identifier(self._env["POSTGRES_USER"]), verifier(value)))
+            self._sql("ALTER ROLE %s PASSWORD '%s';" % (logins.identifier(self._env["POSTGRES_USER"]), verifier(value)))
         else:
             self._tell(service, ["rabbitmqctl", "-q", "change_password", self._env["RABBITMQ_USER"]], value + "\n")
         if not self.works(name, value):
@@ -219,7 +210,7 @@ class Credentials:
             if item.get("State") == "running"
             for address in addresses(self._engine.container(item["Id"]) or {})
         )
-        role = _identifier(self._env["POSTGRES_USER"])
+        role = logins.identifier(self._env["POSTGRES_USER"])
         lines = ["host all %s %s trust %s" % (role, _network(address), _MARK) for address in found]
         self._admit(lines)
 
@@ -252,20 +243,13 @@ class Credentials:
         return done.out
 
     def _kept_by(self, name: str) -> Service:
-        service = self._service(name)
+        service = planner.keeper(self._project, name)
         if service is None:
             raise OperatorError("No service of this stack keeps %s." % name)
         return service
 
-    def _service(self, name: str) -> Optional[Service]:
-        for service in self._project.services.values():
-            if name in stored(service):
-                return service
-        return None
-
     def _containers(self, service: str) -> List[Dict[str, Any]]:
-        listed = self._engine.containers(self._project.name)
-        return [item for item in listed if (item.get("Labels") or {}).get(SERVICE_LABEL) == service]
+        return of_service(self._engine.containers(self._project.name), service)
 
     def _address(self, name: str) -> str:
         service = self._kept_by(name)
@@ -279,10 +263,6 @@ class Credentials:
 
 # Ends each line that Credentials.lend adds.
 _MARK = "# tamma: until the rotation ends"
-
-
-def _identifier(name: str) -> str:
-    return '"%s"' % name.replace('"', '""')
 
 
 def _network(address: str) -> str:

@@ -11,11 +11,11 @@ from typing import Any, Dict, List, Optional
 
 from ansible_collections.meywd.tamma.plugins.module_utils import servers
 from ansible_collections.meywd.tamma.plugins.module_utils.compose import Compose, Project, Service
-from ansible_collections.meywd.tamma.plugins.module_utils.engine import SERVICE_LABEL, Engine, addresses
+from ansible_collections.meywd.tamma.plugins.module_utils.engine import Engine, addresses, of_service
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
 from ansible_collections.meywd.tamma.plugins.module_utils.files import read
 from ansible_collections.meywd.tamma.plugins.module_utils.logins import Postgres
-from ansible_collections.meywd.tamma.plugins.module_utils.planner import stored
+from ansible_collections.meywd.tamma.plugins.module_utils.planner import keeper
 from ansible_collections.meywd.tamma.plugins.module_utils.release import ENV_FILE, settings_on_host
 from ansible_collections.meywd.tamma.plugins.module_utils.runner import Runner
 from ansible_collections.meywd.tamma.plugins.module_utils.secret_files import users_of
@@ -41,8 +41,7 @@ class Stack:
 
     def containers(self, service: str) -> List[Dict[str, Any]]:
         """The engine's entries for the containers of one service."""
-        listed = self.engine.containers(self.name)
-        return [item for item in listed if (item.get("Labels") or {}).get(SERVICE_LABEL) == service]
+        return of_service(self.engine.containers(self.name), service)
 
     def running(self, service: str) -> List[Dict[str, Any]]:
         """Those of them that run."""
@@ -50,10 +49,7 @@ class Stack:
 
     def keeper(self, setting: str) -> Optional[Service]:
         """The service that keeps a setting in its volume; None when an external server has its place."""
-        for service in self.project.services.values():
-            if setting in stored(service):
-                return service
-        return None
+        return keeper(self.project, setting)
 
     @property
     def postgres(self) -> Optional[Service]:
@@ -68,9 +64,7 @@ class Stack:
     @property
     def writers(self) -> List[str]:
         """The services that log in to the database."""
-        users = users_of("POSTGRES_PASSWORD")
-        own = self.postgres.name if self.postgres else ""
-        return sorted(name for name in users if name in self.project.services and name != own)
+        return writers(self.project)
 
     def server(self, database: str = "") -> Postgres:
         """How to log in to the stack's database, or to another one on its server."""
@@ -96,3 +90,10 @@ class Stack:
             "PostgreSQL of the stack %s does not run: bring the stack up with site.yml, or type 'docker compose up -d' "
             "in %s." % (self.name, self.directory)
         )
+
+
+def writers(project: Project) -> List[str]:
+    """The services of a project that log in to the database."""
+    own = keeper(project, "POSTGRES_PASSWORD")
+    users = users_of("POSTGRES_PASSWORD")
+    return [name for name in users if name in project.services and not (own and name == own.name)]

@@ -5,10 +5,9 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any, Dict, List, NamedTuple, Optional
 
-from ansible_collections.meywd.tamma.plugins.module_utils import gate, images
+from ansible_collections.meywd.tamma.plugins.module_utils import gate, images, moments
 from ansible_collections.meywd.tamma.plugins.module_utils.compose import Project, Service
 from ansible_collections.meywd.tamma.plugins.module_utils.engine import SERVICE_LABEL, Engine
 
@@ -58,6 +57,6 @@ def _row(inspected: Dict[str, Any], service: str, image: str) -> Row:
         image=image,
         state=seen.status,
         health=seen.health or "none",
-        since=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(began)) if began else "",
+        since=moments.text(began) if began else "",
         ready=gate.judge(seen, seen.restarts).outcome == "ready",
     )

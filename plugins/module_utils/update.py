@@ -9,7 +9,6 @@ one, with the database as it was; from then on nobody does, because what was ack
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import time
@@ -22,14 +21,15 @@ from ansible_collections.meywd.tamma.plugins.module_utils import (
     edge,
     history,
     hooks,
+    journals,
     migrations,
+    moments,
     operations,
     planner,
     retained,
     services,
     upgrades,
 )
-from ansible_collections.meywd.tamma.plugins.module_utils.compose import Project
 from ansible_collections.meywd.tamma.plugins.module_utils.database import Database
 from ansible_collections.meywd.tamma.plugins.module_utils.deployment import Deployment, Planned
 from ansible_collections.meywd.tamma.plugins.module_utils.edge import Edge
@@ -40,8 +40,7 @@ from ansible_collections.meywd.tamma.plugins.module_utils.history import Entry, 
 from ansible_collections.meywd.tamma.plugins.module_utils.hold import Hold
 from ansible_collections.meywd.tamma.plugins.module_utils.release import ENV_FILE, Release, settings_on_host
 from ansible_collections.meywd.tamma.plugins.module_utils.rotation import Journal as Rotation
-from ansible_collections.meywd.tamma.plugins.module_utils.secret_files import users_of
-from ansible_collections.meywd.tamma.plugins.module_utils.stack import Stack
+from ansible_collections.meywd.tamma.plugins.module_utils.stack import Stack, writers
 
 JOURNAL = ".tamma/update.json"
 # The stack's files as they were, with their secrets, until the update has ended.
@@ -53,8 +52,6 @@ MODES = ("auto", ROLLING, GUARDED)
 
 # How far it came. From SERVING on it only goes forward.
 PREPARED, STOPPED, COPIED, SERVING = "prepared", "stopped", "copied", "serving"
-
-GUARD, FAILED_DATABASE = database.GUARD, database.FAILED
 
 # What a copy of files inside the server reaches on a slow disk, for what the operator is told beforehand.
 _COPY_BYTES_PER_SECOND = 100 << 20
@@ -112,25 +109,21 @@ class Journal(NamedTuple):
 
 
 class Change(NamedTuple):
-    """What a deploy is for, when it goes back: to the release *target*, from *leaving*."""
+    """What a deploy is for, when it goes back to the release *target*."""
 
     reason: str = ""
     target: Optional[Entry] = None
-    leaving: Optional[Entry] = None
 
 
 def pending(directory: str) -> Optional[Journal]:
     """The update that has begun on this host and has not ended."""
-    text = read(os.path.join(directory, JOURNAL))
-    if text is None:
-        return None
-    try:
-        return Journal(**json.loads(text))
-    except (ValueError, TypeError) as exc:
-        raise OperatorError(
-            "%s does not tell how far the last update came (%s): look at 'tammactl releases' and at what runs, remove "
-            "the file, and deploy the release that you want." % (os.path.join(directory, JOURNAL), exc)
-        ) from exc
+    return journals.pending(
+        directory,
+        JOURNAL,
+        Journal,
+        "update",
+        "look at 'tammactl releases' and at what runs, remove the file, and deploy the release that you want.",
+    )
 
 
 class Done(NamedTuple):
@@ -257,7 +250,7 @@ class Update:
         if not self._needs_database(change):
             return "", ""
         known = Database(self._stack())
-        return self._copy_of(known, change), known.called(GUARD + str(self.history.next_number()))
+        return self._copy_of(known, change), known.called(database.GUARD + str(self.history.next_number()))
 
     def target(self, number: int = 0) -> Entry:
         """The release that :meth:`rollback` goes back to."""
@@ -272,7 +265,7 @@ class Update:
     def _going_back(self, number: int) -> Tuple[Deployment, Change]:
         target = self.target(number)
         work = self._make(self.kept(target), None)
-        return work, Change("back to release %d" % target.number, target, self.history.current())
+        return work, Change("back to release %d" % target.number, target)
 
     def kept(self, entry: Entry) -> Release:
         """A release of the history as one that can be deployed, with the secrets of today."""
@@ -376,8 +369,7 @@ class Update:
         if not directory:
             Database(stack).check_privileges()
             return
-        room = os.statvfs(directory)
-        free, needed = room.f_bavail * room.f_frsize, int(1.1 * size) + (64 << 20)
+        needed, free = database.room(directory, size)
         if free < needed:
             raise OperatorError(
                 "A guarded update copies the database beside itself, which needs %s on the file system of %s, and %s "
@@ -388,7 +380,7 @@ class Update:
     def _entry(self, work: Deployment, number: int, mode: str, reason: str = "") -> Entry:
         return Entry(
             number=number,
-            time=history.now(),
+            time=moments.now(),
             by=self._settings.by,
             origin=self._settings.origin,
             reason=reason or self._settings.reason,
@@ -475,7 +467,7 @@ class Update:
         known = Database(stack)
         known.end_dead_runs()
         copy = self._copy_of(known, change) if change.target and self._needs_database(change) else ""
-        guard = known.called(GUARD + str(journal.number))
+        guard = known.called(database.GUARD + str(journal.number))
         journal = journal._replace(step=STOPPED, guard=guard, copy=copy, schema=known.schema())
         self._note(journal)
         self._hold(stack)
@@ -583,7 +575,7 @@ class Update:
             # What was swapped in goes back to where it was.
             known.swap(journal.guard, journal.copy)
         elif journal.step == COPIED and known.schema() != journal.schema:
-            failed = known.called(FAILED_DATABASE + str(journal.number))
+            failed = known.called(database.FAILED + str(journal.number))
             known.drop(failed)
             known.swap(journal.guard, failed)
             self._progress("back", "the database is as it was; what the failed release made of it is %s" % failed)
@@ -702,7 +694,7 @@ class Update:
         return history.release_of(self._base, history.open_files(root, paths), history.hidden_files(root, paths), known)
 
     def _note(self, journal: Journal) -> None:
-        write(self._directory, [File(JOURNAL, json.dumps(journal._asdict()) + "\n", 0o600)])
+        journals.note(self._directory, JOURNAL, journal)
 
     def _end(self) -> None:
         remove(self._directory, [JOURNAL])
@@ -723,17 +715,9 @@ class Update:
             Database(stack).drop(name)
 
 
-def writers(project: Project) -> List[str]:
-    """The services of a project that log in to the database."""
-    own = [name for name, service in project.services.items() if "POSTGRES_PASSWORD" in planner.stored(service)]
-    return sorted(name for name in users_of("POSTGRES_PASSWORD") if name in project.services and name not in own)
-
-
 def _elsewhere(stack: Stack, planned: Planned) -> bool:
     """Whether the release comes to another database than the present one has."""
-    return bool(stack.postgres) != any(
-        "POSTGRES_PASSWORD" in planner.stored(item) for item in planned.project.services.values()
-    )
+    return (stack.postgres is None) != (planner.keeper(planned.project, "POSTGRES_PASSWORD") is None)
 
 
 def _words(failure: BaseException) -> str:

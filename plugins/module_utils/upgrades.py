@@ -8,9 +8,9 @@ from __future__ import annotations
 import re
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
-from ansible_collections.meywd.tamma.plugins.module_utils.compose import Project, Service
+from ansible_collections.meywd.tamma.plugins.module_utils.compose import Project
 from ansible_collections.meywd.tamma.plugins.module_utils.engine import Engine
-from ansible_collections.meywd.tamma.plugins.module_utils.planner import stored
+from ansible_collections.meywd.tamma.plugins.module_utils.planner import keeper
 from ansible_collections.meywd.tamma.plugins.module_utils.stack import Stack
 
 # The variables by which the official images say what is in them.
@@ -65,7 +65,7 @@ def problems(engine: Engine, project: Project, replaced: Tuple[str, ...], stack:
     found = []
     for setting, rule in (("POSTGRES_PASSWORD", postgres), ("RABBITMQ_PASSWORD", rabbitmq)):
         here = stack.keeper(setting) if stack else None
-        service = _keeper(project, setting)
+        service = keeper(project, setting)
         if here is None or service is None or stack is None or service.name not in replaced:
             continue
         names = _VERSIONS[setting]
@@ -74,7 +74,3 @@ def problems(engine: Engine, project: Project, replaced: Tuple[str, ...], stack:
         if words:
             found.append(words)
     return found
-
-
-def _keeper(project: Project, setting: str) -> Optional[Service]:
-    return next((item for item in project.services.values() if setting in stored(item)), None)

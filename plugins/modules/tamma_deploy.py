@@ -282,7 +282,6 @@ progress:
   sample: ["  0.4 s  apply   postgres: ready (1.2 s)"]
 """
 
-import time
 from typing import Any, Dict, Optional
 
 from ansible.module_utils.basic import AnsibleModule
@@ -299,6 +298,7 @@ from ansible_collections.meywd.tamma.plugins.module_utils.files import FileChang
 from ansible_collections.meywd.tamma.plugins.module_utils.history import Entry
 from ansible_collections.meywd.tamma.plugins.module_utils.hooks import Hooks
 from ansible_collections.meywd.tamma.plugins.module_utils.lock import Lock
+from ansible_collections.meywd.tamma.plugins.module_utils.operations import lock_file
 from ansible_collections.meywd.tamma.plugins.module_utils.plan_result import database_steps, describe
 from ansible_collections.meywd.tamma.plugins.module_utils.progress import ProgressFile
 from ansible_collections.meywd.tamma.plugins.module_utils.registry import Login
@@ -443,10 +443,9 @@ def deploy(module: AnsibleModule, progress: ProgressFile) -> Dict[str, Any]:
         planned, work, former, mode = turn.foresee(wanted, journal)
         result = with_boot(describe(planned, []), boot.change())
         return {**result, **about(wanted, former, mode, work.digests), "needed": result["changed"]}
-    if module.params["prepare"]:
-        with Lock("/run/tamma/%s.lock" % wanted.project, "deploy", module.params["lock_timeout"]):
+    with Lock(lock_file(wanted.project), "deploy", module.params["lock_timeout"]):
+        if module.params["prepare"]:
             return prepare(wanted, turn, boot)
-    with Lock("/run/tamma/%s.lock" % wanted.project, "deploy", module.params["lock_timeout"]):
         if restore.pending(wanted.directory):
             stack = Stack(wanted.project, wanted.directory, engine, shell.compose_program())
             restore.Restoring(stack, progress, wanted.deadline).resume()
@@ -523,22 +522,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    progress = ProgressFile(module.params["progress_file"] or "")
-    began = time.monotonic()
-
-    def told() -> Dict[str, Any]:
-        return {"progress": progress.lines, "seconds": round(time.monotonic() - began, 1)}
-
-    def work() -> Dict[str, Any]:
-        try:
-            return {**deploy(module, progress), **told()}
-        except OperatorError as exc:
-            exc.facts.update(told())
-            raise
-        finally:
-            progress.close()
-
-    shell.finish(module, work)
+    shell.finish_shown(module, lambda progress: deploy(module, progress))
 
 
 if __name__ == "__main__":

@@ -112,7 +112,6 @@ progress:
   sample: ["  0.4 s  apply   postgres: ready (1.2 s)"]
 """
 
-import time
 from typing import Any, Dict, Optional
 
 from ansible.module_utils.basic import AnsibleModule
@@ -120,7 +119,6 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.meywd.tamma.plugins.module_utils import module as shell
 from ansible_collections.meywd.tamma.plugins.module_utils import on_host, status
 from ansible_collections.meywd.tamma.plugins.module_utils.engine import Engine
-from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
 from ansible_collections.meywd.tamma.plugins.module_utils.history import Entry
 from ansible_collections.meywd.tamma.plugins.module_utils.plan_result import describe
 from ansible_collections.meywd.tamma.plugins.module_utils.progress import ProgressFile
@@ -167,22 +165,7 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    progress = ProgressFile(module.params["progress_file"] or "")
-    began = time.monotonic()
-
-    def told() -> Dict[str, Any]:
-        return {"progress": progress.lines, "seconds": round(time.monotonic() - began, 1)}
-
-    def work() -> Dict[str, Any]:
-        try:
-            return {**go_back(module, progress), **told()}
-        except OperatorError as exc:
-            exc.facts.update(told())
-            raise
-        finally:
-            progress.close()
-
-    shell.finish(module, work)
+    shell.finish_shown(module, lambda progress: go_back(module, progress))
 
 
 if __name__ == "__main__":

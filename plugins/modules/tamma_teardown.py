@@ -63,6 +63,7 @@ from ansible_collections.meywd.tamma.plugins.module_utils.boot import Boot
 from ansible_collections.meywd.tamma.plugins.module_utils.engine import Engine
 from ansible_collections.meywd.tamma.plugins.module_utils.engines import refuse_a_move
 from ansible_collections.meywd.tamma.plugins.module_utils.lock import Lock
+from ansible_collections.meywd.tamma.plugins.module_utils.operations import lock_file
 
 
 def tear_down(module: AnsibleModule) -> Dict[str, Any]:
@@ -71,7 +72,7 @@ def tear_down(module: AnsibleModule) -> Dict[str, Any]:
     refuse_a_move(project, directory, module.params["engine_socket"])
     engine, runner = Engine(module.params["engine_socket"]), shell.runner(module.params)
     boot = Boot(project, directory, module.params["engine_socket"], runner)
-    with Lock("/run/tamma/%s.lock" % project, "teardown") if not module.check_mode else contextlib.nullcontext():
+    with Lock(lock_file(project), "teardown") if not module.check_mode else contextlib.nullcontext():
         plan = removal.plan(engine, project, directory, module.params["remove_volumes"])
         units = [boot.path] if boot.exists() else []
         logs = audit.present(project) if module.params["remove_volumes"] else []

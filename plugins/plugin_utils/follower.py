@@ -7,6 +7,9 @@ from __future__ import annotations
 
 import copy
 import threading
+import uuid
+from collections.abc import Callable
+from typing import Any
 
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
@@ -53,3 +56,16 @@ class Follower(threading.Thread):
         self._ended.set()
         self.join()
         self.show(lines[self.shown :])
+
+
+def followed(action: ActionBase, task_vars: dict[str, Any], execute: Callable[[str], dict[str, Any]]) -> dict[str, Any]:
+    """Run a module and show its lines meanwhile. execute: runs it with a path as ``progress_file``."""
+    path = "/run/tamma/progress-%s" % uuid.uuid4().hex
+    follower = Follower(action, path, str(task_vars.get("inventory_hostname", "")))
+    follower.start()
+    result: dict[str, Any] = {}
+    try:
+        result = execute(path)
+    finally:
+        follower.finish(result.pop("progress", []))
+    return result

@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.meywd.tamma.plugins.module_utils import history, images, secret_files
+from ansible_collections.meywd.tamma.plugins.module_utils import history, images, moments, secret_files
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
 from ansible_collections.meywd.tamma.plugins.module_utils.files import File, record, recorded, write
 from ansible_collections.meywd.tamma.plugins.module_utils.history import FAILED, RUNNING, SERVES, Entry, History
@@ -178,8 +178,8 @@ def test_of_secrets_only_the_names_are_kept(secrets: dict[str, str]) -> None:
 
 
 def test_how_old_a_release_is() -> None:
-    assert 0 <= history.age(entry(1, time=history.now())) < 5
-    later = time.strftime(history.TIME, time.gmtime(time.time() + 3600))
+    assert 0 <= history.age(entry(1, time=moments.now())) < 5
+    later = time.strftime(moments.FORMAT, time.gmtime(time.time() + 3600))
     assert history.age(entry(1, time=later)) == 0
 
 

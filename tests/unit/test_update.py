@@ -104,7 +104,7 @@ def test_how_a_release_comes(tmp_path: Path) -> None:
 
 
 def test_a_rollback_past_a_migration_is_guarded_whatever_is_said(tmp_path: Path) -> None:
-    change = Change("", entry(1, schema="old"), entry(2))
+    change = Change("", entry(1, schema="old"))
     known = Known(tmp_path, mode=update.ROLLING)
     known.history.note(entry(1, schema="old"))
     known.history.note(entry(2, before="old", schema="new"))

@@ -395,12 +395,16 @@ def table(rows: Sequence[Sequence[str]]) -> List[str]:
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
 
 
-def _status(work: operations.Operations, arguments: argparse.Namespace) -> int:
-    settings = work.settings
-    engine = Engine(settings.engine_socket)
+def _rows(settings: operations.Configuration) -> List[status.Row]:
+    """Every container of the stack, and the services that have none."""
     program = find_compose()
     project = Compose(Runner(), program, settings.directory, settings.project).project() if program else None
-    rows = [row._asdict() for row in status.rows(engine, settings.project, project)]
+    return status.rows(Engine(settings.engine_socket), settings.project, project)
+
+
+def _status(work: operations.Operations, arguments: argparse.Namespace) -> int:
+    settings = work.settings
+    rows = [row._asdict() for row in _rows(settings)]
     well = bool(rows) and all(row["ready"] for row in rows)
     lines = table(
         [("SERVICE", "CONTAINER", "STATE", "HEALTH", "SINCE")]
@@ -516,11 +520,8 @@ def _to_its_end(work: operations.Operations) -> Iterator[None]:
 
 def _what_stands(work: operations.Operations) -> List[str]:
     """Which services are not as they should be at this moment."""
-    settings = work.settings
     try:
-        program = find_compose()
-        project = Compose(Runner(), program, settings.directory, settings.project).project() if program else None
-        rows = status.rows(Engine(settings.engine_socket), settings.project, project)
+        rows = _rows(work.settings)
     except OperatorError as exc:
         return ["What stands now is not known: %s" % exc.message]
     ready = [row.service for row in rows if row.ready]
