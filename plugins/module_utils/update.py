@@ -295,6 +295,8 @@ class Update:
         planned = work.plan()
         current = self.history.current()
         if not planned.changed and not planned.plan.refreshes and not work.rotates:
+            # Nothing to do is no promise that all is well: it is waited for and asked.
+            work.carry_out(planned)
             if current is None and planned.project.services:
                 current = self._adopt(work, planned)
             return Done(planned, work, current)
@@ -306,6 +308,7 @@ class Update:
         if current is None or work.rotates:
             return self._alone(work, planned, number, FIRST if current is None else ROLLING)
         if not planned.changed:
+            work.carry_out(planned)
             return Done(planned, work, current)
         self._refuse_upgrades(planned)
         self._say_what_happens(mode, planned, change)
