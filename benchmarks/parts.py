@@ -187,6 +187,7 @@ def backups(rounds: int, mebibytes: int) -> str:
         row(f"of it the reading back, {share:.0%}", "read_back"),
         row("`pg_restore -j2`", "raw_restore"),
         row("**restore, analysed, compared, swapped in**", "restore", "raw_restore", f"≥ {_RESTORE} ×"),
+        row("of it filling the new database", "fill", "raw_restore"),
         row("of it without service", "away", goal=f"< {_AWAY} s"),
         ("our own process at its peak", f"{max(turns['peak']) / 1024:.0f} MiB", "", f"< {_PEAK} MiB", "", ""),
         ("growth by a backup after 1 % more rows", f"{found['growth']:.1%}", "", f"< {_GROWTH:.0%}", "", ""),

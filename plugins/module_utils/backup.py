@@ -9,6 +9,7 @@ Parts without a manifest are no backup, whatever became of the run that made the
 
 from __future__ import annotations
 
+import concurrent.futures
 import json
 import os
 import re
@@ -168,6 +169,14 @@ def _moment(text: str) -> str:
     return "%sT%s%sZ" % (day, minute or "23:59", second or ":59")
 
 
+class _Opened(NamedTuple):
+    """A repository, what keeps it from being used, and the time of the newest backup in it; both may be empty."""
+
+    store: Restic
+    problem: str
+    newest: str
+
+
 class Taking:
     """A backup on its way."""
 
@@ -192,13 +201,18 @@ class Taking:
                 "No repository is configured for backups: set tamma_backup_repositories and run site.yml."
             )
         self._database.end_dead_runs()
-        ready = [(store, self._prepare(store)) for store in self._stores]
-        taken = [Taken(store.repository.name, "", problem, 0, 0, {}) for store, problem in ready if problem]
-        for one in taken:
-            done(one)
-        if len(taken) == len(ready):
-            return taken
-        begun = self._after_the_newest([store for store, problem in ready if not problem])
+        # restic takes half a second to open a repository, whatever it does then.
+        with concurrent.futures.ThreadPoolExecutor(len(self._stores) + 1) as beside:
+            looked = beside.submit(self._small_files)
+            opened = list(beside.map(self._open, self._stores))
+            taken = [Taken(one.store.repository.name, "", one.problem, 0, 0, {}) for one in opened if one.problem]
+            for failed in taken:
+                done(failed)
+            if len(taken) == len(opened):
+                return taken
+            small = looked.result()
+        usable = [one for one in opened if not one.problem]
+        begun = self._after_the_newest([one.newest for one in usable if one.newest])
         backup = "%s-%s" % (time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(begun)), secrets.token_hex(2))
         with self._database.session() as session:
             session.query("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
@@ -219,27 +233,27 @@ class Taking:
                 "size": self._database.size(),
                 "images": self._images(),
             }
-            with self._state() as state:
-                for store in [store for store, problem in ready if not problem]:
-                    taken.append(_One(self, store, description, exported, state, begun).take())
+            with self._scratch() as state:
+                write(state, small)
+                for one in usable:
+                    taken.append(_One(self, one.store, description, exported, state, begun).take())
                     done(taken[-1])
         return taken
 
-    def _prepare(self, store: Restic) -> str:
-        """Open or make a repository; return what keeps it from being used."""
+    def _open(self, store: Restic) -> "_Opened":
+        """Open or make a repository, and find the newest backup in it."""
         try:
-            if store.exists():
-                store.unlock()
-            else:
+            if not store.unlock():
                 self._progress("store", "making %s" % store)
                 store.create()
+                return _Opened(store, "", "")
+            newest = [item.time for item in find(store, self._stack.name)[-1:]]
         except OperatorError as exc:
-            return exc.message
-        return ""
+            return _Opened(store, exc.message, "")
+        return _Opened(store, "", newest[0] if newest else "")
 
-    def _after_the_newest(self, stores: List[Restic]) -> float:
+    def _after_the_newest(self, newest: List[str]) -> float:
         """The time of this backup: now, or right after the newest one if the clock went backwards."""
-        newest = [item.time for store in stores for item in find(store, self._stack.name)[-1:]]
         last = max((moments.seconds(text) for text in newest), default=0)
         if last >= int(self._now):
             self._progress("look", "the clock is behind the newest backup: this one is given the second after it")
@@ -249,16 +263,17 @@ class Taking:
     def _images(self) -> Dict[str, str]:
         return {name: service.image for name, service in sorted(self._stack.project.services.items())}
 
-    def _state(self) -> "tempfile.TemporaryDirectory[str]":
-        """What is small: roles, definitions of the broker, the files of the release without its secrets."""
+    def _scratch(self) -> "tempfile.TemporaryDirectory[str]":
         os.makedirs(_SCRATCH, mode=0o700, exist_ok=True)
-        directory = tempfile.TemporaryDirectory(prefix=self._stack.name + "-backup-", dir=_SCRATCH)
+        return tempfile.TemporaryDirectory(prefix=self._stack.name + "-backup-", dir=_SCRATCH)
+
+    def _small_files(self) -> List[File]:
+        """What is small: roles, definitions of the broker, the files of the release without its secrets."""
         files = [File(ROLES, self._roles(), 0o600)]
         definitions = self._definitions()
         if definitions is not None:
             files.append(File(DEFINITIONS, definitions, 0o600))
-        write(directory.name, [*files, *self._release_files()])
-        return directory
+        return [*files, *self._release_files()]
 
     def _roles(self) -> str:
         self._progress("look", "roles of the database, definitions of the broker, files of the release")
@@ -383,25 +398,33 @@ class _One:
         self._state = state
         self._begun = begun
         self._parts: Dict[str, Dict[str, Any]] = {}
+        self._stored: Dict[str, int] = {}
+        self._began = time.monotonic()
         self._seconds: Dict[str, float] = {}
-        self._stored = 0
 
     def take(self) -> Taken:
         name = self._store.repository.name
         try:
-            with self._database.client() as client:
-                self._dump(client)
-                self._store_directory(STATE, self._state)
-                for volume, directory in sorted(volumes(self._stack).items()):
-                    self._store_directory(VOLUME + volume, directory)
-                self._read_back(client)
+            # What is small is stored beside the database, which is the sooner after the moment of its snapshot.
+            with concurrent.futures.ThreadPoolExecutor(1) as beside:
+                small = beside.submit(self._store_directories)
+                with self._database.client() as client:
+                    self._dump(client)
+                    self._read_back_database(client)
+                small.result()
             self._write_manifest()
         except OperatorError as exc:
             self._give_up()
-            return Taken(name, "", exc.message, 0, 0, self._seconds)
-        done = sum(part["bytes"] for part in self._parts.values())
-        self._progress("store", "%s: backup %s, %s" % (name, self._description["id"], human(done)))
-        return Taken(name, self._description["id"], "", done, self._stored, self._seconds)
+            return self._taken("", exc.message)
+        taken = self._taken(self._description["id"], "")
+        self._progress("store", "%s: backup %s, %s" % (name, taken.id, human(taken.bytes)))
+        return taken
+
+    def _taken(self, identifier: str, problem: str) -> Taken:
+        whole = sum(part["bytes"] for part in self._parts.values()) if identifier else 0
+        stored = sum(self._stored.values()) if identifier else 0
+        seconds = {**self._seconds, "whole": round(time.monotonic() - self._began, 1)}
+        return Taken(self._store.repository.name, identifier, problem, whole, stored, seconds)
 
     def _tags(self, part: str) -> Dict[str, str]:
         return {"stack": self._stack.name, "backup": self._description["id"], "part": part}
@@ -410,7 +433,7 @@ class _One:
         return time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(self._begun))
 
     def _keep(self, part: str, summary: Dict[str, Any], began: float) -> None:
-        self._stored += int(summary.get("data_added_packed") or summary.get("data_added") or 0)
+        self._stored[part] = int(summary.get("data_added_packed") or summary.get("data_added") or 0)
         self._seconds[part] = round(time.monotonic() - began, 1)
         self._parts[part] = {
             "snapshot": summary["snapshot_id"],
@@ -437,6 +460,11 @@ class _One:
             ) from exc
         self._keep(DATABASE, summary, began)
 
+    def _store_directories(self) -> None:
+        self._store_directory(STATE, self._state)
+        for volume, directory in sorted(volumes(self._stack).items()):
+            self._store_directory(VOLUME + volume, directory)
+
     def _store_directory(self, part: str, directory: str) -> None:
         began = time.monotonic()
         if not [name for name in os.listdir(directory) if not name.startswith(OWN_FILES)]:
@@ -444,29 +472,27 @@ class _One:
             self._parts[part] = {"snapshot": NOTHING, "bytes": 0}
             return
         stored = self._store.store(self._tags(part), self._when(), directory=directory, leave_out=[OWN_FILES + "*"])
+        self._read_back(stored["snapshot_id"], "/", ["sh", "-c", "exec cat > /dev/null"], "the part %s" % part)
         self._keep(part, stored, began)
 
-    def _read_back(self, client: Client) -> None:
-        """Read every part as a restore would, from the repository, to its last byte."""
+    def _read_back_database(self, client: Client) -> None:
         began = time.monotonic()
         self._progress("verify", "reading it back from %s" % self._store)
-        for part, found in self._parts.items():
-            if found["snapshot"] == NOTHING:
-                continue
-            if part == DATABASE:
-                reader, path, consumer = "the archive of the database", "/" + DUMP, client.read_through()
-            else:
-                reader, path, consumer = "the part %s" % part, "/", ["sh", "-c", "exec cat > /dev/null"]
-            named = client.pipe if part == DATABASE else ""
-            printed, read = self._store.pipe(found["snapshot"], path, consumer, named=named)
-            if printed.rc and not (read.rc and unheard(printed)):
-                raise self._store.failure(printed)
-            if read.rc:
-                raise OperatorError(
-                    "The backup cannot be read back, so it does not count: %s is not whole (%s)."
-                    % (reader, last_line(read.err))
-                )
+        snapshot = self._parts[DATABASE]["snapshot"]
+        what = "the archive of the database"
+        self._read_back(snapshot, "/" + DUMP, client.read_through(), what, client.pipe)
         self._seconds["verify"] = round(time.monotonic() - began, 1)
+
+    def _read_back(self, snapshot: str, path: str, consumer: List[str], what: str, named: str = "") -> None:
+        """Read a part as a restore would, from the repository, to its last byte."""
+        printed, read = self._store.pipe(snapshot, path, consumer, named=named)
+        if printed.rc and not (read.rc and unheard(printed)):
+            raise self._store.failure(printed)
+        if read.rc:
+            raise OperatorError(
+                "The backup cannot be read back, so it does not count: %s is not whole (%s)."
+                % (what, last_line(read.err))
+            )
 
     def _write_manifest(self) -> None:
         text = json.dumps({**self._description, "parts": self._parts}, indent=1, sort_keys=True)

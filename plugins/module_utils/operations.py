@@ -242,7 +242,7 @@ class Operations:
         def done(one: backup.Taken) -> None:
             unheard.remove(one.repository)
             entry = {"time": moments.now(), "ok": not one.problem, **one._asdict()}
-            entry["seconds"] = round(sum(one.seconds.values()), 1)
+            entry["seconds"] = one.seconds.get("whole", 0.0)
             if one.problem:
                 problems.append("No backup in %s: %s" % (one.repository, one.problem))
             try:
@@ -349,7 +349,8 @@ class Operations:
             work = restore.Restoring(self._at_rest(), self.progress, deadline)
             planned = work.plan(store, which, parts, source)
             work.apply(store, planned)
-            return {**_described(planned), "away_seconds": round(work.away, 1)}
+            seconds = {"fill_seconds": round(work.filling, 1), "away_seconds": round(work.away, 1)}
+            return {**_described(planned), **seconds}
 
     def info(self) -> List[Dict[str, Any]]:
         """The backups of every repository, and what came of the last operations on it."""

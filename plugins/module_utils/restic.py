@@ -114,7 +114,10 @@ class Restic:
 
     def exists(self) -> bool:
         """Whether there is a repository that our password opens. Raises OperatorError when that cannot be known."""
-        done = self._try("cat", "config", timeout=_ANSWER_SECONDS)
+        return self._is_there("cat", "config")
+
+    def _is_there(self, *arguments: str) -> bool:
+        done = self._try(*arguments, timeout=_ANSWER_SECONDS)
         if done.rc == 0:
             return True
         if _reason(done.err) is _MISSING:
@@ -125,9 +128,9 @@ class Restic:
         """Make the repository."""
         self._run("init", timeout=_ANSWER_SECONDS)
 
-    def unlock(self) -> None:
-        """Remove locks whose process is dead; those of the living stay."""
-        self._run("unlock", timeout=_ANSWER_SECONDS)
+    def unlock(self) -> bool:
+        """Remove locks whose process is dead; those of the living stay. Say whether there is a repository."""
+        return self._is_there("unlock")
 
     def snapshots(self, tags: Mapping[str, str], patiently: bool = True) -> List[Snapshot]:
         """The snapshots with all these tags, oldest first."""

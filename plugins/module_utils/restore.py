@@ -97,6 +97,8 @@ class Restoring:
         self._progress = progress
         self._deadline = deadline
         self._writers = services.Group(stack, stack.writers, deadline, progress)
+        # What the restore took: to fill the new database, and without the services that write.
+        self.filling = 0.0
         self.away = 0.0
 
     @functools.cached_property
@@ -158,7 +160,6 @@ class Restoring:
 
     def apply(self, store: Restic, planned: Planned) -> None:
         """Carry the plan out. Raises OperatorError when that fails; then everything is as it was."""
-        names = [part for part in planned.manifest["parts"] if part.startswith(VOLUME)]
         journal = Journal(
             planned.backup.id,
             store.repository.name,
@@ -170,14 +171,11 @@ class Restoring:
         )
         self._note(journal)
         try:
-            if "files" in planned.parts:
-                self._put_files_beside(store, planned)
-            if "volumes" in planned.parts:
-                self._fetch_volumes(store, planned, names)
-            if "database" in planned.parts:
-                self._fill(store, planned, journal)
-            if "broker" in planned.parts:
-                self._fetch_definitions(store, planned)
+            with concurrent.futures.ThreadPoolExecutor(1) as beside:
+                fetched = beside.submit(self._fetch, store, planned)
+                if "database" in planned.parts:
+                    self._fill(store, planned, journal)
+                fetched.result()
         except (OperatorError, OSError, KeyboardInterrupt) as failure:
             self._give_up(journal, failure)
             raise
@@ -245,6 +243,7 @@ class Restoring:
 
     def _fill(self, store: Restic, planned: Planned, journal: Journal) -> None:
         """Restore into a new database, and compare it with the manifest."""
+        began = time.monotonic()
         self._database.end_dead_runs()
         self._database.drop(journal.scratch)
         self._database.create(journal.scratch)
@@ -270,6 +269,7 @@ class Restoring:
         shutil.rmtree(target)
         if done.rc:
             raise database.failure(done, "The backup cannot be restored, and nothing was changed")
+        self.filling = time.monotonic() - began
         self._compare(journal.scratch, planned.manifest)
         for head, tail in planned.manifest.get("properties", []):
             self._database.query(head + identifier(journal.scratch) + tail)
@@ -348,9 +348,18 @@ class Restoring:
 
     # -- the rest ---------------------------------------------------------------------------
 
-    def _fetch_volumes(self, store: Restic, planned: Planned, names: List[str]) -> None:
+    def _fetch(self, store: Restic, planned: Planned) -> None:
+        """Put everything but the database beside what it shall replace."""
+        if "files" in planned.parts:
+            self._put_files_beside(store, planned)
+        if "volumes" in planned.parts:
+            self._fetch_volumes(store, planned)
+        if "broker" in planned.parts:
+            self._fetch_definitions(store, planned)
+
+    def _fetch_volumes(self, store: Restic, planned: Planned) -> None:
         here = self._volumes()
-        for part in names:
+        for part in [part for part in planned.manifest["parts"] if part.startswith(VOLUME)]:
             directory = here.get(part[len(VOLUME) :])
             if directory is None:
                 self._progress("fetch", "%s: this stack has no such volume, it is left out" % part)

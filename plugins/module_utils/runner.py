@@ -5,6 +5,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import os
 import shutil
 import stat
@@ -27,6 +29,10 @@ class Result(NamedTuple):
 # Of what a pipeline's last program prints, and of what each one complains about.
 _KEPT_LINES = 20
 _KEPT_CHARACTERS = 20000
+
+# Python's fcntl has it since 3.10. More than this may only a process with more rights than a container's root has.
+_SET_PIPE_SIZE = 1031
+_PIPE_BYTES = 1 << 20
 
 
 class _Watch:
@@ -77,8 +83,16 @@ def _open_ends(path: str, ends: List[int]) -> None:
             raise OperatorError("%s is not the named pipe that was made there." % path)
         ends.append(os.open("/proc/self/fd/%d" % ends[0], os.O_WRONLY))
         os.set_blocking(ends[0], True)
+        _widen(ends[0])
     except OSError as exc:
         raise OperatorError("The named pipe %s cannot be opened: %s." % (path, exc.strerror)) from exc
+
+
+def _widen(pipe: int) -> None:
+    """Let a pipe hold more than 64 KiB, so that whoever writes and whoever reads wait less often for one another."""
+    # The kernel may allow less, and then it stays as it is.
+    with contextlib.suppress(OSError):
+        fcntl.fcntl(pipe, _SET_PIPE_SIZE, _PIPE_BYTES)
 
 
 def _close(ends: List[int]) -> None:
@@ -155,6 +169,8 @@ class Runner:
                     # So that the one before is told when this one ends.
                     processes[-1].stdout.close()
                 processes.append(started)
+                if started.stdout:
+                    _widen(started.stdout.fileno())
             _close(ends)
             for line in processes[-1].stdout or ():
                 lines = [*lines[-_KEPT_LINES:], line]

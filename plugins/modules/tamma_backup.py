@@ -62,7 +62,7 @@ backups:
   elements: dict
   sample:
     - {repository: local, id: 20260101T120000Z-1a2b, bytes: 1048576, stored_bytes: 524288, problem: "",
-       seconds: {database: 1.2, state: 0.8, verify: 1.0}}
+       seconds: {database: 1.2, state: 1.1, verify: 0.9, whole: 3.1}}
 """
 
 from typing import Any, Dict

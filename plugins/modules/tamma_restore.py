@@ -65,13 +65,14 @@ EXAMPLES = r"""
 RETURN = r"""
 restore:
   description:
-    - What was restored, or would be. C(kept_as) is the name of the former database.
+    - What was restored, or would be. C(kept_as) is the name of the former database, C(fill_seconds) how long the new
+      one was filled beside it, C(away_seconds) how long the services that write were stopped.
     - In check mode C(pending) names the backup of a restore that has begun and not ended, which comes first.
   returned: success
   type: dict
   sample:
     {id: 20260101T120000Z-1a2b, time: "2026-01-01T12:00:00Z", repository: local, parts: [database], postgres: "15.10",
-     rows: 1200, kept_as: tamma_before_20260131t120500z, away_seconds: 3.4}
+     rows: 1200, kept_as: tamma_before_20260131t120500z, fill_seconds: 8.1, away_seconds: 3.4}
 """
 
 from typing import Any, Dict
