@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from ansible_collections.meywd.tamma.plugins.module_utils.backup import human
+from ansible_collections.meywd.tamma.plugins.module_utils.room import human
 
 
 def service_rows(hosts: Iterable[str], hostvars: Mapping[str, Any], variable: str) -> list[dict[str, Any]]:

@@ -33,6 +33,7 @@ from ansible_collections.meywd.tamma.plugins.module_utils.restic import (
     Snapshot,
     unheard,
 )
+from ansible_collections.meywd.tamma.plugins.module_utils.room import human
 from ansible_collections.meywd.tamma.plugins.module_utils.runner import Result
 from ansible_collections.meywd.tamma.plugins.module_utils.stack import Stack
 
@@ -539,16 +540,6 @@ class Meter:
             self._phase,
             "%s of about %s, %s/s, %.0f s left" % (human(done), human(self._total), human(int(rate)), left),
         )
-
-
-def human(count: int) -> str:
-    """A number of bytes for people."""
-    value = float(count)
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if value < 1024:
-            return "%.0f %s" % (value, unit) if unit == "B" else "%.1f %s" % (value, unit)
-        value /= 1024
-    return "%.1f TiB" % value
 
 
 def remove_leftovers(stack: str) -> None:

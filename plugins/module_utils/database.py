@@ -16,7 +16,7 @@ import os
 import re
 import signal
 import time
-from typing import Any, Dict, Iterator, List, Optional, Sequence, Set, Tuple
+from typing import Any, Dict, Iterator, List, Optional, Sequence, Set
 
 from ansible_collections.meywd.tamma.plugins.module_utils import throwaway
 from ansible_collections.meywd.tamma.plugins.module_utils.compose import last_line
@@ -206,12 +206,6 @@ def volume(stack: Stack) -> str:
             if mount.get("Destination") == _DATA:
                 return str(mount["Source"])
     return ""
-
-
-def room(directory: str, size: int) -> Tuple[int, int]:
-    """Bytes that something of *size* needs on a directory's file system, with a reserve, and that are free there."""
-    found = os.statvfs(directory)
-    return int(1.1 * size) + (64 << 20), found.f_bavail * found.f_frsize
 
 
 def archive_directory(stack: Stack) -> str:

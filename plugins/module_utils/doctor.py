@@ -11,7 +11,6 @@ import time
 from typing import Any, Dict, List, NamedTuple, Optional
 
 from ansible_collections.meywd.tamma.plugins.module_utils import backup_setup, history, moments, on_host, status, update
-from ansible_collections.meywd.tamma.plugins.module_utils.backup import human
 from ansible_collections.meywd.tamma.plugins.module_utils.compose import Compose, find_compose
 from ansible_collections.meywd.tamma.plugins.module_utils.engine import Engine
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
@@ -22,6 +21,7 @@ from ansible_collections.meywd.tamma.plugins.module_utils.operations import (
     settings_file,
 )
 from ansible_collections.meywd.tamma.plugins.module_utils.restic import PROGRAM_PATH
+from ansible_collections.meywd.tamma.plugins.module_utils.room import human
 from ansible_collections.meywd.tamma.plugins.module_utils.runner import Runner
 
 _FREE_SHARE = 0.1

@@ -132,6 +132,10 @@ class Engine:
         )
         return found
 
+    def directory(self) -> str:
+        """Where on this host the engine has its images and volumes."""
+        return str(self._json("GET", "/info")["DockerRootDir"])
+
     def volumes(self, project: str) -> List[str]:
         """List the names of a project's volumes."""
         query = {"filters": json.dumps({"label": [PROJECT_LABEL + "=" + project]})}

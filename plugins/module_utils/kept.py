@@ -10,7 +10,7 @@ import re
 import shutil
 from typing import Callable, Dict, List, NamedTuple, Sequence
 
-from ansible_collections.meywd.tamma.plugins.module_utils import backup, database, restore
+from ansible_collections.meywd.tamma.plugins.module_utils import backup, database, restore, room
 from ansible_collections.meywd.tamma.plugins.module_utils.database import Database
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
 from ansible_collections.meywd.tamma.plugins.module_utils.history import RUNNING, Entry, History
@@ -111,7 +111,7 @@ def remove(stack: Stack, names: Sequence[str], progress: Progress, needed: bool 
     known = History(stack.directory)
     server = Database(stack)
     for item in gone:
-        progress("discard", "%s %s, %s" % (item.kind, item.name, backup.human(item.bytes)))
+        progress("discard", "%s %s, %s" % (item.kind, item.name, room.human(item.bytes)))
         if item.kind == "database":
             server.drop(item.name)
             if item.release:

@@ -19,7 +19,15 @@ import time
 from types import MappingProxyType
 from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence
 
-from ansible_collections.meywd.tamma.plugins.module_utils import backup, kept, moments, outside, restore, retention
+from ansible_collections.meywd.tamma.plugins.module_utils import (
+    backup,
+    kept,
+    moments,
+    outside,
+    restore,
+    retention,
+    room,
+)
 from ansible_collections.meywd.tamma.plugins.module_utils.compose import find_compose
 from ansible_collections.meywd.tamma.plugins.module_utils.engine import Engine
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
@@ -87,6 +95,36 @@ def configuration(project: str, root: str = CONFIGURATION) -> Configuration:
         return Configuration(**{**values, "repositories": [Repository(**item) for item in values["repositories"]]})
     except (ValueError, TypeError, KeyError) as exc:
         raise OperatorError("%s cannot be read (%s): run site.yml, which writes it." % (path, exc)) from exc
+
+
+def records(project: str) -> Dict[str, Any]:
+    """What came of the last operations of a stack: repository → operation → entry."""
+    try:
+        found = json.loads(read(os.path.join(RECORDS, project, "backups.json")) or "{}")
+    except ValueError:
+        found = {}
+    return found if isinstance(found, dict) else {}
+
+
+def room_for_backup(project: str, size: int) -> List[room.Need]:
+    """What a backup of a database of *size* bytes takes on the disks of this host, if backups are set up.
+
+    A repository that knows the data already takes what is new: as a guess, twice what the last backup brought.
+    """
+    try:
+        settings = configuration(project)
+    except OperatorError:
+        return []
+    known = records(project)
+    return [
+        room.Need(
+            "a backup in the repository %s" % item.name,
+            item.location,
+            min(size, 2 * (known.get(item.name, {}).get(_GOOD + "backup", {}).get("stored_bytes") or size)),
+        )
+        for item in settings.repositories
+        if item.location.startswith("/")
+    ]
 
 
 class Operations:
@@ -197,11 +235,7 @@ class Operations:
 
     def records(self) -> Dict[str, Any]:
         """What came of the last operations: repository → operation → entry."""
-        try:
-            found = json.loads(read(os.path.join(RECORDS, self.settings.project, "backups.json")) or "{}")
-        except ValueError:
-            found = {}
-        return found if isinstance(found, dict) else {}
+        return records(self.settings.project)
 
     def _notify(self, operation: str, repository: str, problem: str) -> None:
         """Tell somebody of a failure; that this fails as well is only told to whoever looks."""

@@ -9,6 +9,7 @@ import os
 from typing import List, NamedTuple
 
 from ansible_collections.meywd.tamma.plugins.module_utils import module as shell
+from ansible_collections.meywd.tamma.plugins.module_utils import retained
 from ansible_collections.meywd.tamma.plugins.module_utils.compose import Compose, last_line
 from ansible_collections.meywd.tamma.plugins.module_utils.engine import Engine
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
@@ -17,12 +18,16 @@ from ansible_collections.meywd.tamma.plugins.module_utils.runner import Runner
 
 
 class Removal(NamedTuple):
-    """What would go, by name; files are relative to the stack's directory."""
+    """What would go, by name; files are relative to the stack's directory.
+
+    images: the names by which images of former releases are kept; an image that has another name stays under that.
+    """
 
     containers: List[str]
     networks: List[str]
     volumes: List[str]
     files: List[str]
+    images: List[str]
 
 
 def plan(engine: Engine, project: str, directory: str, remove_volumes: str) -> Removal:
@@ -43,6 +48,8 @@ def plan(engine: Engine, project: str, directory: str, remove_volumes: str) -> R
         networks=engine.networks(project) if there else [],
         volumes=engine.volumes(project) if there and remove_volumes else [],
         files=_files(directory) if remove_volumes else [],
+        # The files tell of the releases, so nobody would ask for these any more.
+        images=sorted(engine.image_names(retained.repository(project))) if there and remove_volumes else [],
     )
 
 
@@ -66,6 +73,8 @@ def apply(engine: Engine, runner: Runner, removal: Removal, project: str, direct
             raise OperatorError("Docker Compose could not remove the stack: %s." % last_line(done.err), rc=done.rc)
     for name in removal.volumes:
         engine.remove_volume(name)
+    for name in removal.images:
+        engine.untag_image(name)
     if removal.files:
         remove(directory, removal.files)
         # An engine makes the directories that containers mount and nobody filled.

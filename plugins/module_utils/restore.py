@@ -22,7 +22,7 @@ import time
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Set
 
 from ansible_collections.meywd.tamma.plugins.module_utils import backup as backups
-from ansible_collections.meywd.tamma.plugins.module_utils import database, journals, services, throwaway
+from ansible_collections.meywd.tamma.plugins.module_utils import database, journals, room, services, throwaway
 from ansible_collections.meywd.tamma.plugins.module_utils.backup import (
     DATABASE,
     DEFINITIONS,
@@ -148,12 +148,12 @@ class Restoring:
             needed += planned.manifest["size"]
         else:
             directory = os.path.dirname(os.path.dirname(database.archive_directory(self._stack)))
-        needed, free = database.room(directory, needed)
+        needed, free = room.needed_and_free(directory, needed)
         if free < needed:
             raise OperatorError(
                 "A restore needs %s on the file system of %s, and %s are free: the live database stays until the new "
                 "one is complete. Make room there first; nothing was changed."
-                % (backups.human(needed), directory, backups.human(free))
+                % (room.human(needed), directory, room.human(free))
             )
 
     # -- apply ------------------------------------------------------------------------------
@@ -252,7 +252,7 @@ class Restoring:
         os.makedirs(target, 0o700)
         part = planned.manifest["parts"][DATABASE]
         self._make_roles(store, planned)
-        self._progress("fill", "%s from %s into %s" % (backups.human(part["bytes"]), store, journal.scratch))
+        self._progress("fill", "%s from %s into %s" % (room.human(part["bytes"]), store, journal.scratch))
         archive = os.path.join(target, backups.DUMP)
         with self._database.client() as client:
             # The rows are filled in while they come; what needs them all takes the archive from the disk.

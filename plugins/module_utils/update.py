@@ -16,7 +16,6 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
 
 from ansible_collections.meywd.tamma.plugins.module_utils import (
     audit,
-    backup,
     database,
     edge,
     history,
@@ -27,13 +26,14 @@ from ansible_collections.meywd.tamma.plugins.module_utils import (
     operations,
     planner,
     retained,
+    room,
     services,
     upgrades,
 )
 from ansible_collections.meywd.tamma.plugins.module_utils.database import Database
 from ansible_collections.meywd.tamma.plugins.module_utils.deployment import Deployment, Planned
 from ansible_collections.meywd.tamma.plugins.module_utils.edge import Edge
-from ansible_collections.meywd.tamma.plugins.module_utils.engine import Engine
+from ansible_collections.meywd.tamma.plugins.module_utils.engine import SERVICE_LABEL, Engine
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
 from ansible_collections.meywd.tamma.plugins.module_utils.files import File, read, recorded, remove, write
 from ansible_collections.meywd.tamma.plugins.module_utils.history import Entry, History
@@ -179,16 +179,18 @@ class Update:
         """Do everything for *release* that changes nothing that runs, and refuse what cannot work."""
         work = self._make(release, None)
         work.sweep()
-        planned = work.prepare(work.plan())
+        planned = work.plan()
         current = self.history.current()
+        if current is not None:
+            self._check_room(self._mode(planned, current, Change()), planned, Change())
+        planned = work.prepare(planned)
         if current is None and self._deployed():
             current = self._adopt(work, None)
         if not planned.changed:
             return Foreseen(planned, work, current, "")
         mode = self._mode(planned, current, Change())
         if current:
-            self._refuse_upgrades(planned)
-            self._say_what_happens(mode, planned, Change())
+            self._before_it_begins(mode, planned, Change())
         return Foreseen(planned, work, current, mode)
 
     def foresee(self, release: Release, rotation: Optional[Rotation] = None) -> Foreseen:
@@ -300,6 +302,8 @@ class Update:
             if current is None and planned.project.services:
                 current = self._adopt(work, planned)
             return Done(planned, work, current)
+        if current is not None:
+            self._check_room(self._mode(planned, current, change), planned, change)
         planned = work.prepare(planned)
         if current is None and self._deployed():
             current = self._adopt(work, None)
@@ -310,14 +314,17 @@ class Update:
         if not planned.changed:
             work.carry_out(planned)
             return Done(planned, work, current)
-        self._refuse_upgrades(planned)
-        self._say_what_happens(mode, planned, change)
+        self._before_it_begins(mode, planned, change)
         return self._replace(work, planned, current, number, mode, change)
 
-    def _refuse_upgrades(self, planned: Planned) -> None:
+    def _before_it_begins(self, mode: str, planned: Planned, change: Change) -> None:
+        """Refuse what is known to go wrong, now that the images are here, and say how the release comes."""
         problems = upgrades.problems(self._engine, planned.project, planned.replaced, self._stack_or_none())
         if problems:
             raise OperatorError("\n".join(problems))
+        # What is behind a tag was not known before: it may be a guarded release after all.
+        self._check_room(mode, planned, change)
+        self._say_what_happens(mode, planned, change)
 
     def _deployed(self) -> bool:
         return bool(recorded(self._directory)) and bool(self._engine.containers(self._base.project))
@@ -348,11 +355,10 @@ class Update:
         if mode == ROLLING:
             self._progress("plan", "rolling: no service that writes to the database gets another image")
             return
-        stack = self._stack()
-        size = Database(stack).size()
         if change.target:
             self._progress("plan", "guarded: the database goes back as well; the present one is kept")
             return
+        size = Database(self._stack()).size()
         seconds = max(1, round(size / _COPY_BYTES_PER_SECOND))
         self._progress(
             "plan",
@@ -360,25 +366,41 @@ class Update:
             "wait at the edge for that and for the start of the services, at most %d s"
             % (
                 ", ".join(sorted(set(planned.replaced) & set(writers(planned.project)))) or "services",
-                backup.human(size),
+                room.human(size),
                 seconds,
                 self._settings.hold,
             ),
         )
-        self._check_space(stack, size)
 
-    def _check_space(self, stack: Stack, size: int) -> None:
-        directory = database.volume(stack)
-        if not directory:
-            Database(stack).check_privileges()
-            return
-        needed, free = database.room(directory, size)
-        if free < needed:
-            raise OperatorError(
-                "A guarded update copies the database beside itself, which needs %s on the file system of %s, and %s "
-                "are free: make room there first ('tammactl discard --all' removes what former updates and restores "
-                "keep). Nothing was changed." % (backup.human(needed), directory, backup.human(free))
-            )
+    def _check_room(self, mode: str, planned: Planned, change: Change) -> None:
+        """Refuse what the disks have no room for, before anything is pulled: images, a backup, the guard's copy."""
+        needs = []
+        if planned.plan.pulls:
+            size = sum(self._size_now(service) for service in self._new_to_host(planned))
+            needs.append(room.Need("images", self._engine.directory(), size))
+        stack = self._stack_or_none()
+        if mode == GUARDED and not change.target and stack:
+            known = Database(stack)
+            size, place = known.size(), database.volume(stack)
+            if place:
+                needs.append(room.Need("the copy of the database", place, size))
+            else:
+                known.check_privileges()
+            if self._settings.backup:
+                needs += operations.room_for_backup(self._base.project, size)
+        room.check(needs, "This release")
+
+    def _new_to_host(self, planned: Planned) -> List[str]:
+        """A service for each image that has to be pulled."""
+        by_image = {service.image: service.name for service in planned.project.services.values()}
+        return [by_image[image] for image in planned.plan.pulls if image in by_image]
+
+    def _size_now(self, service: str) -> int:
+        """Bytes of the image that a service has now; the next one is about as big."""
+        containers = self._engine.containers(self._base.project)
+        found = [item for item in containers if (item.get("Labels") or {}).get(SERVICE_LABEL) == service]
+        image = self._engine.image(found[0].get("ImageID") or "") if found else None
+        return int((image or {}).get("Size") or 0)
 
     def _entry(self, work: Deployment, number: int, mode: str, reason: str = "") -> Entry:
         return Entry(

@@ -48,7 +48,7 @@ removed:
   description: What was removed, or would be in check mode.
   returned: success
   type: dict
-  sample: {containers: [tamma-tamma-api-1], networks: [tamma_tamma-net], volumes: [], files: [],
+  sample: {containers: [tamma-tamma-api-1], networks: [tamma_tamma-net], volumes: [], files: [], images: [],
            units: [/etc/systemd/system/tamma-stack.service], logs: []}
 """
 

@@ -1,14 +1,16 @@
 # Copyright (c) 2026 the Tamma collection contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Updates and rollbacks of a production stack: a good release costs no request, a bad one leaves all as it was."""
+"""Updates of a production stack under a full load, and what takes long beside: with `make faults` alone.
+
+The scenarios molecule/update and molecule/podman-update have what every release has to hold.
+"""
 
 from __future__ import annotations
 
-import re
 import time
 from collections.abc import Iterator
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 
@@ -18,10 +20,7 @@ from tests.bench.load import MIX, SESSIONS, Load
 from tests.integration.conftest import Outcome, Stack
 from tests.integration.production import CONTAINER, PRODUCTION, Production
 
-pytestmark = pytest.mark.other_stack
-
-#: What takes long and says little that the others do not: with `make faults` alone.
-also = pytest.mark.fault_matrix
+pytestmark = [pytest.mark.other_stack, pytest.mark.fault_matrix]
 
 OLD, NEW = "0.2.0", "0.3.0"
 DRAIN = 3
@@ -34,40 +33,16 @@ SETTINGS = {
 MEBIBYTES = 24
 #: What every update is put under; as many requests, streams and rows a second as the issue names.
 FULL: dict[str, Any] = {"rate": 50, "streams": 50, "writes": 10, "reconnect": 0}
-LIGHT: dict[str, Any] = {"rate": 20, "streams": 5, "writes": 10, "reconnect": 0}
 #: Requests that write nothing to the database.
 READS = [ask for ask in MIX if ask.path != SESSIONS]
 #: The version is asked for a few times a second, and answers arrive when the machine has time for them.
 SLACK = 1
 #: Somebody whose stream was cut is let in at once, or waits no longer than anybody: on a busy machine, and so much.
 AT_ONCE = 3
-#: Longer than any request takes that nobody holds back, on a busy machine.
-NO_HOLD = 5
 NAMES = {"postgres", "template0", "template1", "tamma"}
 HISTORY = """SELECT "MigrationId" FROM {}."__EFMigrationsHistory" ORDER BY 1"""
-#: A change of configuration, and the services that it concerns.
-CONFIGURATION = {"services": {"tamma-api-dotnet": {"environment": {"Logging__LogLevel__Default": "Warning"}}}}
-CONFIGURED = {"tamma-api-dotnet"}
 #: The engine is in the middle of an issue, and needs a while to finish it.
 ISSUE = {"services": {"tamma-engine": {"environment": {"STANDIN_ISSUE_SECONDS": "8"}}}}
-
-
-class Bad(NamedTuple):
-    """A release that must not stay, what the operator is told, and whether it harms the database that it is let at."""
-
-    version: str
-    told: str
-    harms: bool = False
-
-    def __str__(self) -> str:
-        return self.version
-
-
-UNHEALTHY = Bad("0.3.1-unhealthy", r"tamma-api\b.*not ready")
-DESTRUCTIVE = Bad("0.3.2-destructive", r"tamma-api-dotnet", harms=True)
-FAILED_MIGRATION = Bad("0.3.3-failed-migration", r"tamma-api-dotnet.*migrat|migrat.*tamma-api-dotnet", harms=True)
-MISSING = Bad("0.3.4-missing", r"tamma-dashboard:0\.3\.4-missing")
-BAD = (UNHEALTHY, DESTRUCTIVE, FAILED_MIGRATION, MISSING)
 
 
 class Updates(Production):
@@ -97,12 +72,6 @@ class Updates(Production):
             "INSERT INTO tamma.mentorship_reviews (session_id, verdict)"
             " SELECT id, 'well done' FROM tamma.mentorship_sessions",
         )
-
-    def write(self, title: str) -> str:
-        """Write a row through the API, and return what `rows` shall have."""
-        answer = self.edge().ask("POST", SESSIONS, json={"title": title})
-        assert answer.status_code == 201, answer.text
-        return f"{answer.json()['id']} {title}"
 
     def rows(self) -> list[str]:
         return data.ask(CONTAINER, "SELECT id || ' ' || title FROM tamma.mentorship_sessions ORDER BY id").splitlines()
@@ -150,11 +119,6 @@ def answering(edge: Edge) -> dict[str, str]:
     return {path: edge.ask("GET", path).json()["version"] for path in paths}
 
 
-def told(outcome: Outcome) -> str:
-    """The sentences with which a play failed, and where."""
-    return "\n".join(re.findall(r"^\[ERROR\]: (.*?)^fatal: ", outcome.output, re.MULTILINE | re.DOTALL))
-
-
 def replaced(before: dict[str, set[str]], after: dict[str, set[str]]) -> set[str]:
     """The services of which no container is left."""
     return {service for service, identifiers in before.items() if not identifiers & after[service]}
@@ -176,33 +140,9 @@ def old(production: Updates) -> Updates:
     return production
 
 
-# --- a change of configuration --------------------------------------------------------------------
+# --- a bad release --------------------------------------------------------------------------------
 
 
-def test_a_change_of_configuration_holds_nothing(old: Updates) -> None:
-    before, containers, databases = old.rows(), old.containers(), old.databases()
-    with Load(old.edge(), **LIGHT) as load:
-        outcome = old.update(OLD, tamma_stack_overrides=CONFIGURATION)
-    print(load.report())
-    assert outcome.status == 0, outcome.output
-    assert not load.failures, load.report()
-    assert load.slowest[0] < NO_HOLD, load.report()
-    assert load.cuts == 0, load.report()
-    assert old.lost(load) == []
-    assert old.rows()[: len(before)] == before
-    assert old.databases() == databases
-    assert replaced(containers, old.containers()) == CONFIGURED
-    old.serves(OLD, tamma_stack_overrides=CONFIGURATION)
-
-    # It is a release like any other, and brought no schema: what was written since stays when it goes.
-    row = old.write("with the configuration")
-    back = old.play("rollback")
-    assert back.status == 0, back.output
-    assert row in old.rows()
-    old.serves(OLD)
-
-
-@also
 def test_a_configuration_that_does_not_get_healthy_goes_back(old: Updates) -> None:
     before = data.state(CONTAINER)
     sick = {"services": {"tamma-api": {"environment": {"STANDIN_UNHEALTHY": "1"}}}}
@@ -214,33 +154,11 @@ def test_a_configuration_that_does_not_get_healthy_goes_back(old: Updates) -> No
     old.serves(OLD)
 
 
-# --- a bad release --------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("bad", [pytest.param(bad, marks=() if bad is MISSING else also) for bad in BAD], ids=str)
-def test_a_bad_release_leaves_everything_as_it_was(old: Updates, bad: Bad) -> None:
-    row = old.write(f"before {bad}")
-    before, containers, databases = data.state(CONTAINER), old.containers(), old.databases()
-    outcome = old.update(bad.version)
-    assert outcome.status == 2, outcome.output
-    assert re.search(bad.told, told(outcome), re.DOTALL), outcome.output
-    assert data.state(CONTAINER).differences(before) == []
-    assert row in old.rows()
-    if bad.harms:
-        # What it has done stays for whoever wants to know, unless it was found out before it came to that.
-        assert old.databases() - databases or old.containers() == containers
-    if bad is MISSING:
-        assert old.containers() == containers, "everything is pulled before anything is stopped"
-        assert old.databases() == databases
-    old.serves(OLD)
-    assert old.stack.play("status").status == 0
-
-
-@pytest.mark.parametrize("bad", [DESTRUCTIVE, pytest.param(FAILED_MIGRATION, marks=also)], ids=str)
-def test_a_release_that_ruins_the_data_costs_no_acknowledged_row(old: Updates, bad: Bad) -> None:
+@pytest.mark.parametrize("version", ["0.3.2-destructive", "0.3.3-failed-migration"])
+def test_a_release_that_ruins_the_data_costs_no_acknowledged_row(old: Updates, version: str) -> None:
     rows = old.rows()
-    with Load(old.edge(), **LIGHT) as load:
-        outcome = old.update(bad.version)
+    with Load(old.edge(), **FULL) as load:
+        outcome = old.update(version)
     print(load.report())
     assert outcome.status == 2, outcome.output
     assert old.lost(load) == []
@@ -250,51 +168,19 @@ def test_a_release_that_ruins_the_data_costs_no_acknowledged_row(old: Updates, b
     old.serves(OLD)
 
 
-@also
 def test_a_release_can_be_good_after_a_bad_one(old: Updates) -> None:
-    assert old.update(DESTRUCTIVE.version).status == 2
+    assert old.update("0.3.2-destructive").status == 2
     outcome = old.update(NEW)
     assert outcome.status == 0, outcome.output
     old.serves(NEW)
 
 
-# --- back to the release before -------------------------------------------------------------------
-
-
-@also
-def test_a_rollback_brings_the_data_of_its_release(old: Updates) -> None:
-    before, databases = data.state(CONTAINER), old.databases()
-    updated = old.update(NEW)
-    assert updated.status == 0, updated.output
-    row = old.write("written by the new release")
-    outcome = old.play("rollback")
-    assert outcome.status == 0, outcome.output
-    assert data.state(CONTAINER).differences(before) == []
-    assert row not in old.rows()
-    assert old.databases() - databases, "what the new release has written is kept"
-    old.serves(OLD)
-
-
-@also
-def test_a_rollback_past_a_rotation_keeps_the_new_secrets(old: Updates) -> None:
-    before, former = data.state(CONTAINER), old.secrets()
-    assert old.update(NEW).status == 0
-    rotated = old.play("rotate_secrets", "POSTGRES_PASSWORD", "RABBITMQ_PASSWORD", tamma_stack_version=NEW)
-    assert rotated.status == 0, rotated.output
-    outcome = old.play("rollback")
-    assert outcome.status == 0, outcome.output
-    assert data.state(CONTAINER).differences(before) == []
-    old.serves(OLD)
-    old.runs_on(old.secrets(), not_on=former)
-
-
 # --- a good release -------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("weight", [pytest.param(FULL, id="full", marks=also), pytest.param(LIGHT, id="light")])
-def test_a_good_release_costs_no_request_and_no_row(old: Updates, weight: dict[str, Any]) -> None:
+def test_a_good_release_costs_no_request_and_no_row(old: Updates) -> None:
     rows, containers = old.rows(), old.containers()
-    with Load(old.edge(), **weight) as load:
+    with Load(old.edge(), **FULL) as load:
         outcome = old.update(NEW)
     print(load.report())
     assert outcome.status == 0, outcome.output
@@ -318,7 +204,6 @@ def test_a_good_release_costs_no_request_and_no_row(old: Updates, weight: dict[s
     assert again.unchanged, again.output
 
 
-@also
 def test_check_mode_says_what_would_happen_and_does_nothing(old: Updates) -> None:
     before = data.values(CONTAINER), old.containers(), old.databases()
     outcome = old.stack.play("update", "--check", variables={**PRODUCTION, **SETTINGS, "tamma_stack_version": NEW})
@@ -328,7 +213,6 @@ def test_check_mode_says_what_would_happen_and_does_nothing(old: Updates) -> Non
     old.serves(OLD)
 
 
-@also
 def test_replicas_that_warm_up_get_no_request(old: Updates) -> None:
     """However slowly its services come up, and whatever they answer until then."""
     assert old.update(NEW).status == 0
@@ -341,7 +225,6 @@ def test_replicas_that_warm_up_get_no_request(old: Updates) -> None:
     old.serves("0.3.5-slow")
 
 
-@also
 def test_an_engine_finishes_its_issue(old: Updates) -> None:
     configured = old.play("site", tamma_stack_overrides=ISSUE)
     assert configured.status == 0, configured.output

@@ -17,7 +17,10 @@ from typing import Any
 
 from testinfra.host import Host
 
+from tests.bench.edge import LOGIN, Edge
+
 DIRECTORY = "/opt/tamma"
+AUTHORITY = "/data/caddy/pki/authorities/local/root.crt"
 SOCKETS = {"docker": "/run/docker.sock", "podman": "/run/podman/podman.sock"}
 
 # What the scenario's stack consists of; a scenario names what is different with it.
@@ -88,6 +91,13 @@ def paused(host: Host, service: str) -> Iterator[None]:
         yield
     finally:
         host.check_output(f"{engine(host)} unpause {identifiers}")
+
+
+def edge_of(host: Host) -> Edge:
+    """The edge of a production host, as somebody outside has it before him."""
+    variables = host.ansible.get_variables()
+    authority = compose(host, "exec", "-T", "edge", "cat", AUTHORITY)
+    return Edge(variables["sandbox_domain"], variables["sandbox_address"], authority, LOGIN)
 
 
 def has_log_limits(described: dict[str, Any]) -> bool:

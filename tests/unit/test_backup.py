@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.meywd.tamma.plugins.module_utils import backup
-from ansible_collections.meywd.tamma.plugins.module_utils.backup import Backup, Meter, choose, find, human, manifest
+from ansible_collections.meywd.tamma.plugins.module_utils.backup import Backup, Meter, choose, find, manifest
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
 from ansible_collections.meywd.tamma.plugins.module_utils.restic import Repository, Restic
 from ansible_collections.meywd.tamma.plugins.module_utils.runner import Runner
@@ -162,14 +162,6 @@ def test_a_time_to_the_second_is_itself(moment: datetime.datetime) -> None:
 def test_anything_else_is_no_time(text: str) -> None:
     found = backup._moment(text)
     assert found == "" or re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", found)
-
-
-@given(st.integers(0, 2**60))
-def test_bytes_for_people(count: int) -> None:
-    number, unit = human(count).split()
-    factor = 1024 ** ["B", "KiB", "MiB", "GiB", "TiB"].index(unit)
-    assert abs(float(number) * factor - count) <= factor * 0.051
-    assert float(number) < 1024 or unit == "TiB" or number == "1024.0"
 
 
 class Told:

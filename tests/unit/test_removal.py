@@ -21,7 +21,12 @@ ANSWERS: Answers = {
     "GET /containers/json": (200, [{"Id": "2", "Names": ["/tamma-b-1"]}, {"Id": "1", "Names": ["/tamma-a-1"]}]),
     "GET /networks": (200, [{"Name": "tamma_net"}]),
     "GET /volumes": (200, {"Volumes": [{"Name": "tamma_pg-data"}]}),
+    "GET /images/json": (
+        200,
+        [{"Id": "3", "RepoTags": ["localhost/tamma-releases/tamma:3", "a:1"]}, {"Id": "4", "RepoTags": ["b:1"]}],
+    ),
     "DELETE /volumes/tamma_pg-data": (204, None),
+    "DELETE /images/localhost/tamma-releases/tamma:3": (200, []),
 }
 
 
@@ -50,30 +55,39 @@ def test_data_goes_only_by_the_stacks_name(tmp_path: Path, asked: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("asked", "volumes", "files"),
+    ("asked", "volumes", "files", "images"),
     [
-        ("", [], []),
-        ("tamma", ["tamma_pg-data"], [".env", "nginx/default.conf", ".tamma/files.json"]),
+        ("", [], [], []),
+        (
+            "tamma",
+            ["tamma_pg-data"],
+            [".env", "nginx/default.conf", ".tamma/files.json"],
+            ["localhost/tamma-releases/tamma:3"],
+        ),
     ],
 )
 def test_the_files_go_with_the_volumes(
-    tmp_path: Path, stack: Path, asked: str, volumes: list[str], files: list[str]
+    tmp_path: Path, stack: Path, asked: str, volumes: list[str], files: list[str], images: list[str]
 ) -> None:
     with running(UnixServer(str(tmp_path / "engine.sock"), Handler), ANSWERS) as server:
         planned = plan(Engine(server.server_address), "tamma", str(stack), asked)
-    assert planned == Removal(["tamma-a-1", "tamma-b-1"], ["tamma_net"], volumes, files)
+    assert planned == Removal(["tamma-a-1", "tamma-b-1"], ["tamma_net"], volumes, files, images)
 
 
 def test_a_host_without_an_engine_has_files_to_remove(tmp_path: Path, stack: Path) -> None:
     planned = plan(Engine(str(tmp_path / "no-engine")), "tamma", str(stack), "tamma")
-    assert planned == Removal([], [], [], [".env", "nginx/default.conf", ".tamma/files.json"])
+    assert planned == Removal([], [], [], [".env", "nginx/default.conf", ".tamma/files.json"], [])
 
 
 def test_removal_leaves_what_the_user_put_there(tmp_path: Path, stack: Path) -> None:
-    removal = Removal([], [], ["tamma_pg-data"], [".env", "nginx/default.conf", ".tamma/files.json"])
+    files, images = [".env", "nginx/default.conf", ".tamma/files.json"], ["localhost/tamma-releases/tamma:3"]
+    removal = Removal([], [], ["tamma_pg-data"], files, images)
     with running(UnixServer(str(tmp_path / "engine.sock"), Handler), ANSWERS) as server:
         apply(Engine(server.server_address), Runner(), removal, "tamma", str(stack))
-        assert [request for request, _query in server.requests] == ["DELETE /volumes/tamma_pg-data"]
+        assert [request for request, _query in server.requests] == [
+            "DELETE /volumes/tamma_pg-data",
+            "DELETE /images/localhost/tamma-releases/tamma:3",
+        ]
     assert below(tmp_path / "srv") == ["tamma", "tamma/notes.txt"]
 
 
@@ -82,6 +96,6 @@ def test_an_emptied_directory_goes_and_its_parent_stays(tmp_path: Path, stack: P
     (stack / "notes.txt").unlink()
     # Made by an engine, for a mount that nothing was written to.
     (stack / "tls").mkdir()
-    removal = Removal([], [], [], [".env", "nginx/default.conf", ".tamma/files.json"])
+    removal = Removal([], [], [], [".env", "nginx/default.conf", ".tamma/files.json"], [])
     apply(Engine(str(tmp_path / "no-engine")), Runner(), removal, "tamma", str(stack) + slash)
     assert below(tmp_path) == ["srv"]

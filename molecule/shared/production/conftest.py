@@ -8,14 +8,10 @@ from __future__ import annotations
 import pytest
 from testinfra.host import Host
 
-from tests.bench.edge import LOGIN, Edge
-from tests.tools.deployed import compose
-
-ROOT = "/data/caddy/pki/authorities/local/root.crt"
+from tests.bench.edge import Edge
+from tests.tools.deployed import edge_of
 
 
 @pytest.fixture(scope="module")
 def edge(host: Host) -> Edge:
-    variables = host.ansible.get_variables()
-    authority = compose(host, "exec", "-T", "edge", "cat", ROOT)
-    return Edge(variables["sandbox_domain"], variables["sandbox_address"], authority, LOGIN)
+    return edge_of(host)

@@ -10,7 +10,11 @@ from typing import Any, NamedTuple
 from ..command import docker
 
 _HERE = Path(__file__).parent
-_VOLUME = "/var/lib/docker/volumes/tamma_tamma-elsa-storage/_data"
+#: Docker's or Podman's.
+_GO = (
+    "cd /var/lib/docker/volumes/tamma_tamma-elsa-storage/_data 2>/dev/null"
+    " || cd /var/lib/containers/storage/volumes/tamma_tamma-elsa-storage/_data"
+)
 _FIND = "find . -mindepth 1 ! -path './.tamma-*' -printf '%P %y %m %U %G %l %T@\\n' | sort"
 _SUMS = "find . -type f ! -path './.tamma-*' -exec sha256sum {} + | sort -k 2"
 
@@ -41,7 +45,7 @@ def generate(container: str, mebibytes: int) -> None:
     _exec(container, "postgres", "psql", "-qXU", "tamma", "-d", "tamma", "-o", "/dev/null", *variables, data=sql)
     broker = (_HERE / "broker.json").read_bytes()
     _exec(container, "rabbitmq", "rabbitmqctl", "-q", "import_definitions", data=broker)
-    docker("exec", "-i", container, "sh", "-eus", _VOLUME, data=(_HERE / "files.sh").read_bytes())
+    docker("exec", "-i", container, "sh", "-euc", f"{_GO}; sh -eus .", data=(_HERE / "files.sh").read_bytes())
 
 
 def ask(container: str, sql: str) -> str:
@@ -57,7 +61,7 @@ def values(container: str) -> str:
 
 def files(container: str) -> str:
     """A line or two for every file of the backed up volume."""
-    return docker("exec", container, "sh", "-euc", f"cd {_VOLUME}; {_FIND}; {_SUMS}")
+    return docker("exec", container, "sh", "-euc", f"{_GO}; {_FIND}; {_SUMS}")
 
 
 def state(container: str) -> State:
@@ -91,5 +95,6 @@ def _definitions(found: dict[str, Any]) -> list[str]:
 
 
 def _exec(container: str, service: str, *command: str, data: bytes | None = None) -> str:
-    inside = ["docker", "compose", "exec", "-T", service, *command]
+    compose = 'exec "$(command -v docker || command -v podman)" compose exec -T "$@"'
+    inside = ["sh", "-c", compose, "compose", service, *command]
     return docker("exec", "-i", "-w", "/opt/tamma", container, *inside, data=data or b"")

@@ -29,11 +29,11 @@ from ansible_collections.meywd.tamma.plugins.module_utils import (
     status,
     update,
 )
-from ansible_collections.meywd.tamma.plugins.module_utils.backup import human
 from ansible_collections.meywd.tamma.plugins.module_utils.compose import Compose, find_compose, last_line
 from ansible_collections.meywd.tamma.plugins.module_utils.engine import Engine
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
 from ansible_collections.meywd.tamma.plugins.module_utils.lock import Busy
+from ansible_collections.meywd.tamma.plugins.module_utils.room import human
 from ansible_collections.meywd.tamma.plugins.module_utils.runner import Runner
 
 # Exit statuses.
