@@ -415,6 +415,14 @@ class Database:
             raise OperatorError("The database of the stack itself is never dropped.")
         self.query("DROP DATABASE IF EXISTS %s WITH (FORCE)" % identifier(name))
 
+    def rename(self, name: str, other: str) -> None:
+        """Give a database that is not the stack's own another name, and end who is in it."""
+        if name == self.name:
+            raise OperatorError("The database of the stack itself is only swapped.")
+        # In one transaction: nobody gets in between.
+        statement = "ALTER DATABASE %s RENAME TO %s" % (identifier(name), identifier(other))
+        self._undisturbed("; ".join([_end_sessions(name), statement]))
+
     def swap(self, coming: str, leaving: str) -> None:
         """Let *coming* be the stack's database, and call the present one, if any, *leaving*: both at once or nothing.
 

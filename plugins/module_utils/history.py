@@ -44,8 +44,9 @@ class Entry(NamedTuple):
 
     by, origin, reason: who deployed it, from where, and why. version: of Tamma. images: service → what it was made
     of. mode: "first", "rolling" or "guarded". guard: the copy of the database from before it, if it is still there.
-    schema: the fingerprint of the database's schema when it began to serve; before: when its deploy began. seconds: how
-    long the deploy took. problem: why it failed. options: what a release needs beside its files.
+    schema: the fingerprint of the database's schema when it began to serve; before: when its deploy began. backup: the
+    backup that was taken then. seconds: how long the deploy took. problem: why it failed. options: what a release needs
+    beside its files.
     """
 
     number: int
@@ -64,6 +65,7 @@ class Entry(NamedTuple):
     images: Dict[str, Dict[str, str]]
     options: Dict[str, Any]
     before: str = ""
+    backup: str = ""
 
 
 class History:

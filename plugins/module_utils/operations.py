@@ -184,6 +184,17 @@ class Operations:
     def _stores(self, name: str) -> List[Restic]:
         return [self.store(name)] if name else [self.store(item.name) for item in self.settings.repositories]
 
+    def store_with(self, which: str) -> Restic:
+        """The first repository that has a backup. Raises OperatorError when there is none, or it cannot be asked."""
+        problems = []
+        for store in self._stores(""):
+            try:
+                backup.choose(store, self.settings.project, which)
+                return store
+            except OperatorError as exc:
+                problems.append(exc.message)
+        raise OperatorError("\n".join(problems) or "There is no repository for backups on this host.")
+
     @contextlib.contextmanager
     def _recorded(self, operation: str, repository: str) -> Iterator[Dict[str, Any]]:
         """Record what comes of an operation on a repository, whatever it is."""

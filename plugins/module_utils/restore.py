@@ -183,6 +183,26 @@ class Restoring:
         self._note(journal)
         self._swap(journal)
 
+    def fill_beside(self, store: Restic, which: str, name: str) -> None:
+        """Restore the database of a backup beside the live one, as *name*, which is not there if OperatorError is raised.
+
+        What is called so is replaced. The next run removes what a killed one has left.
+        """
+        planned = self.plan(store, which, ["database"])
+        scratch = self._database.called(database.RESTORING)
+        journal = Journal(
+            planned.backup.id, store.repository.name, planned.parts, scratch, "", planned.stamp, PREPARING
+        )
+        self._note(journal)
+        try:
+            self._fill(store, planned, journal)
+            self._database.drop(name)
+            self._database.rename(scratch, name)
+        except (OperatorError, OSError, KeyboardInterrupt) as failure:
+            self._give_up(journal, failure)
+            raise
+        self._end()
+
     def resume(self) -> bool:
         """Bring a restore that was cut off to its end, or take back what it has left; say whether there was one."""
         journal = pending(self._stack.directory)

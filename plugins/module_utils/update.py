@@ -25,6 +25,7 @@ from ansible_collections.meywd.tamma.plugins.module_utils import (
     moments,
     operations,
     planner,
+    restore,
     retained,
     room,
     services,
@@ -240,6 +241,11 @@ class Update:
         self._doing, self._began = audit.ROLLBACK, time.monotonic()
         work, change = self._going_back(number)
         work.sweep()
+        if self._needs_database(change):
+            known = Database(self._stack())
+            copy, item = self._copy_of(known, change)
+            if not copy:
+                self._make_copy(known, item)
         return self._deploy(work, change)
 
     def plan_rollback(self, number: int = 0) -> Planned:
@@ -247,12 +253,17 @@ class Update:
         return self._going_back(number)[0].plan()
 
     def database_of_rollback(self, number: int = 0) -> Tuple[str, str]:
-        """Which copy takes the place of the database then, and under which name that is kept; nothing if it stays."""
+        """Which copy takes the place of the database then, and under which name that is kept; nothing if it stays.
+
+        A copy that is gone is told as the backup that it is made of.
+        """
         change = self._going_back(number)[1]
         if not self._needs_database(change):
             return "", ""
         known = Database(self._stack())
-        return self._copy_of(known, change), known.called(database.GUARD + str(self.history.next_number()))
+        copy, item = self._copy_of(known, change)
+        kept = known.called(database.GUARD + str(self.history.next_number()))
+        return copy or "the backup %s" % item.backup, kept
 
     def target(self, number: int = 0) -> Entry:
         """The release that :meth:`rollback` goes back to."""
@@ -464,7 +475,7 @@ class Update:
         facts = {"stack": self._base.project, "release": number, "former": current.number, "version": entry.version}
         hooks.run(self._settings.hooks, hooks.BEFORE, facts, self._progress)
         if mode == GUARDED and self._settings.backup and not change.target:
-            self._back_up(number)
+            entry = entry._replace(backup=self._back_up(number))
         journal = Journal(number, current.number, mode, "", "", "", PREPARED)
         self._keep_before()
         self.history.note(entry)
@@ -491,7 +502,7 @@ class Update:
         stack = self._stack()
         known = Database(stack)
         known.end_dead_runs()
-        copy = self._copy_of(known, change) if change.target and self._needs_database(change) else ""
+        copy = self._copy_of(known, change)[0] if change.target and self._needs_database(change) else ""
         guard = known.called(database.GUARD + str(journal.number))
         journal = journal._replace(step=STOPPED, guard=guard, copy=copy, schema=known.schema())
         self._note(journal)
@@ -511,19 +522,35 @@ class Update:
         migrations.check(self._engine, self._stack(), self._progress)
         return journal
 
-    def _copy_of(self, known: Database, change: Change) -> str:
-        """The copy of the database from when the release that is gone back to served."""
+    def _copy_of(self, known: Database, change: Change) -> Tuple[str, Entry]:
+        """The copy of the database from when the release that is gone back to served, and the release whose it is.
+
+        Without a name the copy is gone, and that release has a backup from then. Raises OperatorError without either.
+        """
         target = change.target or self.target()
         for item in self._since(target):
             if item.guard and known.exists(item.guard):
-                return item.guard
+                return item.guard, item
             if item.before != item.schema:
+                if item.backup:
+                    return "", item
                 break
         raise OperatorError(
             "The schema of the database has changed since release %d, and the copy from before is gone. Restore a "
             "backup from that time first ('tammactl backups', 'tammactl restore'), then go back; nothing was changed."
             % target.number
         )
+
+    def _make_copy(self, known: Database, item: Entry) -> None:
+        """Make the copy of the database from before a release anew, of the backup from then."""
+        work = operations.Operations(operations.configuration(self._base.project), self._progress)
+        name = known.called(database.GUARD + str(item.number))
+        self._progress(
+            "guard", "the copy from before release %d is gone: the backup from then is restored" % item.number
+        )
+        store = work.store_with(item.backup)
+        restore.Restoring(self._stack(), self._progress, self._base.deadline).fill_beside(store, item.backup, name)
+        self.history.note(item._replace(guard=name))
 
     def _complete(self, work: Deployment, journal: Journal, entry: Entry, planned: Optional[Planned] = None) -> Entry:
         """The new release serves: let the requests go on, and do what is left. *planned*: what is done already."""
@@ -687,17 +714,18 @@ class Update:
         self._holding.close()
         self._holding = None
 
-    def _back_up(self, number: int) -> None:
-        """Take a backup, as a safety net beside the copy in the server; without repositories there is none."""
+    def _back_up(self, number: int) -> str:
+        """Take a backup, as a safety net beside the copy in the server; return its id. Without repositories: none."""
         try:
             settings = operations.configuration(self._base.project)
         except OperatorError:
             settings = None
         if settings is None or not settings.repositories:
             self._progress("backup", "none: no repository for backups is set up on this host")
-            return
+            return ""
         self._progress("backup", "before release %d" % number)
-        operations.Operations(settings, self._progress).take("before release %d" % number)
+        taken = operations.Operations(settings, self._progress).take("before release %d" % number)
+        return str(taken[0]["id"])
 
     def _keep_before(self) -> None:
         root = os.path.join(self._directory, _BEFORE)

@@ -145,13 +145,18 @@ def test_which_copy_of_the_database_belongs_to_a_release(tmp_path: Path) -> None
     ):
         known.history.note(item)
     server: Any = Server("guard_3", "guard_5")
-    assert known._copy_of(server, Change(target=known.history.entry(1))) == "guard_3"
-    assert known._copy_of(server, Change(target=known.history.entry(3))) == "guard_5"
+    assert known._copy_of(server, Change(target=known.history.entry(1))) == ("guard_3", known.history.entry(3))
+    assert known._copy_of(server, Change(target=known.history.entry(3)))[0] == "guard_5"
     with pytest.raises(OperatorError, match="the copy from before is gone"):
         known._copy_of(server, Change(target=known.history.entry(5)))
     nothing: Any = Server()
     with pytest.raises(OperatorError, match="nothing was changed"):
         known._copy_of(nothing, Change(target=known.history.entry(1)))
+    # A backup from then does as well, but only that of the first release that has changed the schema.
+    known.history.note(entry(3, before="a", schema="b", backup="then"))
+    assert known._copy_of(nothing, Change(target=known.history.entry(1))) == ("", known.history.entry(3))
+    with pytest.raises(OperatorError, match="the copy from before is gone"):
+        known._copy_of(nothing, Change(target=known.history.entry(3)))
 
 
 def test_what_the_next_release_goes_by_is_plain(tmp_path: Path) -> None:
