@@ -184,7 +184,7 @@ class Restoring:
         self._swap(journal)
 
     def fill_beside(self, store: Restic, which: str, name: str) -> None:
-        """Restore the database of a backup beside the live one, as *name*, which is not there if OperatorError is raised.
+        """Restore the database of a backup beside the live one, as *name*; nothing is there when that fails.
 
         What is called so is replaced. The next run removes what a killed one has left.
         """
