@@ -71,8 +71,7 @@ molecule: $(READY) ## One scenario on the test bench (SCENARIO=default)
 	@$(PYTEST) tests/test_molecule.py --capture=no --scenario $(SCENARIO)
 
 test: $(READY) ## All of the above: what CI runs
-	@$(BENCH) images
-	@$(PYTEST)
+	@$(PYTEST) --images-beside
 
 faults: $(READY) ## Let operators die wherever they change something, and everything else go wrong (hours)
 	@$(BENCH) images

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 import tests.tools.checkout  # noqa: F401 - before anything of the collection is imported
+from tests.bench.names import cache_dir
 from tests.tools.roles import ROOT
 from tests.tools.run import run
 
@@ -20,10 +23,36 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
     parser.addoption(
+        "--images-beside",
+        action="store_true",
+        help="build the bench's images while the tests run that need none; those that need them wait",
+    )
+
+    parser.addoption(
         "--every-fault",
         action="store_true",
         help="run the whole fault matrix as well (default: the part that tests/ci_faults.txt lists)",
     )
+
+
+_BUILDER = pytest.StashKey["subprocess.Popen[bytes]"]()
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Begin to build. Whoever brings a sandbox up waits for the end of that, and builds what is missing then."""
+    if session.config.getoption("--images-beside"):
+        with (cache_dir() / "images.log").open("wb") as log:
+            command = [sys.executable, "-m", "tests.bench", "images"]
+            builder = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        session.config.stash[_BUILDER] = builder
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Leave nothing at work, whyever the tests have ended."""
+    builder = session.config.stash.get(_BUILDER, None)
+    if builder and builder.poll() is None:
+        builder.terminate()
+        builder.wait()
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -58,8 +58,7 @@ class Production:
         return Done(done.returncode, done.stdout)
 
     def update(self, version: str, **variables: Any) -> Done:
-        deadlines = {"tamma_stack_deadlines": {"tamma-api": 10}}
-        return self.play("update", **{**deadlines, "tamma_stack_version": version, **variables})
+        return self.play("update", **{"tamma_stack_version": version, **variables})
 
     def site(self, version: str, **variables: Any) -> Done:
         done = playbook("site.yml", {"tamma_stack_version": version, **variables})

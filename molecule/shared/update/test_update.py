@@ -100,8 +100,9 @@ def test_a_missing_image_stops_nothing(production: Production) -> None:
 
 @pytest.mark.parametrize("version", [UNHEALTHY, FAILED_MIGRATION])
 def test_a_bad_release_leaves_everything_as_it_was(production: Production, version: str) -> None:
+    quick = {"tamma_stack_deadlines": {"tamma-api": 8}} if version == UNHEALTHY else {}
     with production.unharmed():
-        refused(production.update(version), version)
+        refused(production.update(version, tamma_stack_update_backup=False, **quick), version)
 
 
 def test_a_release_that_ruins_the_data_costs_no_acknowledged_row(production: Production) -> None:
