@@ -154,7 +154,8 @@ def open_files(directory: str, paths: Optional[Sequence[str]] = None) -> List[Fi
 
     paths: which files the stack has; those that the last deploy wrote into *directory* if not given.
     """
-    hidden = every_secret_name()
+    # A rotation of secrets is no release: going back from it would mean nothing.
+    hidden = every_secret_name() | secret_files.HASH_SETTINGS
     found = []
     for path in recorded(directory) if paths is None else paths:
         full = os.path.join(directory, path)

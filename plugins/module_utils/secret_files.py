@@ -137,3 +137,7 @@ def hashes(files: Iterable[File], key: str) -> Dict[str, str]:
 def hash_setting(service: str) -> str:
     """The name of the setting with the hash over a service's secret files."""
     return service.upper().replace("-", "_") + "_SECRETS_HASH"
+
+
+#: The settings that say what the secrets are without telling them; whoever has other secrets has others of these.
+HASH_SETTINGS = frozenset(hash_setting(place.service) for place in TABLE)

@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 import httpx
 
 SECONDS = 30
+#: Longer than the edge lets a request wait (tamma_stack_update_hold): it has to answer first.
+PATIENCE = 75
 #: Who may log in, by inventories/sandbox.
 LOGIN = ("operator", "bench-password")
 
@@ -44,7 +46,7 @@ class Edge(NamedTuple):
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=None if keep else 0)
         transport = _AsyncTransport(self.address, verify=self._trust(), http2=http2, limits=limits)
         base = f"https://{self.domain}"
-        return httpx.AsyncClient(transport=transport, auth=self.login, base_url=base, timeout=SECONDS)
+        return httpx.AsyncClient(transport=transport, auth=self.login, base_url=base, timeout=PATIENCE)
 
     def _trust(self) -> ssl.SSLContext:
         return ssl.create_default_context(cadata=self.authority)

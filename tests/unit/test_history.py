@@ -144,6 +144,15 @@ def test_a_release_comes_back_with_the_secrets_of_today(stack: Path) -> None:
     }
 
 
+def test_other_secrets_make_no_other_release(stack: Path) -> None:
+    def now(secret: str) -> str:
+        with (stack / ".env").open("a", encoding="utf-8") as file:
+            file.write("POSTGRES_SECRETS_HASH=%s\n" % secret)
+        return history.content(history.open_files(str(stack)), PICTURES)
+
+    assert now("of-one") == now("of-another")
+
+
 def test_overrides_are_those_of_the_release(stack: Path) -> None:
     write(str(stack), [File(history.OVERRIDES, "then", 0o600)])
     record(str(stack), [*recorded(str(stack)), history.OVERRIDES])
