@@ -91,9 +91,14 @@ plan:
   type: list
   elements: dict
   sample: [{service: tamma-api, action: recreate, reason: its image changed}]
+database:
+  description: Which copy would take the place of the database, or the backup that it would be made of; empty if none.
+  returned: in check mode
+  type: str
+  sample: tamma_guard_4
 kept_as:
   description: Under which name the present database is kept, if another one takes its place.
-  returned: success, not in check mode
+  returned: success
   type: str
   sample: tamma_guard_5
 services:
@@ -136,7 +141,8 @@ def go_back(module: AnsibleModule, progress: ProgressFile) -> Dict[str, Any]:
     host = on_host.OnHost(*place, progress, params["by"], params["origin"])
     if module.check_mode:
         planned = host.update().plan_rollback(params["release"])
-        return {**describe(planned, []), "former": known(host.history.current())}
+        copy, kept = host.update().database_of_rollback(params["release"])
+        return {**describe(planned, []), "former": known(host.history.current()), "database": copy, "kept_as": kept}
     with host.locked("rollback", params["lock_timeout"]):
         former = host.history.current()
         done = host.update().rollback(params["release"])
