@@ -16,13 +16,15 @@ from tests.bench.command import BenchError
 from tests.bench.names import cache_dir
 from tests.bench.progress import say
 
-from . import backups, deploys, report, sandbox
+from . import backups, deploys, report, sandbox, updates
 from .playbook import log_file
 
 #: What is measured, in this order; each leaves its hosts ready for the next.
 PARTS: dict[str, Callable[..., str]] = {
     "bare": deploys.bare,
     "healthy": deploys.healthy,
+    "updates": updates.updates,
+    "under_load": updates.under_load,
     "backups": backups.backups,
     "unchanged": deploys.unchanged,
 }
