@@ -77,7 +77,7 @@ faults: $(READY) ## Let operators die wherever they change something, and everyt
 	@$(BENCH) images
 	@$(PYTEST) tests/integration -m fault_matrix --every-fault --capture=no
 
-bench: $(READY) ## Measure: bare host to healthy, unchanged runs, and the usual way beside it
+bench: $(READY) ## Measure deploys, unchanged runs, updates and backups, with the usual way beside each
 	@python3 -m benchmarks
 
 docs: $(READY) ## Regenerate the tables of variables and of secrets

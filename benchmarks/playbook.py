@@ -29,10 +29,11 @@ _LAST_LINES = 30
 
 @dataclass(frozen=True)
 class Play:
-    """One run of ``ansible-playbook``: what it took as a whole, and its tasks by host."""
+    """One run of ``ansible-playbook``: what it took as a whole, its tasks by host, and what it printed."""
 
     seconds: float
     tasks: list[dict[str, Any]]
+    output: str
 
     @property
     def changed(self) -> int:
@@ -77,6 +78,7 @@ def play(name: str | Path, hosts: Sequence[Host], *options: str) -> Play:
         command = ["ansible-playbook", "-i", "inventories/sandbox", "--limit", limit, *options, str(name)]
         log.write(f"\n$ {' '.join(command)}\n")
         log.flush()
+        said = log.tell()
         environment = {
             **os.environ,
             "PATH": f"{_PROGRAMS}:{os.environ['PATH']}",
@@ -95,7 +97,13 @@ def play(name: str | Path, hosts: Sequence[Host], *options: str) -> Play:
         for socket in sockets.glob("*"):
             close = ["ssh", "-o", f"ControlPath={socket}", "-O", "exit", "-"]
             subprocess.run(close, stderr=subprocess.DEVNULL, check=False)
+        output = log_file().read_bytes()[said:].decode()
         if done.returncode:
-            last = "\n".join(log_file().read_text().splitlines()[-_LAST_LINES:])
+            last = "\n".join(output.splitlines()[-_LAST_LINES:])
             raise BenchError(f"`{' '.join(command)}` failed; the end of {log_file()}:\n{last}")
-        return Play(seconds, [json.loads(line) for line in tasks.read_text().splitlines()])
+        return Play(seconds, [json.loads(line) for line in tasks.read_text().splitlines()], output)
+
+
+def remove(hosts: list[Host]) -> None:
+    """Take the stack off some hosts, with its volumes."""
+    play("playbooks/teardown.yml", hosts, "--extra-vars", "tamma_stack_remove_volumes=tamma")

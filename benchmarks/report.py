@@ -22,6 +22,18 @@ def seconds(values: Sequence[float]) -> str:
     return text + (f" ({min(values):.1f} to {max(values):.1f})" if len(values) > 1 else "")
 
 
+def milliseconds(values: Sequence[float]) -> str:
+    """The same of what is short."""
+    text = f"{1000 * statistics.median(values):.0f} ms"
+    return text + (f" ({1000 * min(values):.0f} to {1000 * max(values):.0f})" if len(values) > 1 else "")
+
+
+def counts(values: Sequence[float]) -> str:
+    """How many in all, and in brackets how many each time."""
+    text = f"{sum(values):.0f}"
+    return text + (f" ({', '.join(f'{value:.0f}' for value in values)})" if len(values) > 1 else "")
+
+
 def ratio(slow: Sequence[float], fast: Sequence[float]) -> float:
     """How many times longer one takes than the other."""
     return statistics.median(slow) / statistics.median(fast)

@@ -14,6 +14,7 @@ from typing import Any
 
 from tests.bench import hosts, ssh
 from tests.bench.command import BenchError, run
+from tests.bench.edge import LOGIN, Edge
 from tests.bench.hosts import Host
 
 #: Another one lets two checkouts measure on one machine.
@@ -47,6 +48,12 @@ def _bench(*words: str) -> None:
 def ask(host: Host, *words: str, data: bytes | None = None) -> str:
     """Run a command on a host over SSH; return what it printed."""
     return run([*ssh.command(host.ssh_port or 0), *words], data=data).stdout.strip()
+
+
+def edge(host: Host) -> Edge:
+    """The edge of a host's stack."""
+    authority = "docker compose exec -T edge cat /data/caddy/pki/authorities/local/root.crt"
+    return Edge(host.domain, host.address, ask(host, f"cd /opt/tamma && {authority}"), LOGIN)
 
 
 def measure_on(host: Host, what: str) -> dict[str, Any]:
