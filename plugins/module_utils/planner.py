@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import Dict, Iterable, List, Mapping, NamedTuple, Optional, Tuple
+from typing import Collection, Dict, Iterable, List, Mapping, NamedTuple, Optional, Tuple
 
 from ansible_collections.meywd.tamma.plugins.module_utils.compose import Project, Service
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
@@ -162,16 +162,17 @@ def startable(project: Project, waiting: Iterable[str], started: Iterable[str], 
     ]
 
 
-def creatable_together(project: Project, plan: Plan) -> List[str]:
-    """The new services whose containers can be made at once, before anything else happens.
+def creatable_together(project: Project, plan: Plan, stopped: Collection[str] = ()) -> List[str]:
+    """The services whose containers can be made at once, before anything else happens: new ones, and *stopped* ones.
 
     Compose treats what a service depends on with it, so a service is left out when one of its
-    dependencies, direct or not, exists and has to change.
+    dependencies, direct or not, runs and has to change.
     """
     together: List[str] = []
     for name in start_order(project):
         needs = [other for other in project.services[name].depends_on if other in project.services]
-        if plan.action(name) == "create" and all(other in together or not plan.action(other) for other in needs):
+        new = plan.action(name) == "create" or (name in stopped and plan.action(name) in ("recreate", "scale"))
+        if new and all(other in together or not plan.action(other) for other in needs):
             together.append(name)
     return together
 

@@ -64,8 +64,10 @@ class Rollout:
         self._project = project
         self._edge = Edge(compose, release.directory, project)
         self._edge_lock = threading.Lock()
-        self._together = planner.creatable_together(project, plan)
         self._actions = {change.service: change.action for change in plan.changes}
+        # While requests are held, what was stopped serves nobody: nothing has to stay beside its successor.
+        stopped = [name for name in self._actions if held and not self._runs(name)]
+        self._together = planner.creatable_together(project, plan, stopped)
         self._progress = progress
         self._redactor = redactor
         item = edge.service(project)
@@ -73,6 +75,8 @@ class Rollout:
         self._waiting = [name for name in planner.start_order(project) if name not in self._left_alone]
         self._started: Dict[str, float] = {}
         self._ready: List[str] = []
+        # Services of several containers whose first one is ready: enough for those that depend on them.
+        self._serving: List[str] = []
         self._restarts: Dict[str, int] = {}
         self._words: Dict[str, str] = {}
 
@@ -85,7 +89,9 @@ class Rollout:
             starting: Dict[str, "concurrent.futures.Future[None]"] = {}
             try:
                 while len(self._ready) < len(self._project.services) - len(self._left_alone):
-                    for name in planner.startable(self._project, self._waiting, self._started, self._ready):
+                    for name in planner.startable(
+                        self._project, self._waiting, self._started, [*self._ready, *self._serving]
+                    ):
                         self._waiting.remove(name)
                         if name in self._actions:
                             starting[name] = pool.submit(self._start, name, self._actions[name])
@@ -110,13 +116,14 @@ class Rollout:
         if action == "reload":
             return  # once, when every service is ready
         found = [container(item) for item in self._containers(name)]
+        if name in self._together:
+            self._progress("apply", "%s: %s" % (name, _DOING[action]))
+            self._start_created(self._project.services[name], found)
+            return
         if action in ("recreate", "scale") and name in self._edge.routed and self._edge_serves():
             self._replace(self._project.services[name], found)
             return
         self._progress("apply", "%s: %s" % (name, _DOING[action]))
-        if name in self._together:
-            self._start_created(self._project.services[name], found)
-            return
         for item in found:
             if action == "start" and item.state == "paused":
                 self._engine.unpause_container(item.id)
@@ -131,12 +138,16 @@ class Rollout:
         self._engine.start_container(first.id)
         if others:
             self._await(service, [first.id])
+            self._serving.append(service.name)
         for item in others:
             self._engine.start_container(item.id)
 
+    def _runs(self, name: str) -> bool:
+        return any(item.get("State") == "running" for item in self._containers(name))
+
     def _edge_serves(self) -> bool:
         item = edge.service(self._project)
-        return item is not None and any(found.get("State") == "running" for found in self._containers(item.name))
+        return item is not None and self._runs(item.name)
 
     def _replace(self, service: Service, found: List[planner.Container]) -> None:
         """Put new containers beside the old ones, move the requests over, and let the old ones finish.

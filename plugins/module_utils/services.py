@@ -32,11 +32,14 @@ class Group:
 
     def stop(self) -> float:
         """Stop them, those that nobody asks for anything first; return when the others began to be away."""
-        asked = [name for name in self._names if self._serves(name)]
-        self._stop([name for name in self._names if name not in asked])
+        self.stop_unasked()
         began = time.monotonic()
-        self._stop(asked)
+        self._stop(self._names)
         return began
+
+    def stop_unasked(self) -> None:
+        """Stop those that nobody asks for anything, with the time that they have to finish what they do."""
+        self._stop([name for name in self._names if not self._serves(name)])
 
     def start(self) -> None:
         """Start them, one container of each service and then the others, and wait until all are ready.
@@ -53,9 +56,10 @@ class Group:
         return bool(self._stack.project.services[name].labels.get("tamma.edge-port"))
 
     def _stop(self, names: List[str]) -> None:
-        found = [item["Id"] for name in names for item in self._stack.running(name)]
+        running = {name: [item["Id"] for item in self._stack.running(name)] for name in names}
+        found = [identifier for identifiers in running.values() for identifier in identifiers]
         if found:
-            self._progress("stop", ", ".join(names))
+            self._progress("stop", ", ".join(name for name in names if running[name]))
             with concurrent.futures.ThreadPoolExecutor(len(found)) as pool:
                 list(pool.map(self._stack.engine.stop_container, found))
 

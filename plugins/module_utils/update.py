@@ -506,8 +506,11 @@ class Update:
         guard = known.called(database.GUARD + str(journal.number))
         journal = journal._replace(step=STOPPED, guard=guard, copy=copy, schema=known.schema())
         self._note(journal)
+        writing = self._writers(stack)
+        # The engine may need long to finish its issue, and meanwhile everybody is served.
+        writing.stop_unasked()
         self._hold(stack)
-        self._writers(stack).stop()
+        writing.stop()
         if copy:
             known.swap(copy, guard)
             self._progress("guard", "%s takes the place of the database, which is kept as %s" % (copy, guard))
@@ -606,8 +609,10 @@ class Update:
         if journal.mode == GUARDED and journal.step != PREPARED:
             stack = self._stack()
             services.start_database(stack, self._base.deadline, self._progress)
+            writing = self._writers(stack)
+            writing.stop_unasked()
             self._hold(stack)
-            self._writers(stack).stop()
+            writing.stop()
             self._database_as_before(stack, journal)
         work = self._make(former, None)
         planned = work.prepare(work.plan())

@@ -294,3 +294,13 @@ def test_only_what_stands_on_unchanged_services_is_created_at_once() -> None:
     assert creatable_together(wanted, changed) == ["alone"]
     kept = plan(wanted, [container("postgres")], local("postgres", "new", "alone", "onto"))
     assert creatable_together(wanted, kept) == ["alone", "new", "onto"]
+
+
+def test_what_was_stopped_is_created_at_once_as_well() -> None:
+    needs = {"elsa": "service_healthy"}
+    wanted = project(service("elsa"), service("api", depends_on=needs), service("web", depends_on={"api": ""}))
+    there = [container(name, config_hash="former") for name in ("elsa", "api", "web")]
+    changed = plan(wanted, there, local("elsa", "api", "web"))
+    assert creatable_together(wanted, changed, ["elsa", "api"]) == ["elsa", "api"]
+    # Compose would replace what runs and serves.
+    assert creatable_together(wanted, changed, ["api"]) == []
