@@ -8,8 +8,8 @@ HTTP/1.1 it closes an idle connection, which may cross a request that is on its 
 closed or, if the request arrives after that, reset. Browsers and curl then send that request once more, and so does
 this; on a connection that was made for the request, or once an answer has begun, the same is a failure. Over HTTP/2
 the server says GOAWAY and answers what it has taken, but Python's h2 reads nothing after that
-(github.com/encode/httpcore/pull/1054): such a request is sent once more, there are only those that may be, and no
-streams.
+(github.com/encode/httpcore/pull/1054), and closes the connection under all other requests on it: such a request is
+sent once more, there are only those that may be, and no streams.
 
 The rows (``writes``) have titles of their own, each goes over a new connection and is sent once: whatever is in the
 database twice was sent twice by somebody else.
@@ -116,12 +116,19 @@ class _Trail:
         self.fresh = self.fresh or event == "connection.connect_tcp.started"
         self.answered = self.answered or event.endswith("receive_response_headers.complete")
 
-    def may_be_sent_again(self, error: httpx.HTTPError) -> bool:
-        """Say whether a kept connection was ended before the request reached anybody."""
-        if isinstance(error, httpx.RemoteProtocolError) and GOING_AWAY in str(error):
+    def may_be_sent_again(self, error: httpx.HTTPError, closed_by_h2: bool) -> bool:
+        """Say whether a connection was ended in good order before the request reached anybody.
+
+        closed_by_h2: there was a GOAWAY since the request was begun, and h2 has closed the connection under it.
+        """
+        if _is_going_away(error):
             return True
         ended = isinstance(error, (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError))
-        return ended and not self.fresh and not self.answered
+        return ended and (not self.fresh or closed_by_h2) and not self.answered
+
+
+def _is_going_away(error: httpx.HTTPError) -> bool:
+    return isinstance(error, httpx.RemoteProtocolError) and GOING_AWAY in str(error)
 
 
 class Load:
@@ -164,6 +171,8 @@ class Load:
         self._mark = f"load {secrets.token_hex(4)}"
         self._began = time.monotonic()
         self._open = 0
+        #: When an HTTP/2 connection was last ended in good order.
+        self._goaway = 0.0
         self._stopping = threading.Event()
         self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="load")
@@ -343,11 +352,13 @@ class Load:
     async def _send_over(self, client: httpx.AsyncClient, kind: str, ask: Ask) -> httpx.Response:
         """Send a request, and once more each time its kept connection was ended in good order."""
         for _ in range({"new connection": 1, "HTTP/2": TRIES_HTTP2}.get(kind, TRIES) - 1):
-            trail = _Trail()
+            trail, begun = _Trail(), time.monotonic()
             try:
                 return await client.request(ask.method, ask.path, json=ask.body, extensions={"trace": trail})
             except httpx.HTTPError as error:
-                if not trail.may_be_sent_again(error):
+                if _is_going_away(error):
+                    self._goaway = time.monotonic()
+                if not trail.may_be_sent_again(error, closed_by_h2=kind == "HTTP/2" and self._goaway > begun):
                     raise
                 self.again += 1
         return await client.request(ask.method, ask.path, json=ask.body)
@@ -372,7 +383,7 @@ class Load:
                     else:
                         self._fail(f"GET {EVENTS}", "stream", str(answer.status_code))
             except httpx.HTTPError as error:
-                if not began and trail.may_be_sent_again(error):
+                if not began and trail.may_be_sent_again(error, closed_by_h2=False):
                     self.again += 1
                     continue
                 if not began:
