@@ -35,7 +35,7 @@ PLACES = {
     "/var/lib/docker/volumes/tamma_": "volume ",
 }
 CHANGING = {
-    "docker-compose": ("up", "exec", "down"),
+    "docker-compose": ("up", "exec", "down", "pull"),
     "restic": ("init", "unlock", "backup", "forget", "prune", "restore"),
     "docker": ("pg_dump", "pg_restore"),
 }
