@@ -102,6 +102,14 @@ def find_init_sql(release: Release, env: Dict[str, str]) -> Optional[servers.Ini
     )
 
 
+def sweep(release: Release) -> None:
+    """Remove what a killed deploy of a stack left of its candidate and its hold; call this under the lock."""
+    for pattern in (release.project + "-candidate-*", release.project + "-registry-*"):
+        for leftover in glob.glob(os.path.join(_SCRATCH, pattern)):
+            shutil.rmtree(leftover)
+    hold.sweep(release.directory)
+
+
 class Deployment:
     """One release on its way to one host."""
 
@@ -312,11 +320,8 @@ class Deployment:
     # -- apply ------------------------------------------------------------------------------
 
     def sweep(self) -> None:
-        """Remove what a killed deploy of this stack left of its candidate; call this under the lock."""
-        for pattern in (self._release.project + "-candidate-*", self._release.project + "-registry-*"):
-            for leftover in glob.glob(os.path.join(_SCRATCH, pattern)):
-                shutil.rmtree(leftover)
-        hold.sweep(self._release.directory)
+        """Remove what a killed deploy of this stack left; call this under the lock."""
+        sweep(self._release)
 
     def apply(self, planned: Planned) -> Planned:
         """Carry the plan out: pull everything, prepare the database, write, start the services, clean up, verify.

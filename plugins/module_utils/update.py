@@ -32,7 +32,7 @@ from ansible_collections.meywd.tamma.plugins.module_utils import (
     upgrades,
 )
 from ansible_collections.meywd.tamma.plugins.module_utils.database import Database
-from ansible_collections.meywd.tamma.plugins.module_utils.deployment import Deployment, Planned
+from ansible_collections.meywd.tamma.plugins.module_utils.deployment import Deployment, Planned, sweep
 from ansible_collections.meywd.tamma.plugins.module_utils.edge import Edge
 from ansible_collections.meywd.tamma.plugins.module_utils.engine import SERVICE_LABEL, Engine
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
@@ -204,7 +204,9 @@ class Update:
     def resume(self) -> bool:
         """Bring an update that was cut off to its end, or go back; say whether there was one. Raises Stuck."""
         journal = pending(self._directory)
+        sweep(self._base)
         if journal is None:
+            self._forget_unbegun()
             return False
         self._doing, self._began = audit.RESUME, time.monotonic()
         try:
@@ -229,6 +231,13 @@ class Update:
                 **{**getattr(exc, "facts", {}), "outcome": "stuck"},
             ) from exc
         return True
+
+    def _forget_unbegun(self) -> None:
+        """Forget what an operator that died had ready for an update which had not begun yet, or had ended."""
+        shutil.rmtree(os.path.join(self._directory, _BEFORE), ignore_errors=True)
+        for item in self.history.entries():
+            if item.outcome == history.RUNNING:
+                self.history.forget(item.number)
 
     def update_to(self, version: str) -> Done:
         """Deploy another version of Tamma with everything else as it is."""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from .command import docker
+from .command import BenchError, docker
 
 KILLER = Path(__file__).parent / "killer"
 TARGET = "/root/killer"
@@ -45,10 +45,10 @@ def listed(file: Path, operation: str) -> list[Fault]:
     return [Fault(when, effect) for when, _, effect in words]
 
 
-def cases(file: Path) -> list[str]:
+def cases(file: Path, kind: str = "case") -> list[str]:
     """Return the names of other faults from such a file: "case: wrong password"."""
     lines = [line.partition(": ") for line in file.read_text(encoding="utf-8").splitlines()]
-    return [text for name, _, text in lines if name == "case"]
+    return [text for name, _, text in lines if name == kind]
 
 
 class DataLost(AssertionError):
@@ -93,7 +93,7 @@ def matrix(operation: str, effects: Iterable[str], survive: Callable[[Fault], No
         try:
             with tried(operation):
                 survive(fault)
-        except AssertionError as error:
+        except (AssertionError, BenchError) as error:
             outcome = "NOT SURVIVED"
             failed.append(f"{operation}: {fault}: {error}")
         print(f"{operation}: {fault}: {outcome}", flush=True)

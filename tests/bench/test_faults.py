@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from . import faults
@@ -29,3 +31,11 @@ def test_a_matrix_goes_on_after_a_fault_that_was_not_survived(capsys: pytest.Cap
         "backup: after pg_dump #1: survived",
     ]
     assert faults.table() == ["WHAT FAILS  CASES  SURVIVED  DATA LOST", "backup      5      3         1"]
+
+
+def test_what_ci_tries_is_listed_by_its_kind(tmp_path: Path) -> None:
+    file = tmp_path / "faults.txt"
+    file.write_text("update: after replace .env #1\ncase: wrong password\nupdate case: power cut, copied\n")
+    assert faults.listed(file, "update") == [Fault("after", "replace .env #1")]
+    assert faults.cases(file) == ["wrong password"]
+    assert faults.cases(file, "update case") == ["power cut, copied"]

@@ -62,6 +62,7 @@ class Host:
     """The one host of a sandbox, which we enter through the bench's engine."""
 
     def __init__(self, sandbox: str) -> None:
+        self.sandbox = sandbox
         self.container = f"tamma-bench-{sandbox}-{HOST}"
 
     def shell(self, script: str) -> str:
@@ -122,9 +123,10 @@ class Stack(Installed, Host):
 
     inventory = ("-i", str(ROOT / "inventories" / "sandbox"))
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, sandbox: str = SANDBOX) -> None:
         Installed.__init__(self, directory)
-        Host.__init__(self, SANDBOX)
+        Host.__init__(self, sandbox)
+        self.env["TAMMA_SANDBOX"] = sandbox
 
     def containers(self) -> dict[str, str]:
         """Service → id of its container."""

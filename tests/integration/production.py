@@ -36,7 +36,7 @@ class Production:
         return parse_dotenv(self.stack.shell("cat /opt/tamma/secrets/secrets.env"))
 
     def edge(self) -> Edge:
-        (host,) = hosts.existing(SANDBOX)
+        (host,) = hosts.existing(self.stack.sandbox)
         root = "docker compose exec -T edge cat /data/caddy/pki/authorities/local/root.crt"
         return Edge(host.domain, host.address, self.stack.shell(f"cd /opt/tamma && {root}"), LOGIN)
 

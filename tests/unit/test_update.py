@@ -200,3 +200,18 @@ def test_a_resume_that_goes_back_leaves_a_failed_release(tmp_path: Path, monkeyp
     assert known.history.current() == known.history.entry(3)
     assert [line["outcome"] for line in audit.lines("tamma")] == ["rolled_back"]
     assert not known.resume()
+
+
+def test_what_was_ready_for_an_update_that_never_began_is_forgotten(tmp_path: Path) -> None:
+    known = Known(tmp_path)
+    for item in (entry(3), entry(4, outcome=history.RUNNING)):
+        known.history.note(item)
+    (tmp_path / ".tamma" / "before").mkdir()
+    (tmp_path / ".tamma" / "before" / ".env").write_text("POSTGRES_PASSWORD=x", encoding="utf-8")
+    socket = tmp_path / "edge" / "upstreams" / "tamma-api.socket"
+    socket.parent.mkdir(parents=True)
+    socket.touch()
+    assert not known.resume()
+    assert known.history.entries() == [entry(3)]
+    assert not (tmp_path / ".tamma" / "before").exists()
+    assert not socket.exists()

@@ -35,7 +35,7 @@ PLACES = {
     "/var/lib/docker/volumes/tamma_": "volume ",
 }
 CHANGING = {
-    "docker-compose": ("up", "exec", "down"),
+    "docker-compose": ("up", "exec", "down", "pull"),
     "restic": ("init", "unlock", "backup", "forget", "prune", "restore"),
     "docker": ("pg_dump", "pg_restore"),
 }
@@ -71,8 +71,11 @@ def _effect(description: str) -> Iterator[None]:
     _inside.effect = name
     try:
         _strike("before")
-        yield
-        _strike("after")
+        try:
+            yield
+        finally:
+            # Also after what was in vain, such as to remove what is not there.
+            _strike("after")
     finally:
         _inside.effect = ""
 
