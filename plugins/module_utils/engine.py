@@ -228,7 +228,8 @@ class Engine:
             # Podman stops none that is paused.
             self.unpause_container(identifier)
         self.stop_container(identifier)
-        self._json("DELETE", "/containers/%s" % identifier, {"v": "1"}, missing_ok=True)
+        # By force, because the engine may have started it again meanwhile.
+        self._json("DELETE", "/containers/%s" % identifier, {"v": "1", "force": "1"}, missing_ok=True)
 
     def tag_image(self, identifier: str, repository: str, tag: str) -> None:
         """Give a local image one more name."""

@@ -16,6 +16,8 @@ from ansible_collections.meywd.tamma.plugins.module_utils.probes import Probes
 from ansible_collections.meywd.tamma.plugins.module_utils.stack import Stack
 
 _POLL_SECONDS = 0.2
+# States of a container that runs, or that its engine starts again.
+_ALIVE = ("running", "restarting")
 
 Progress = Callable[[str, str], None]
 
@@ -56,12 +58,22 @@ class Group:
         return bool(self._stack.project.services[name].labels.get("tamma.edge-port"))
 
     def _stop(self, names: List[str]) -> None:
-        running = {name: [item["Id"] for item in self._stack.running(name)] for name in names}
-        found = [identifier for identifiers in running.values() for identifier in identifiers]
+        alive = {
+            name: [item["Id"] for item in self._stack.containers(name) if item.get("State") in _ALIVE] for name in names
+        }
+        found = [identifier for identifiers in alive.values() for identifier in identifiers]
         if found:
-            self._progress("stop", ", ".join(name for name in names if running[name]))
+            self._progress("stop", ", ".join(name for name in names if alive[name]))
             with concurrent.futures.ThreadPoolExecutor(len(found)) as pool:
                 list(pool.map(self._stack.engine.stop_container, found))
+
+    def remove(self) -> None:
+        """Remove their containers, so that none of them can start again: one that crashes is started by its engine."""
+        found = [item["Id"] for name in self._names for item in self._stack.containers(name)]
+        if found:
+            self._progress("stop", "removing the containers of %s" % ", ".join(self._names))
+            with concurrent.futures.ThreadPoolExecutor(len(found)) as pool:
+                list(pool.map(self._stack.engine.remove_container, found))
 
     def _bring_up(self, containers: List[Dict[str, Any]]) -> None:
         for item in containers:
