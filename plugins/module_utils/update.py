@@ -623,8 +623,8 @@ class Update:
             self._hold(stack)
             writing.stop()
             if journal.step == COPIED:
-                # A container of the failed release that crashes is started again by its engine, at any moment, and would
-                # migrate the database that has just come back.
+                # A container of the failed release that crashes is started again by its engine, at any moment, and then
+                # migrates the database that has just come back.
                 writing.remove()
             self._database_as_before(stack, journal)
         work = self._make(former, None)
