@@ -33,7 +33,7 @@ pytestmark = pytest.mark.other_stack
 
 CI_FAULTS = Path(__file__).resolve().parents[1] / "ci_faults.txt"
 #: OTHER has an image that is nowhere on the host until somebody pulls it.
-OLD, NEW, OTHER, ILL = "0.1.0", "0.2.0", "0.3.0", "0.2.1-unhealthy"
+OLD, NEW, OTHER, ILL, RUINOUS = "0.1.0", "0.2.0", "0.3.0", "0.2.1-unhealthy", "0.3.2-destructive"
 MEBIBYTES = 8
 #: By hand alone: no timer shall come between.
 BACKUPS = {"tamma_backup_password": "a repository's throw-away password", "tamma_backup_schedule": {}}
@@ -360,8 +360,9 @@ PHASES = {
     "copying": Fault("after", 'sql CREATE DATABASE "tamma_guard_{number}" TEMPLATE "tamma" STRATEGY file_copy #1'),
     "copied": Fault("after", "replace .tamma/update.json #3"),
     "files written": Fault("after", "replace .env #1"),
-    # By the end of it the new API has migrated the database.
-    "coming up": Fault("after", "up never tamma-api-dotnet=1 #1"),
+    # ELSA has migrated the database by then, and the new API is about to.
+    "coming up": Fault("after", "POST /containers/…/start #4"),
+    "up": Fault("before", "replace .tamma/update.json #4"),
     "serving": Fault("after", "replace .tamma/update.json #4"),
     "ending": Fault("before", "remove .tamma/update.json #1"),
 }
@@ -629,6 +630,21 @@ def test_a_release_that_does_not_come_up_is_rolled_back(releases: Releases) -> N
         assert "serves again" in answer.said
         assert [name for name in releases.databases() if "_failed_" in name]
     assert not [name for name in releases.databases() if "_failed_" in name]
+
+
+@pytest.mark.fault_matrix
+def test_no_container_of_a_failed_release_is_there_when_the_database_comes_back(releases: Releases) -> None:
+    """One that crashes is started again by its engine, and would migrate the database once more."""
+    listing = f"docker ps --all --filter label=org.opencontainers.image.version={RUINOUS} --format '{{{{.Names}}}}'"
+    swap = Fault(
+        "before", 'sql ALTER DATABASE "tamma" RENAME TO "tamma_failed_{number}" #1', f"{listing} > /root/there"
+    )
+    with releases.promised():
+        answer = releases("update", RUINOUS, fault=swap)
+        assert answer.status == ROLLED_BACK, answer.said
+    there = releases.stack.shell("cat /root/there; rm /root/there")
+    assert "dashboard" in there, "nothing was listed"
+    assert not re.search("elsa|api|engine", there), there
 
 
 @pytest.mark.fault_matrix
