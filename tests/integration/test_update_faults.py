@@ -46,9 +46,9 @@ READS = [ask for ask in MIX if ask.method == "GET" and ask.path != SESSIONS]
 LIGHT: dict[str, Any] = {"rate": 2, "streams": 0, "writes": 4, "mix": READS}
 #: Where those rows are; everything else stays as it is until a release migrates it.
 WRITTEN = "tamma.mentorship_sessions"
-#: What is there when something has begun on the stack, and has not ended.
+#: What is there when something has begun on the stack, and has not ended. What a playbook showed is read until a boot.
 BEGUN = (
-    "ls -A /run/tamma | grep -v '^tamma.lock$'; "
+    "ls -A /run/tamma | grep -Ev '^(tamma.lock|progress-.*)$'; "
     "ls -d .tamma/before .tamma/*.json edge/upstreams/*.socket | grep -v files.json"
 )
 KILLED_OPERATOR = "operator killed in an update"
