@@ -44,10 +44,9 @@ HEALTH = "/api/health"
 SESSIONS = "/elsa-api/api/mentorship/sessions"
 #: So late is nobody who has enough of the machine.
 LATE_SECONDS = 0.2
-#: How often a browser tries, over connections that it has kept.
-TRIES = 3
-#: How often over HTTP/2, where each of several reloads ends every request that waits.
-TRIES_HTTP2 = 10
+#: How often over connections that were kept, or over HTTP/2, where each of several reloads ends every request that waits.
+#: A browser tries until it has made a connection for the request; a reload ends all that are kept at once.
+TRIES = 10
 #: With what Caddy 2.6 refuses a handshake that meets a reload in the same moment: some one in 4,000 on a busy machine
 #: (docs/production.md). Nothing was sent yet. So many are let pass, each with a new connection, and told in the report.
 HANDSHAKE_REFUSED = "TLSV1_ALERT_INTERNAL_ERROR"
@@ -351,7 +350,7 @@ class Load:
 
     async def _send_over(self, client: httpx.AsyncClient, kind: str, ask: Ask) -> httpx.Response:
         """Send a request, and once more each time its kept connection was ended in good order."""
-        for _ in range({"new connection": 1, "HTTP/2": TRIES_HTTP2}.get(kind, TRIES) - 1):
+        for _ in range(0 if kind == "new connection" else TRIES - 1):
             trail, begun = _Trail(), time.monotonic()
             try:
                 return await client.request(ask.method, ask.path, json=ask.body, extensions={"trace": trail})
