@@ -44,7 +44,7 @@ HEALTH = "/api/health"
 SESSIONS = "/elsa-api/api/mentorship/sessions"
 #: So late is nobody who has enough of the machine.
 LATE_SECONDS = 0.2
-#: How often over connections that were kept, or over HTTP/2, where each of several reloads ends every request that waits.
+#: How often over kept connections, and over HTTP/2, where each of several reloads ends every request that waits.
 #: A browser tries until it has made a connection for the request; a reload ends all that are kept at once.
 TRIES = 10
 #: With what Caddy 2.6 refuses a handshake that meets a reload in the same moment: some one in 4,000 on a busy machine
