@@ -14,7 +14,7 @@ from typing import Any
 
 from tests.bench import hosts, ssh
 from tests.bench.command import BenchError, run
-from tests.bench.edge import LOGIN, Edge
+from tests.bench.edge import AUTHORITY, LOGIN, Edge
 from tests.bench.hosts import Host
 
 #: Another one lets two checkouts measure on one machine.
@@ -52,7 +52,7 @@ def ask(host: Host, *words: str, data: bytes | None = None) -> str:
 
 def edge(host: Host) -> Edge:
     """The edge of a host's stack."""
-    authority = "docker compose exec -T edge cat /data/caddy/pki/authorities/local/root.crt"
+    authority = f"docker compose exec -T edge cat {AUTHORITY}"
     return Edge(host.domain, host.address, ask(host, f"cd /opt/tamma && {authority}"), LOGIN)
 
 

@@ -64,16 +64,14 @@ class Group:
         found = [identifier for identifiers in alive.values() for identifier in identifiers]
         if found:
             self._progress("stop", ", ".join(name for name in names if alive[name]))
-            with concurrent.futures.ThreadPoolExecutor(len(found)) as pool:
-                list(pool.map(self._stack.engine.stop_container, found))
+            _at_once(self._stack.engine.stop_container, found)
 
     def remove(self) -> None:
         """Remove their containers, so that none of them can start again: one that crashes is started by its engine."""
         found = [item["Id"] for name in self._names for item in self._stack.containers(name)]
         if found:
             self._progress("stop", "removing the containers of %s" % ", ".join(self._names))
-            with concurrent.futures.ThreadPoolExecutor(len(found)) as pool:
-                list(pool.map(self._stack.engine.remove_container, found))
+            _at_once(self._stack.engine.remove_container, found)
 
     def _bring_up(self, containers: List[Dict[str, Any]]) -> None:
         for item in containers:
@@ -105,6 +103,11 @@ def start_database(stack: Stack, deadline: float, progress: Progress) -> None:
     if service and not stack.running(service.name):
         stack.compose.run("up", "--detach", "--no-deps", "--no-recreate", service.name, timeout=deadline)
         Group(stack, [service.name], deadline, progress).start()
+
+
+def _at_once(do: Callable[[str], None], containers: List[str]) -> None:
+    with concurrent.futures.ThreadPoolExecutor(len(containers)) as pool:
+        list(pool.map(do, containers))
 
 
 def _number(listed: Dict[str, Any]) -> int:

@@ -34,7 +34,7 @@ from ansible_collections.meywd.tamma.plugins.module_utils import (
 from ansible_collections.meywd.tamma.plugins.module_utils.database import Database
 from ansible_collections.meywd.tamma.plugins.module_utils.deployment import Deployment, Planned, sweep
 from ansible_collections.meywd.tamma.plugins.module_utils.edge import Edge
-from ansible_collections.meywd.tamma.plugins.module_utils.engine import SERVICE_LABEL, Engine
+from ansible_collections.meywd.tamma.plugins.module_utils.engine import Engine, of_service
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
 from ansible_collections.meywd.tamma.plugins.module_utils.files import File, read, recorded, remove, write
 from ansible_collections.meywd.tamma.plugins.module_utils.history import Entry, History
@@ -396,8 +396,7 @@ class Update:
         """Refuse what the disks have no room for, before anything is pulled: images, a backup, the guard's copy."""
         needs = []
         if planned.plan.pulls:
-            size = sum(self._size_now(service) for service in self._new_to_host(planned))
-            needs.append(room.Need("images", self._engine.directory(), size))
+            needs.append(room.Need("images", self._engine.directory(), self._size_of_pulls(planned)))
         stack = self._stack_or_none()
         if mode == GUARDED and not change.target and stack:
             known = Database(stack)
@@ -410,17 +409,15 @@ class Update:
                 needs += operations.room_for_backup(self._base.project, size)
         room.check(needs, "This release")
 
-    def _new_to_host(self, planned: Planned) -> List[str]:
-        """A service for each image that has to be pulled."""
+    def _size_of_pulls(self, planned: Planned) -> int:
+        """Bytes that the images which have to be pulled take: about as many as those that their services have now."""
+        listed = self._engine.containers(self._base.project)
         by_image = {service.image: service.name for service in planned.project.services.values()}
-        return [by_image[image] for image in planned.plan.pulls if image in by_image]
-
-    def _size_now(self, service: str) -> int:
-        """Bytes of the image that a service has now; the next one is about as big."""
-        containers = self._engine.containers(self._base.project)
-        found = [item for item in containers if (item.get("Labels") or {}).get(SERVICE_LABEL) == service]
-        image = self._engine.image(found[0].get("ImageID") or "") if found else None
-        return int((image or {}).get("Size") or 0)
+        size = 0
+        for name in [by_image[image] for image in planned.plan.pulls if image in by_image]:
+            for item in of_service(listed, name)[:1]:
+                size += int((self._engine.image(item.get("ImageID") or "") or {}).get("Size") or 0)
+        return size
 
     def _entry(self, work: Deployment, number: int, mode: str, reason: str = "") -> Entry:
         return Entry(
@@ -515,11 +512,7 @@ class Update:
         guard = known.called(database.GUARD + str(journal.number))
         journal = journal._replace(step=STOPPED, guard=guard, copy=copy, schema=known.schema())
         self._note(journal)
-        writing = self._writers(stack)
-        # The engine may need long to finish its issue, and meanwhile everybody is served.
-        writing.stop_unasked()
-        self._hold(stack)
-        writing.stop()
+        self._stop_writers(stack)
         if copy:
             known.swap(copy, guard)
             self._progress("guard", "%s takes the place of the database, which is kept as %s" % (copy, guard))
@@ -618,10 +611,7 @@ class Update:
         if journal.mode == GUARDED and journal.step != PREPARED:
             stack = self._stack()
             services.start_database(stack, self._base.deadline, self._progress)
-            writing = self._writers(stack)
-            writing.stop_unasked()
-            self._hold(stack)
-            writing.stop()
+            writing = self._stop_writers(stack)
             if journal.step == COPIED:
                 # A container of the failed release that crashes is started again by its engine, at any moment, and then
                 # migrates the database that has just come back.
@@ -702,6 +692,15 @@ class Update:
 
     def _writers(self, stack: Stack) -> services.Group:
         return services.Group(stack, stack.writers, self._base.deadline, self._progress)
+
+    def _stop_writers(self, stack: Stack) -> services.Group:
+        """Stop who writes to the database, and let the requests to them wait."""
+        writing = self._writers(stack)
+        # The engine may need long to finish its issue, and meanwhile everybody is served.
+        writing.stop_unasked()
+        self._hold(stack)
+        writing.stop()
+        return writing
 
     def _hold(self, stack: Stack) -> None:
         """Let requests to the services that write wait at the edge, if there is one that runs."""

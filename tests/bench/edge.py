@@ -10,6 +10,8 @@ import httpx
 SECONDS = 30
 #: Longer than the edge lets a request wait (tamma_stack_update_hold): it has to answer first.
 PATIENCE = 75
+#: Where the edge's container has the certificate of its own authority.
+AUTHORITY = "/data/caddy/pki/authorities/local/root.crt"
 #: Who may log in, by inventories/sandbox.
 LOGIN = ("operator", "bench-password")
 

@@ -26,6 +26,7 @@ import yaml
 from tests.bench import faults
 from tests.bench.command import docker
 from tests.bench.names import LABEL, NETWORK, REGISTRY_ADDRESS, REGISTRY_CONTAINER, REGISTRY_VOLUME
+from tests.tools.outcome import Outcome
 from tests.tools.roles import ROOT
 from tests.tools.run import run
 
@@ -44,18 +45,6 @@ CANARIES = {
         "tamma_stack_elsa_api_key",
     )
 }
-
-
-class Outcome(NamedTuple):
-    """How a playbook ended and everything that it printed."""
-
-    status: int
-    output: str
-
-    @property
-    def unchanged(self) -> bool:
-        """Whether every host reported changed=0."""
-        return "changed=0" in self.output and "changed=1" not in self.output
 
 
 class Host:

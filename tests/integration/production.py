@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from ansible_collections.meywd.tamma.plugins.module_utils.formats import parse_dotenv
 from tests.bench import hosts
-from tests.bench.edge import LOGIN, Edge
-from tests.integration.conftest import HOST, SANDBOX, Outcome, Stack
+from tests.bench.edge import AUTHORITY, LOGIN, Edge
+from tests.integration.conftest import HOST, SANDBOX, Stack
+from tests.tools.outcome import Outcome
 
 CONTAINER = f"tamma-bench-{SANDBOX}-{HOST}"
 JOURNAL = "/opt/tamma/.tamma/rotation.json"
@@ -37,7 +38,7 @@ class Production:
 
     def edge(self) -> Edge:
         (host,) = hosts.existing(self.stack.sandbox)
-        root = "docker compose exec -T edge cat /data/caddy/pki/authorities/local/root.crt"
+        root = f"docker compose exec -T edge cat {AUTHORITY}"
         return Edge(host.domain, host.address, self.stack.shell(f"cd /opt/tamma && {root}"), LOGIN)
 
     def postgres_lets_in(self, password: str) -> bool:

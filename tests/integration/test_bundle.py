@@ -22,8 +22,9 @@ import pytest
 
 from ansible_collections.meywd.tamma.plugins.module_utils.formats import parse_dotenv
 from tests.bench.names import REGISTRY_ADDRESS
-from tests.integration.conftest import CANARIES, Host, Installed, Outcome
+from tests.integration.conftest import CANARIES, Host, Installed
 from tests.integration.test_deploy import sandbox_settings
+from tests.tools.outcome import Outcome
 
 # Where it runs; what a bundle of somebody else's would have from ghcr.io and Docker Hub.
 BENCH: dict[str, Any] = {

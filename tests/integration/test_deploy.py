@@ -10,7 +10,8 @@ import re
 
 import yaml
 
-from tests.integration.conftest import HOST, SANDBOX, Outcome, Stack
+from tests.integration.conftest import HOST, SANDBOX, Stack
+from tests.tools.outcome import Outcome
 from tests.tools.roles import ROOT
 from tests.tools.run import run
 

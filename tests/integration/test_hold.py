@@ -16,7 +16,7 @@ import httpx
 import pytest
 
 from tests.bench import hosts
-from tests.bench.edge import LOGIN, Edge
+from tests.bench.edge import AUTHORITY, LOGIN, Edge
 from tests.bench.load import Load
 from tests.integration.conftest import SANDBOX, Stack
 from tests.tools.roles import ROOT
@@ -50,7 +50,7 @@ class Production:
     def __init__(self, stack: Stack) -> None:
         self.stack = stack
         (host,) = hosts.existing(SANDBOX)
-        root = "docker compose exec -T edge cat /data/caddy/pki/authorities/local/root.crt"
+        root = f"docker compose exec -T edge cat {AUTHORITY}"
         self.edge = Edge(host.domain, host.address, stack.shell(f"cd /opt/tamma && {root}"), LOGIN)
 
     def operator(self, *steps: str) -> str:

@@ -17,8 +17,10 @@ import pytest
 from tests.bench import data, releases
 from tests.bench.edge import Edge
 from tests.bench.load import MIX, SESSIONS, Load
-from tests.integration.conftest import Outcome, Stack
+from tests.integration.conftest import Stack
 from tests.integration.production import CONTAINER, PRODUCTION, Production
+from tests.tools.outcome import Outcome
+from tests.tools.updating import HISTORY, replaced
 
 pytestmark = [pytest.mark.other_stack, pytest.mark.fault_matrix]
 
@@ -40,7 +42,6 @@ SLACK = 1
 #: Somebody whose stream was cut is let in at once, or waits no longer than anybody: on a busy machine, and so much.
 AT_ONCE = 3
 NAMES = {"postgres", "template0", "template1", "tamma"}
-HISTORY = """SELECT "MigrationId" FROM {}."__EFMigrationsHistory" ORDER BY 1"""
 #: The engine is in the middle of an issue, and needs a while to finish it.
 ISSUE = {"services": {"tamma-engine": {"environment": {"STANDIN_ISSUE_SECONDS": "8"}}}}
 
@@ -117,11 +118,6 @@ def answering(edge: Edge) -> dict[str, str]:
     """Which version whoever stands behind the edge says that he is."""
     paths = ("/api/health", "/elsa-api/health", "/version.json")
     return {path: edge.ask("GET", path).json()["version"] for path in paths}
-
-
-def replaced(before: dict[str, set[str]], after: dict[str, set[str]]) -> set[str]:
-    """The services of which no container is left."""
-    return {service for service, identifiers in before.items() if not identifiers & after[service]}
 
 
 @pytest.fixture(scope="module")

@@ -26,8 +26,9 @@ from tests.bench import data, faults, hosts
 from tests.bench.command import run
 from tests.bench.faults import DataLost, Fault
 from tests.bench.load import MIX, SESSIONS, Load
-from tests.integration.conftest import HOST, SANDBOX, Outcome, Stack, booted
+from tests.integration.conftest import HOST, SANDBOX, Stack, booted
 from tests.integration.production import Production
+from tests.tools.outcome import Outcome
 
 pytestmark = pytest.mark.other_stack
 

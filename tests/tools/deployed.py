@@ -17,10 +17,9 @@ from typing import Any
 
 from testinfra.host import Host
 
-from tests.bench.edge import LOGIN, Edge
+from tests.bench.edge import AUTHORITY, LOGIN, Edge
 
 DIRECTORY = "/opt/tamma"
-AUTHORITY = "/data/caddy/pki/authorities/local/root.crt"
 SOCKETS = {"docker": "/run/docker.sock", "podman": "/run/podman/podman.sock"}
 
 # What the scenario's stack consists of; a scenario names what is different with it.

@@ -6,12 +6,10 @@
 from __future__ import annotations
 
 import os
-import re
-import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import Any
 
 from testinfra.host import Host
 
@@ -20,6 +18,7 @@ from tests.bench.edge import Edge
 from tests.bench.load import SESSIONS, Load
 from tests.bench.names import container_name
 from tests.tools.deployed import DIRECTORY, edge_of, engine, env, inspect_all, playbook
+from tests.tools.outcome import Outcome
 
 OLD = "0.2.0"
 VERSION = "org.opencontainers.image.version"
@@ -29,20 +28,9 @@ WRITTEN = "mentorship_sessions"
 HISTORY = """SELECT "MigrationId" FROM {}."__EFMigrationsHistory" ORDER BY 1"""
 
 
-class Done(NamedTuple):
-    """How a playbook ended and what it printed."""
-
-    status: int
-    output: str
-
-    @property
-    def told(self) -> str:
-        """The sentences with which it failed."""
-        return "\n".join(re.findall(r"^\[ERROR\]: (.*?)^fatal: ", self.output, re.MULTILINE | re.DOTALL))
-
-    @property
-    def unchanged(self) -> bool:
-        return "changed=0" in self.output and "changed=1" not in self.output
+def replaced(before: dict[str, set[str]], after: dict[str, set[str]]) -> set[str]:
+    """The services of which no container is left."""
+    return {service for service, identifiers in before.items() if not identifiers & after[service]}
 
 
 class Production:
@@ -53,16 +41,16 @@ class Production:
         self.container = container_name(os.environ["TAMMA_SANDBOX"], host.check_output("hostname"))
         self.edge: Edge = edge_of(host)
 
-    def play(self, name: str, **variables: Any) -> Done:
-        done: subprocess.CompletedProcess[str] = playbook(f"playbooks/{name}.yml", variables)
-        return Done(done.returncode, done.stdout)
+    def play(self, name: str, **variables: Any) -> Outcome:
+        done = playbook(f"playbooks/{name}.yml", variables)
+        return Outcome(done.returncode, done.stdout)
 
-    def update(self, version: str, **variables: Any) -> Done:
+    def update(self, version: str, **variables: Any) -> Outcome:
         return self.play("update", **{"tamma_stack_version": version, **variables})
 
-    def site(self, version: str, **variables: Any) -> Done:
+    def site(self, version: str, **variables: Any) -> Outcome:
         done = playbook("site.yml", {"tamma_stack_version": version, **variables})
-        return Done(done.returncode, done.stdout)
+        return Outcome(done.returncode, done.stdout)
 
     def write(self, title: str) -> str:
         """Write a row through the API; return what `rows` has then."""

@@ -15,7 +15,8 @@ from testinfra.host import Host
 
 from tests.bench import data
 from tests.bench.load import Load
-from tests.tools.updating import OLD, Done, Production
+from tests.tools.outcome import Outcome
+from tests.tools.updating import OLD, Production, replaced
 
 #: Small: what takes long is the start of the services.
 MEBIBYTES = 8
@@ -53,11 +54,6 @@ def production(host: Host) -> Production:
     found = Production(host)
     found.fill(MEBIBYTES)
     return found
-
-
-def replaced(before: dict[str, set[str]], after: dict[str, set[str]]) -> set[str]:
-    """The services of which no container is left."""
-    return {service for service, identifiers in before.items() if not identifiers & after[service]}
 
 
 @contextmanager
@@ -115,7 +111,7 @@ def test_a_release_that_ruins_the_data_costs_no_acknowledged_row(production: Pro
     assert [name for name in production.databases() - databases if "_failed_" in name]
 
 
-def refused(done: Done, version: str) -> None:
+def refused(done: Outcome, version: str) -> None:
     assert done.status == 2, done.output
     assert re.search(TOLD[version], done.told, re.DOTALL), done.output
 
@@ -127,7 +123,7 @@ class Updated(NamedTuple):
     rows: list[str]
     containers: dict[str, set[str]]
     load: Load
-    done: Done
+    done: Outcome
 
 
 @pytest.fixture(scope="module")
