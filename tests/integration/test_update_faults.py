@@ -77,7 +77,6 @@ class Releases(Production):
     def __call__(self, *words: str, fault: Fault | None = None) -> Answer:
         prefix = ""
         if fault:
-            fault = fault._replace(effect=fault.effect.format(number=self.next_number()))
             faults.arm(self.stack.container, fault)
             prefix = faults.PREFIX
         done = run(
@@ -316,7 +315,6 @@ def survive(releases: Releases, fault: Fault, run_again: Run) -> None:
 
 def steps(releases: Releases) -> list[str]:
     """Let an update happen, and return what it changes on the host; of what is alike within a phase the first."""
-    number = releases.next_number()
     with releases.promised(NEW):
         faults.arm(releases.stack.container, None)
         releases.stack.shell(f"{faults.PREFIX} tammactl update {NEW} 2>&1")
@@ -331,7 +329,7 @@ def steps(releases: Releases) -> list[str]:
         kind = re.sub(r"(?<=/before/).*|(?<=/files/).*|=\d+ #\d+$| #\d+$", "", name)
         kind = re.sub(r"/upstreams/[\w-]+", "/upstreams/", kind)
         if kind not in known:
-            chosen.append(re.sub(rf"(?<=tamma_guard_){number}\b|(?<=releases/){number}\b", "{number}", name))
+            chosen.append(name)
         known.add(kind)
     return ["pull tamma-engine #1", *chosen]
 
@@ -358,7 +356,7 @@ PHASES = {
     "prepared": Fault("after", "replace .tamma/update.json #1"),
     "holding requests": Fault("after", "exec edge caddy #1"),
     "stopped": Fault("after", "POST /containers/…/stop #4"),
-    "copying": Fault("after", 'sql CREATE DATABASE "tamma_guard_{number}" TEMPLATE "tamma" STRATEGY file_copy #1'),
+    "copying": Fault("after", 'sql CREATE DATABASE "tamma_guard_…" TEMPLATE "tamma" STRATEGY file_copy #1'),
     "copied": Fault("after", "replace .tamma/update.json #3"),
     "files written": Fault("after", "replace .env #1"),
     # ELSA has migrated the database by then, and the new API is about to.
@@ -637,9 +635,7 @@ def test_a_release_that_does_not_come_up_is_rolled_back(releases: Releases) -> N
 def test_no_container_of_a_failed_release_is_there_when_the_database_comes_back(releases: Releases) -> None:
     """One that crashes is started again by its engine, and would migrate the database once more."""
     listing = f"docker ps --all --filter label=org.opencontainers.image.version={RUINOUS} --format '{{{{.Names}}}}'"
-    swap = Fault(
-        "before", 'sql ALTER DATABASE "tamma" RENAME TO "tamma_failed_{number}" #1', f"{listing} > /root/there"
-    )
+    swap = Fault("before", 'sql ALTER DATABASE "tamma" RENAME TO "tamma_failed_…" #1', f"{listing} > /root/there")
     with releases.promised():
         answer = releases("update", RUINOUS, fault=swap)
         assert answer.status == ROLLED_BACK, answer.said

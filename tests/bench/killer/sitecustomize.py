@@ -39,7 +39,7 @@ CHANGING = {
     "restic": ("init", "unlock", "backup", "forget", "prune", "restore"),
     "docker": ("pg_dump", "pg_restore"),
 }
-SQL = re.compile(r"(?:^|; )((?:CREATE|ALTER|DROP|GRANT|REVOKE)(?: ALL ON)? (?:DATABASE|ROLE)[^;\0]{,60})")
+SQL = re.compile(r"(?:^|; )((?:CREATE|ALTER|DROP|GRANT|REVOKE)(?: ALL ON)? (?:DATABASE|ROLE)[^;\0]*)")
 
 _counts: collections.Counter[str] = collections.Counter()
 _lock = threading.Lock()
@@ -60,9 +60,12 @@ PLAN = _plan()
 
 @contextlib.contextmanager
 def _effect(description: str) -> Iterator[None]:
-    # What is different in every run: ids, moments, names of temporary directories.
+    # What is different in every run: ids, moments, names of temporary directories, numbers of releases.
     description = re.sub(r"[0-9a-f]{64}|\d{8}[tT]\d{6}[zZ](-[0-9a-f]{4})?", "…", description)
     description = re.sub(r"(backup|restore|candidate)-[a-z0-9_]{8}\b", r"\1-…", description)
+    description = re.sub(r"(_guard_|_failed_|releases/)\d+\b", r"\1…", description)
+    if description.startswith("sql "):
+        description = description[:90]
     with _lock:
         _counts[description] += 1
         name = "%s #%d" % (description, _counts[description])
