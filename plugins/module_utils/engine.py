@@ -60,13 +60,19 @@ class Engine:
         self._timeout = timeout
 
     def _request(
-        self, method: str, path: str, query: Optional[Mapping[str, Any]] = None, content: Any = None
+        self,
+        method: str,
+        path: str,
+        query: Optional[Mapping[str, Any]] = None,
+        content: Any = None,
+        seconds: float = 0,
     ) -> "tuple[int, bytes]":
+        """Ask the engine; *seconds*: how long it may need for its answer beyond what is usual."""
         if query:
             path += "?" + urlencode(query)
         body = None if content is None else json.dumps(content)
         headers = {} if content is None else {"Content-Type": "application/json"}
-        connection = _UnixConnection(self.path, self._timeout)
+        connection = _UnixConnection(self.path, self._timeout + seconds)
         try:
             connection.request(method, path, body, headers)
             response = connection.getresponse()
@@ -86,8 +92,9 @@ class Engine:
         query: Optional[Mapping[str, Any]] = None,
         missing_ok: bool = False,
         content: Any = None,
+        seconds: float = 0,
     ) -> Any:
-        status, body = self._request(method, path, query, content)
+        status, body = self._request(method, path, query, content, seconds)
         if status == 404 and missing_ok:
             return None
         if status >= 400:
@@ -146,9 +153,9 @@ class Engine:
         query = {"filters": json.dumps({"label": [PROJECT_LABEL + "=" + project]})}
         return sorted(item["Name"] for item in self._json("GET", "/networks", query))
 
-    def logs(self, identifier: str, tail: int = 15) -> List[str]:
-        """Return the last lines that a container wrote, both streams in their order."""
-        query = {"stdout": "1", "stderr": "1", "tail": str(tail)}
+    def logs(self, identifier: str, tail: int = 15, since: int = 0) -> List[str]:
+        """Return the last lines that a container wrote (*since*: seconds of the epoch), both streams in their order."""
+        query = {"stdout": "1", "stderr": "1", "tail": str(tail), "since": str(since)}
         status, body = self._request("GET", "/containers/%s/logs" % identifier, query)
         return demultiplex(body).splitlines() if status == 200 else []
 
@@ -214,9 +221,14 @@ class Engine:
         """Start a container; one that runs already stays as it is."""
         self._json("POST", "/containers/%s/start" % identifier)
 
-    def stop_container(self, identifier: str) -> None:
-        """Stop a container, with the time that it was given for that."""
-        self._json("POST", "/containers/%s/stop" % identifier, missing_ok=True)
+    def stop_container(self, identifier: str, seconds: Optional[int] = None) -> None:
+        """Stop a container, with *seconds* for that, or the time that it was given."""
+        if seconds is None:
+            given = ((self.container(identifier) or {}).get("Config") or {}).get("StopTimeout")
+            query, patience = None, int(given or 0)
+        else:
+            query, patience = {"t": str(seconds)}, seconds
+        self._json("POST", "/containers/%s/stop" % identifier, query, missing_ok=True, seconds=patience)
 
     def unpause_container(self, identifier: str) -> None:
         """Let a paused container go on."""

@@ -21,6 +21,7 @@ from ansible_collections.meywd.tamma.plugins.module_utils.errors import Operator
 from ansible_collections.meywd.tamma.plugins.module_utils.files import File, fingerprint, read, recorded, write
 from ansible_collections.meywd.tamma.plugins.module_utils.release import (
     ENV_FILE,
+    OVERRIDES,
     Release,
     every_secret_name,
     known_settings,
@@ -28,8 +29,6 @@ from ansible_collections.meywd.tamma.plugins.module_utils.release import (
 )
 
 DIRECTORY = ".tamma/releases"
-# What somebody adds to the Compose files. Only root may read it, because it may hold anything; it is configuration.
-OVERRIDES = "docker-compose.override.yml"
 _RECORD = "release.json"
 _FILES = "files"
 
@@ -232,6 +231,8 @@ def release_of(
         settings=settings,
         secrets={name: known[name] for name in names if known.get(name)},
         pull_always=False,
+        # Those are of another release, whose tags may be the same.
+        digests={},
         refuses_placeholders=False,
         pinned=images.parse(next((item.content for item in files if item.path == images.OVERLAY), None)),
     )

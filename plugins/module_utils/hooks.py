@@ -29,18 +29,18 @@ class Hooks(NamedTuple):
     seconds: float = 300
 
 
-def run(hooks: Hooks, moment: str, facts: Dict[str, Any], progress: Progress, must: bool = True) -> None:
+def run(hooks: Hooks, moment: str, facts: Dict[str, Any], progress: Progress) -> None:
     """Do what is wanted at a moment, BEFORE, AFTER or FAILED.
 
     Raises OperatorError when the command of BEFORE fails: then nothing is deployed. Later nothing can be kept from
-    happening any more, so a failure is only told. must: whether the command of BEFORE decides.
+    happening any more, so a failure is only told.
     """
     facts = {**facts, "moment": moment}
     command = {BEFORE: hooks.before, AFTER: hooks.after, FAILED: hooks.failed}[moment]
     if command:
         progress("hook", "the command for '%s'" % moment)
         problem = _command(command, facts, hooks.seconds)
-        if problem and moment == BEFORE and must:
+        if problem and moment == BEFORE:
             raise OperatorError(
                 "The command that comes before a release (tamma_stack_hook_before) says no: %s. Nothing was changed."
                 % problem

@@ -9,7 +9,7 @@ The .NET API catches a migration that failed and goes on to answer that it is he
 from __future__ import annotations
 
 import re
-from typing import Callable, Dict, List, Optional
+from typing import Callable, List
 
 from ansible_collections.meywd.tamma.plugins.module_utils.engine import Engine
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
@@ -44,15 +44,14 @@ def failures(lines: List[str]) -> List[str]:
     return []
 
 
-def check(engine: Engine, stack: Stack, progress: Progress, since: Optional[Dict[str, int]] = None) -> None:
+def check(engine: Engine, stack: Stack, progress: Progress, since: int) -> None:
     """Look through the logs of the services that write to the database. Raises OperatorError for a failed migration.
 
-    since: container id → how many lines of its log are older and do not count.
+    since: seconds of the epoch; what was written earlier does not count.
     """
     for name in stack.writers:
         for item in stack.running(name):
-            lines = engine.logs(item["Id"], _LINES)[(since or {}).get(item["Id"], 0) :]
-            found = failures(lines)
+            found = [stack.mask(line) for line in failures(engine.logs(item["Id"], _LINES, since))]
             if found:
                 raise OperatorError(
                     "%s says that it is healthy, but its migration of the database failed:\n%s\nWhat to do: this "

@@ -11,7 +11,8 @@ from __future__ import annotations
 import contextlib
 import os
 import socket as network
-from typing import Any, Callable, Dict, Iterator, List, Optional
+from types import MappingProxyType
+from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional
 
 from ansible_collections.meywd.tamma.plugins.module_utils import audit, restore, rotation, update
 from ansible_collections.meywd.tamma.plugins.module_utils.compose import find_compose
@@ -79,7 +80,7 @@ class OnHost:
     def locked(self, operation: str, wait: float = 0) -> Iterator[None]:
         """Hold the stack's lock, with everything that was cut off brought to its end."""
         with self.alone(operation, wait):
-            self.resume()
+            self.resume(deploys=True)
             yield
 
     @contextlib.contextmanager
@@ -88,22 +89,25 @@ class OnHost:
         with Lock(lock_file(self._project), operation, wait, lambda who: self._progress("wait", "for %s" % who)):
             yield
 
-    def resume(self) -> List[str]:
-        """Bring what was cut off to its end, under the lock; return what that was."""
+    def resume(self, deploys: bool = False, given: Mapping[str, str] = MappingProxyType({})) -> List[str]:
+        """Bring what was cut off to its end, under the lock; return what that was.
+
+        deploys: whether a deploy follows (see ``update.Update.resume``). given: the secrets of its inventory.
+        """
         found = []
         if restore.pending(self._directory):
             stack = Stack(self._project, self._directory, self._engine, self._program)
             if restore.Restoring(stack, self._progress).resume():
                 found.append(RESTORE)
-        if self.update().resume():
+        if self.update().resume(deploys):
             found.append(UPDATE)
         cut_off = rotation.pending(self._directory)
         if cut_off:
             self._progress("rotate", "a former run was cut off: completing %s" % ", ".join(sorted(cut_off.new)))
             present = self.update().present()
             # What the host has is the former value, in so far as it was not written yet.
-            wanted = present._replace(secrets={**present.secrets, **cut_off.new})
-            work = self._make(wanted, rotation.resumed(cut_off, {}))
+            journal = rotation.resumed(cut_off, given)
+            work = self._make(present._replace(secrets={**present.secrets, **journal.new}), journal)
             work.apply(work.plan())
             self._log_rotation()
             found.append(ROTATION)

@@ -32,6 +32,7 @@ from ansible_collections.meywd.tamma.plugins.module_utils.compose import find_co
 from ansible_collections.meywd.tamma.plugins.module_utils.engine import Engine
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
 from ansible_collections.meywd.tamma.plugins.module_utils.files import File, read, write
+from ansible_collections.meywd.tamma.plugins.module_utils.history import History
 from ansible_collections.meywd.tamma.plugins.module_utils.lock import Lock
 from ansible_collections.meywd.tamma.plugins.module_utils.restic import Repository, Restic
 from ansible_collections.meywd.tamma.plugins.module_utils.runner import Runner
@@ -97,6 +98,11 @@ def configuration(project: str, root: str = CONFIGURATION) -> Configuration:
         raise OperatorError("%s cannot be read (%s): run site.yml, which writes it." % (path, exc)) from exc
 
 
+def configuration_or_none(project: str) -> Optional[Configuration]:
+    """The same; None when there are none. Raises OperatorError for settings that cannot be read."""
+    return configuration(project) if os.path.exists(settings_file(project)) else None
+
+
 def records(project: str) -> Dict[str, Any]:
     """What came of the last operations of a stack: repository → operation → entry."""
     try:
@@ -111,9 +117,8 @@ def room_for_backup(project: str, size: int) -> List[room.Need]:
 
     A repository that knows the data already takes what is new: as a guess, twice what the last backup brought.
     """
-    try:
-        settings = configuration(project)
-    except OperatorError:
+    settings = configuration_or_none(project)
+    if settings is None:
         return []
     known = records(project)
     return [
@@ -334,7 +339,10 @@ class Operations:
         store.unlock()
         name = self.settings.project
         every = backup.find(store, name)
-        gone = retention.expired([(item.id, item.time) for item in every], self.settings.keep)
+        # A rollback past the one copy that is kept needs the backup from then.
+        needed = {item.backup for item in History(self.settings.directory).entries()}
+        expired = retention.expired([(item.id, item.time) for item in every], self.settings.keep)
+        gone = [item for item in expired if item not in needed]
         whole = {item.id for item in every}
         forget = [snapshot for item in every if item.id in gone for snapshot in item.parts.values()]
         for snapshot in store.snapshots({"stack": name}):

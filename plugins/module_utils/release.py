@@ -23,9 +23,12 @@ from ansible_collections.meywd.tamma.plugins.module_utils.files import (
     read,
     recorded,
 )
+from ansible_collections.meywd.tamma.plugins.module_utils.redact import Redactor, settings_in
 from ansible_collections.meywd.tamma.plugins.module_utils.registry import Login
 
 ENV_FILE = ".env"
+# What somebody adds to the Compose files. Only root may read it, because it may hold anything; it is configuration.
+OVERRIDES = "docker-compose.override.yml"
 _HEADER = "Written by the meywd.tamma collection: a change by hand lasts until the next deploy."
 
 # 256 bits, in characters that need no quoting anywhere.
@@ -114,6 +117,13 @@ def settings_on_host(directory: str) -> Dict[str, str]:
     for name in (ENV_FILE, secret_files.STORE):
         values.update(formats.parse_dotenv(read(os.path.join(directory, name)) or ""))
     return values
+
+
+def redactor_on_host(directory: str) -> Redactor:
+    """What takes the secrets that a stack has on its host out of a text, such as the lines of a log."""
+    known = settings_on_host(directory)
+    hidden = [known.get(name, "") for name in every_secret_name()]
+    return Redactor([*hidden, *settings_in(read(os.path.join(directory, OVERRIDES)) or "")])
 
 
 def known_settings(release: Release) -> Dict[str, str]:

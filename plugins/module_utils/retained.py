@@ -36,8 +36,10 @@ def divide(entries: List[Entry], keep: int) -> Tuple[List[Entry], List[Entry]]:
 
 
 def superfluous_guards(entries: List[Entry]) -> List[Entry]:
-    """The releases whose copy of the database goes: all but the newest one."""
-    return [item for item in entries if item.guard][:-1]
+    """The releases whose copy of the database goes: one stays, the newest that a rollback may need."""
+    guarded = [item for item in entries if item.guard]
+    changed = [item for item in guarded if item.before != item.schema]
+    return [item for item in guarded if item not in (changed or guarded)[-1:]]
 
 
 def apply(engine: Engine, project: str, known: History, keep: int, drop: Callable[[str], None]) -> None:
@@ -46,7 +48,9 @@ def apply(engine: Engine, project: str, known: History, keep: int, drop: Callabl
     needed: Set[str] = {picture["id"] for item in stay for picture in item.images.values() if picture["id"]}
     named = engine.image_names(repository(project))
     for identifier in sorted(needed - set(named.values())):
-        engine.tag_image(identifier, repository(project), tag(identifier))
+        # What somebody has removed comes back by its digest, if it is ever needed.
+        if engine.image(identifier):
+            engine.tag_image(identifier, repository(project), tag(identifier))
     for item in [*superfluous_guards(stay), *(item for item in go if item.guard)]:
         drop(item.guard)
         known.note(item._replace(guard=""))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import time
-from typing import Any, Callable, Dict, List
+from typing import Any, Callable, Dict, List, Optional
 
 from ansible_collections.meywd.tamma.plugins.module_utils import gate
 from ansible_collections.meywd.tamma.plugins.module_utils.engine import NUMBER_LABEL
@@ -32,16 +32,19 @@ class Group:
         self._deadline = deadline
         self._progress = progress
 
-    def stop(self) -> float:
-        """Stop them, those that nobody asks for anything first; return when the others began to be away."""
-        self.stop_unasked()
+    def stop(self, seconds: Optional[int] = None) -> float:
+        """Stop them, those that nobody asks for anything first; return when the others began to be away.
+
+        seconds: how long each has for that, if not the time that it was given.
+        """
+        self.stop_unasked(seconds)
         began = time.monotonic()
-        self._stop(self._names)
+        self._stop(self._names, seconds)
         return began
 
-    def stop_unasked(self) -> None:
+    def stop_unasked(self, seconds: Optional[int] = None) -> None:
         """Stop those that nobody asks for anything, with the time that they have to finish what they do."""
-        self._stop([name for name in self._names if not self._serves(name)])
+        self._stop([name for name in self._names if not self._serves(name)], seconds)
 
     def start(self) -> None:
         """Start them, one container of each service and then the others, and wait until all are ready.
@@ -57,14 +60,14 @@ class Group:
         """Whether somebody may be waiting for an answer of it."""
         return bool(self._stack.project.services[name].labels.get("tamma.edge-port"))
 
-    def _stop(self, names: List[str]) -> None:
+    def _stop(self, names: List[str], seconds: Optional[int] = None) -> None:
         alive = {
             name: [item["Id"] for item in self._stack.containers(name) if item.get("State") in _ALIVE] for name in names
         }
         found = [identifier for identifiers in alive.values() for identifier in identifiers]
         if found:
             self._progress("stop", ", ".join(name for name in names if alive[name]))
-            _at_once(self._stack.engine.stop_container, found)
+            _at_once(lambda identifier: self._stack.engine.stop_container(identifier, seconds), found)
 
     def remove(self) -> None:
         """Remove their containers, so that none of them can start again: one that crashes is started by its engine."""
@@ -92,7 +95,8 @@ class Group:
                     waiting.remove(identifier)
                 elif verdict.outcome == "failed" or time.monotonic() > until:
                     lines = "\n".join("  " + line for line in self._stack.engine.logs(identifier, 15))
-                    raise OperatorError("%s does not come up: %s.\n%s" % (seen.name, verdict.words, lines))
+                    words = "%s does not come up: %s.\n%s" % (seen.name, verdict.words, lines)
+                    raise OperatorError(self._stack.mask(words))
             if waiting:
                 time.sleep(_POLL_SECONDS)
 

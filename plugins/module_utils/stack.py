@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from typing import Any, Dict, List, Optional
+from typing import Any, Callable, Dict, List, Optional
 
 from ansible_collections.meywd.tamma.plugins.module_utils import servers
 from ansible_collections.meywd.tamma.plugins.module_utils.compose import Compose, Project, Service
@@ -16,7 +16,11 @@ from ansible_collections.meywd.tamma.plugins.module_utils.errors import Operator
 from ansible_collections.meywd.tamma.plugins.module_utils.files import read
 from ansible_collections.meywd.tamma.plugins.module_utils.logins import Postgres
 from ansible_collections.meywd.tamma.plugins.module_utils.planner import keeper
-from ansible_collections.meywd.tamma.plugins.module_utils.release import ENV_FILE, settings_on_host
+from ansible_collections.meywd.tamma.plugins.module_utils.release import (
+    ENV_FILE,
+    redactor_on_host,
+    settings_on_host,
+)
 from ansible_collections.meywd.tamma.plugins.module_utils.runner import Runner
 from ansible_collections.meywd.tamma.plugins.module_utils.secret_files import users_of
 
@@ -37,6 +41,8 @@ class Stack:
         self.runner = Runner({"DOCKER_HOST": "unix://%s" % engine.path})
         self.compose = Compose(self.runner, program, directory, project)
         self.settings = settings_on_host(directory)
+        #: Takes the stack's secrets out of a text.
+        self.mask: Callable[[str], str] = redactor_on_host(directory).mask
         self.project: Project = self.compose.project()
 
     def containers(self, service: str) -> List[Dict[str, Any]]:

@@ -39,7 +39,12 @@ from ansible_collections.meywd.tamma.plugins.module_utils.errors import Operator
 from ansible_collections.meywd.tamma.plugins.module_utils.files import File, read, recorded, remove, write
 from ansible_collections.meywd.tamma.plugins.module_utils.history import Entry, History
 from ansible_collections.meywd.tamma.plugins.module_utils.hold import Hold
-from ansible_collections.meywd.tamma.plugins.module_utils.release import ENV_FILE, Release, settings_on_host
+from ansible_collections.meywd.tamma.plugins.module_utils.release import (
+    ENV_FILE,
+    Release,
+    redactor_on_host,
+    settings_on_host,
+)
 from ansible_collections.meywd.tamma.plugins.module_utils.rotation import Journal as Rotation
 from ansible_collections.meywd.tamma.plugins.module_utils.stack import Stack, writers
 
@@ -54,8 +59,13 @@ MODES = ("auto", ROLLING, GUARDED)
 # How far it came. From SERVING on it only goes forward.
 PREPARED, STOPPED, COPIED, SERVING = "prepared", "stopped", "copied", "serving"
 
+# What became of one that did not come to its end. An incomplete one serves, and the next run does what is left.
+ROLLED_BACK, STUCK, INCOMPLETE, UNCHANGED = "rolled_back", "stuck", "incomplete", "unchanged"
+
 # What a copy of files inside the server reaches on a slow disk, for what the operator is told beforehand.
 _COPY_BYTES_PER_SECOND = 100 << 20
+# For a service of a failed release to stop.
+_SECONDS_TO_GIVE_UP = 10
 
 Progress = Callable[[str, str], None]
 #: Makes the deployment of a release, with secrets to rotate or without.
@@ -114,6 +124,8 @@ class Change(NamedTuple):
 
     reason: str = ""
     target: Optional[Entry] = None
+    #: Whether the database goes back as well, because its schema has changed since.
+    database: bool = False
 
 
 def pending(directory: str) -> Optional[Journal]:
@@ -180,19 +192,7 @@ class Update:
         """Do everything for *release* that changes nothing that runs, and refuse what cannot work."""
         work = self._make(release, None)
         work.sweep()
-        planned = work.plan()
-        current = self.history.current()
-        if current is not None:
-            self._check_room(self._mode(planned, current, Change()), planned, Change())
-        planned = work.prepare(planned)
-        if current is None and self._deployed():
-            current = self._adopt(work, None)
-        if not planned.changed:
-            return Foreseen(planned, work, current, "")
-        mode = self._mode(planned, current, Change())
-        if current:
-            self._before_it_begins(mode, planned, Change())
-        return Foreseen(planned, work, current, mode)
+        return self._get_ready(work, work.plan(), Change())
 
     def foresee(self, release: Release, rotation: Optional[Rotation] = None) -> Foreseen:
         """What :meth:`run` would do; changes nothing."""
@@ -201,8 +201,11 @@ class Update:
         current = self.history.current()
         return Foreseen(planned, work, current, self._mode(planned, current, Change()) if planned.changed else "")
 
-    def resume(self) -> bool:
-        """Bring an update that was cut off to its end, or go back; say whether there was one. Raises Stuck."""
+    def resume(self, deploys: bool = False) -> bool:
+        """Bring an update that was cut off to its end, or go back; say whether there was one. Raises Stuck.
+
+        deploys: whether another deploy follows, which does what is left of a release that serves, or does it better.
+        """
         journal = pending(self._directory)
         sweep(self._base)
         if journal is None:
@@ -210,11 +213,19 @@ class Update:
             return False
         self._doing, self._began = audit.RESUME, time.monotonic()
         try:
+            self._mask = redactor_on_host(self._directory).mask
             if journal.step == SERVING:
                 self._progress("resume", "release %d serves already: completing it" % journal.number)
                 entry = self.history.entry(journal.number)
                 entry = entry._replace(seconds=entry.seconds or history.age(entry))
-                self._complete(self._make(self.present(), None), journal, entry)
+                work = self._make(self.present(), None)
+                try:
+                    self._complete(work, journal, entry)
+                except OperatorError as exc:
+                    if not deploys:
+                        raise
+                    self._progress("resume", self._mask(exc.message))
+                    self._close(journal, self._serves(entry, work.plan()))
             else:
                 self._progress(
                     "resume", "release %d was cut off: back to release %d" % (journal.number, journal.former)
@@ -222,13 +233,13 @@ class Update:
                 self._go_back(journal)
                 self._fail(journal, "it was cut off (step %s)" % journal.step)
         except (OperatorError, OSError) as exc:
-            problem = _words(exc)
-            self._tell(journal, "stuck", problem)
+            problem = self._mask(_words(exc))
+            self._tell(journal, STUCK if journal.step != SERVING else INCOMPLETE, problem)
             way = "completing it" if journal.step == SERVING else "the way back to release %d" % journal.former
             raise Stuck(
                 "Release %d was cut off, and %s failed: %s\nThe host remembers how far it came: correct this, then "
                 "type 'tammactl resume' on it, or run the playbook again." % (journal.number, way, problem),
-                **{**getattr(exc, "facts", {}), "outcome": "stuck"},
+                **{**getattr(exc, "facts", {}), "outcome": INCOMPLETE if journal.step == SERVING else STUCK},
             ) from exc
         return True
 
@@ -250,8 +261,8 @@ class Update:
         self._doing, self._began = audit.ROLLBACK, time.monotonic()
         work, change = self._going_back(number)
         work.sweep()
-        if self._needs_database(change):
-            known = Database(self._stack())
+        if change.database:
+            known = self._database_at_work(self._stack())
             copy, item = self._copy_of(known, change)
             if not copy:
                 self._make_copy(known, item)
@@ -267,7 +278,7 @@ class Update:
         A copy that is gone is told as the backup that it is made of.
         """
         change = self._going_back(number)[1]
-        if not self._needs_database(change):
+        if not change.database:
             return "", ""
         known = Database(self._stack())
         copy, item = self._copy_of(known, change)
@@ -287,7 +298,8 @@ class Update:
     def _going_back(self, number: int) -> Tuple[Deployment, Change]:
         target = self.target(number)
         work = self._make(self.kept(target), None)
-        return work, Change("back to release %d" % target.number, target)
+        changed = history.changes_schema(self._since(target))
+        return work, Change("back to release %d" % target.number, target, changed)
 
     def kept(self, entry: Entry) -> Release:
         """A release of the history as one that can be deployed, with the secrets of today."""
@@ -314,37 +326,43 @@ class Update:
 
     def _deploy(self, work: Deployment, change: Change) -> Done:
         self._mask = work.redactor.mask
-        planned = work.plan()
-        current = self.history.current()
-        if not planned.changed and not planned.plan.refreshes and not work.rotates:
+        ready = self._get_ready(work, work.plan(), change)
+        planned, current = ready.planned, ready.former
+        number = self.history.next_number()
+        if current is None or work.rotates:
+            return self._alone(work, planned, number, FIRST if current is None else ROLLING)
+        if not planned.changed:
             # Nothing to do is no promise that all is well: it is waited for and asked.
             work.carry_out(planned)
-            if current is None and planned.project.services:
-                current = self._adopt(work, planned)
             return Done(planned, work, current)
-        if current is not None:
+        return self._replace(work, planned, current, number, ready.mode, change)
+
+    def _get_ready(self, work: Deployment, planned: Planned, change: Change) -> Foreseen:
+        """Do what changes nothing that serves, refuse what cannot work, and say how the release comes."""
+        current = self.history.current()
+        if current is not None and (planned.changed or planned.plan.refreshes):
             self._check_room(self._mode(planned, current, change), planned, change)
         planned = work.prepare(planned)
         if current is None and self._deployed():
             current = self._adopt(work, None)
-        number = self.history.next_number()
+        if current is None or not (planned.changed or work.rotates):
+            return Foreseen(planned, work, current, FIRST if planned.changed else "")
         mode = self._mode(planned, current, change)
-        if current is None or work.rotates:
-            return self._alone(work, planned, number, FIRST if current is None else ROLLING)
-        if not planned.changed:
-            work.carry_out(planned)
-            return Done(planned, work, current)
-        self._before_it_begins(mode, planned, change)
-        return self._replace(work, planned, current, number, mode, change)
-
-    def _before_it_begins(self, mode: str, planned: Planned, change: Change) -> None:
-        """Refuse what is known to go wrong, now that the images are here, and say how the release comes."""
-        problems = upgrades.problems(self._engine, planned.project, planned.replaced, self._stack_or_none())
+        problems = upgrades.problems(self._engine, planned.project, planned.replaced, self._stack(), current.images)
+        migrating = self._migrating(planned, current)
+        if work.rotates and migrating:
+            problems.append(
+                "Secrets are rotated in the release that runs, and this would bring other images of %s as well: deploy "
+                "those first (site.yml or update.yml), then rotate. Nothing was changed." % ", ".join(migrating)
+            )
         if problems:
             raise OperatorError("\n".join(problems))
-        # What is behind a tag was not known before: it may be a guarded release after all.
-        self._check_room(mode, planned, change)
-        self._say_what_happens(mode, planned, change)
+        if work.pulled:
+            # What is behind a tag was not known before: it may be a guarded release after all.
+            self._check_room(mode, planned, change)
+        if not work.rotates:
+            self._say_what_happens(mode, migrating, change)
+        return Foreseen(planned, work, current, mode)
 
     def _deployed(self) -> bool:
         return bool(recorded(self._directory)) and bool(self._engine.containers(self._base.project))
@@ -353,39 +371,53 @@ class Update:
         """Whether a copy of the database has to guard the release: who writes to it gets another image."""
         if current is None:
             return FIRST
-        if change.target and self._needs_database(change):
+        if change.database:
             return GUARDED
         if self._settings.mode != "auto":
             return self._settings.mode
-        stack = self._stack_or_none()
-        if stack is None or _elsewhere(stack, planned):
+        if not self._migrating(planned, current) or _elsewhere(self._stack(), planned):
             return ROLLING
-        return GUARDED if set(planned.replaced) & set(writers(planned.project)) else ROLLING
+        return GUARDED
 
-    def _needs_database(self, change: Change) -> bool:
-        """Whether the schema has changed since the release that is gone back to served."""
-        return change.target is not None and history.changes_schema(self._since(change.target))
+    def _migrating(self, planned: Planned, current: Entry) -> List[str]:
+        """The services that write to the database and get another image: they may change its schema."""
+        listed = self._engine.containers(self._base.project)
+        found = []
+        for name in sorted(set(planned.replaced) & set(writers(planned.project))):
+            image = self._engine.image(planned.project.services[name].image) or {}
+            # One whose containers somebody has removed comes back with the image that it had.
+            if of_service(listed, name) or image.get("Id", "") != current.images.get(name, {}).get("id"):
+                found.append(name)
+        return found
 
     def _since(self, target: Entry) -> List[Entry]:
         """The releases that have served since *target* did, oldest first."""
         entries = self.history.entries()
         return [item for item in entries if item.number > target.number and item.outcome == history.SERVES]
 
-    def _say_what_happens(self, mode: str, planned: Planned, change: Change) -> None:
-        if mode == ROLLING:
+    def _say_what_happens(self, mode: str, migrating: List[str], change: Change) -> None:
+        if mode == ROLLING and not migrating:
             self._progress("plan", "rolling: no service that writes to the database gets another image")
             return
-        if change.target:
+        if mode == ROLLING:
+            why = "as asked for" if self._settings.mode == ROLLING else "to another database than the present one"
+            self._progress(
+                "plan",
+                "rolling, %s: %s get another image, and no copy of the database is made that a failure could go back to"
+                % (why, ", ".join(migrating)),
+            )
+            return
+        if change.database:
             self._progress("plan", "guarded: the database goes back as well; the present one is kept")
             return
-        size = Database(self._stack()).size()
+        size = self._database_at_work(self._stack()).size()
         seconds = max(1, round(size / _COPY_BYTES_PER_SECOND))
         self._progress(
             "plan",
             "guarded: %s get another image; the database (%s) is copied inside its server, about %d s, and requests "
             "wait at the edge for that and for the start of the services, at most %d s"
             % (
-                ", ".join(sorted(set(planned.replaced) & set(writers(planned.project)))) or "services",
+                ", ".join(migrating) or "services",
                 room.human(size),
                 seconds,
                 self._settings.hold,
@@ -397,9 +429,9 @@ class Update:
         needs = []
         if planned.plan.pulls:
             needs.append(room.Need("images", self._engine.directory(), self._size_of_pulls(planned)))
-        stack = self._stack_or_none()
-        if mode == GUARDED and not change.target and stack:
-            known = Database(stack)
+        if mode == GUARDED and not change.database:
+            stack = self._stack()
+            known = self._database_at_work(stack)
             size, place = known.size(), database.volume(stack)
             if place:
                 needs.append(room.Need("the copy of the database", place, size))
@@ -476,39 +508,56 @@ class Update:
     def _replace(
         self, work: Deployment, planned: Planned, current: Entry, number: int, mode: str, change: Change
     ) -> Done:
-        began = time.monotonic()
+        began, since = time.monotonic(), int(time.time())
         entry = self._entry(work, number, mode, change.reason)._replace(before=self._schema())
-        facts = {"stack": self._base.project, "release": number, "former": current.number, "version": entry.version}
-        hooks.run(self._settings.hooks, hooks.BEFORE, facts, self._progress)
-        if mode == GUARDED and self._settings.backup and not change.target:
-            entry = entry._replace(backup=self._back_up(number))
         journal = Journal(number, current.number, mode, "", "", "", PREPARED)
+        self._hook(hooks.BEFORE, journal, entry)
+        if mode == GUARDED and self._settings.backup and not change.target:
+            try:
+                entry = entry._replace(backup=self._back_up(number))
+            except (OperatorError, OSError) as exc:
+                self._hook(hooks.FAILED, journal, entry, UNCHANGED, _words(exc))
+                raise
         self._keep_before()
         self.history.note(entry)
         self._note(journal)
         try:
             if mode == GUARDED:
-                journal = self._guarded(work, journal, change)
+                journal = self._guarded(work, journal, change, since)
             else:
                 work.carry_out(planned)
                 if set(planned.replaced) & set(writers(planned.project)):
-                    migrations.check(self._engine, self._stack(), self._progress)
+                    migrations.check(self._engine, self._stack(), self._progress, since)
         except (OperatorError, OSError, KeyboardInterrupt) as failure:
             # What the journal on the disk says is further than what is known here.
-            self._recover(pending(self._directory) or journal, failure, facts)
+            self._recover(pending(self._directory) or journal, failure)
         entry = entry._replace(guard=journal.guard, seconds=round(time.monotonic() - began, 1))
         journal = journal._replace(step=SERVING)
         self._note(journal)
         entry = self._complete(work, journal, entry, planned if mode != GUARDED else None)
-        hooks.run(self._settings.hooks, hooks.AFTER, facts, self._progress)
         return Done(planned, work, entry)
 
-    def _guarded(self, work: Deployment, journal: Journal, change: Change) -> Journal:
+    def _hook(self, moment: str, journal: Journal, entry: Entry, outcome: str = "", problem: str = "") -> None:
+        """Tell whoever wants to know of a moment of a release."""
+        facts = {
+            "stack": self._base.project,
+            "release": journal.number,
+            "former": journal.former,
+            "version": entry.version,
+            "mode": journal.mode,
+            "by": entry.by,
+            "reason": entry.reason,
+        }
+        if outcome:
+            facts.update(outcome=outcome, problem=self._mask(problem).partition("\n")[0])
+        hooks.run(self._settings.hooks, moment, facts, self._progress)
+
+    def _guarded(self, work: Deployment, journal: Journal, change: Change, since: int) -> Journal:
         """Hold, stop who writes, copy the database, and bring the new release up; return how far it came."""
         stack = self._stack()
         known = Database(stack)
         known.end_dead_runs()
-        copy = self._copy_of(known, change)[0] if change.target and self._needs_database(change) else ""
+        copy = self._copy_of(known, change)[0] if change.database else ""
         guard = known.called(database.GUARD + str(journal.number))
         journal = journal._replace(step=STOPPED, guard=guard, copy=copy, schema=known.schema())
         self._note(journal)
@@ -524,7 +573,7 @@ class Update:
         journal = journal._replace(step=COPIED)
         self._note(journal)
         work.carry_out_held(work.plan())
-        migrations.check(self._engine, self._stack(), self._progress)
+        migrations.check(self._engine, self._stack(), self._progress, since)
         return journal
 
     def _copy_of(self, known: Database, change: Change) -> Tuple[str, Entry]:
@@ -568,41 +617,45 @@ class Update:
                 raise OperatorError(
                     "%s\nRelease %d serves, and what is left of its deploy is done by the next run: correct this, then "
                     "type 'tammactl resume' on the host, or run the playbook again." % (exc.message, journal.number),
-                    **exc.facts,
+                    **{**exc.facts, "outcome": INCOMPLETE},
                 ) from exc
+        entry = self._serves(entry, planned)
+        self._close(journal, entry)
+        self._progress("serve", "release %d serves" % entry.number)
+        self._hook(hooks.AFTER, journal, entry)
+        return entry
+
+    def _close(self, journal: Journal, entry: Entry) -> None:
+        """Record that a release serves, and end its update."""
         if journal.copy:
             self._forget_guard(journal.copy)
-        entry = self._serves(entry._replace(guard=journal.guard), planned)
-        self.history.keep(entry)
+        self.history.keep(entry._replace(guard=journal.guard))
         self._retain()
         self._tell(journal, history.SERVES)
         self._end()
-        self._progress("serve", "release %d serves" % entry.number)
-        return entry
 
     # -- going back ---------------------------------------------------------------------------
 
-    def _recover(self, journal: Journal, failure: BaseException, facts: Dict[str, Any]) -> None:
+    def _recover(self, journal: Journal, failure: BaseException) -> None:
         """Go back after a failure, and raise what tells of it."""
-        words = _words(failure)
+        words = self._mask(_words(failure))
         more = dict(failure.facts) if isinstance(failure, OperatorError) else {}
         self._progress("back", "release %d failed: back to release %d" % (journal.number, journal.former))
         try:
             self._go_back(journal)
         except (OperatorError, OSError) as exc:
-            self._tell(journal, "stuck", words)
-            hooks.run(self._settings.hooks, hooks.FAILED, {**facts, "outcome": "stuck"}, self._progress, must=False)
+            self._tell(journal, STUCK, words)
+            self._hook(hooks.FAILED, journal, self.history.entry(journal.number), STUCK, words)
             raise Stuck(
                 "%s\nGoing back to release %d failed as well: %s\nThe host remembers how far it came: correct this, "
                 "then type 'tammactl resume' on it, or run the playbook again; both complete the way back."
-                % (words, journal.former, _words(exc)),
-                **{**more, "outcome": "stuck"},
+                % (words, journal.former, self._mask(_words(exc))),
+                **{**more, "outcome": STUCK},
             ) from failure
         self._fail(journal, words)
-        hooks.run(self._settings.hooks, hooks.FAILED, {**facts, "outcome": "rolled_back"}, self._progress, must=False)
         raise RolledBack(
             "%s\nRelease %d serves again%s." % (words, journal.former, _with_database(journal)),
-            **{**more, "outcome": "rolled_back"},
+            **{**more, "outcome": ROLLED_BACK},
         ) from failure
 
     def _go_back(self, journal: Journal) -> None:
@@ -611,7 +664,8 @@ class Update:
         if journal.mode == GUARDED and journal.step != PREPARED:
             stack = self._stack()
             services.start_database(stack, self._base.deadline, self._progress)
-            writing = self._stop_writers(stack)
+            # Nobody waits for what a failed release has begun.
+            writing = self._stop_writers(stack, _SECONDS_TO_GIVE_UP if journal.step == COPIED else None)
             if journal.step == COPIED:
                 # A container of the failed release that crashes is started again by its engine, at any moment, and then
                 # migrates the database that has just come back.
@@ -647,8 +701,9 @@ class Update:
         entry = self.history.entry(journal.number)
         seconds = history.age(entry) if self._doing == audit.RESUME else round(time.monotonic() - self._began, 1)
         self.history.note(entry._replace(outcome=history.FAILED, problem=self._mask(problem), seconds=seconds))
-        self._tell(journal, "rolled_back", problem)
+        self._tell(journal, ROLLED_BACK, problem)
         self._end()
+        self._hook(hooks.FAILED, journal, entry, ROLLED_BACK, problem)
 
     def _tell(self, journal: Journal, outcome: str, problem: str = "") -> None:
         """Write into the audit log what came of a release that took the place of another one, or should have."""
@@ -690,17 +745,19 @@ class Update:
         stack = self._stack_or_none()
         return Database(stack).schema() if stack else ""
 
-    def _writers(self, stack: Stack) -> services.Group:
-        return services.Group(stack, stack.writers, self._base.deadline, self._progress)
-
-    def _stop_writers(self, stack: Stack) -> services.Group:
-        """Stop who writes to the database, and let the requests to them wait."""
-        writing = self._writers(stack)
+    def _stop_writers(self, stack: Stack, seconds: Optional[int] = None) -> services.Group:
+        """Stop who writes to the database, and let the requests to them wait. seconds: as for services.Group.stop."""
+        writing = services.Group(stack, stack.writers, self._base.deadline, self._progress)
         # The engine may need long to finish its issue, and meanwhile everybody is served.
-        writing.stop_unasked()
+        writing.stop_unasked(seconds)
         self._hold(stack)
-        writing.stop()
+        writing.stop(seconds)
         return writing
+
+    def _database_at_work(self, stack: Stack) -> Database:
+        """The database, whose server is started if somebody has stopped it."""
+        services.start_database(stack, self._base.deadline, self._progress)
+        return Database(stack)
 
     def _hold(self, stack: Stack) -> None:
         """Let requests to the services that write wait at the edge, if there is one that runs."""
@@ -709,9 +766,9 @@ class Update:
             return
         if self._holding is None:
             self._holding = Hold(Edge(stack.compose, self._directory, stack.project), self._engine)
+            self._held_since = time.monotonic()
         names = [name for name in stack.writers if name in edge.routed(stack.project)]
         self._progress("hold", "requests to %s wait, at most %d s" % (", ".join(names), self._settings.hold))
-        self._held_since = time.monotonic()
         self._holding.begin(names, self._settings.hold)
         serving = {name: [one["Id"] for one in stack.running(name)] for name in names}
         self._holding.drain(serving, self._base.drain)
@@ -733,10 +790,7 @@ class Update:
 
     def _back_up(self, number: int) -> str:
         """Take a backup, as a safety net beside the copy in the server; return its id. Without repositories: none."""
-        try:
-            settings = operations.configuration(self._base.project)
-        except OperatorError:
-            settings = None
+        settings = operations.configuration_or_none(self._base.project)
         if settings is None or not settings.repositories:
             self._progress("backup", "none: no repository for backups is set up on this host")
             return ""
@@ -777,7 +831,10 @@ class Update:
 
     def _retain(self) -> None:
         """Keep the last releases, the last copy of the database, and what they need; remove what is older."""
-        retained.apply(self._engine, self._base.project, self.history, self._settings.keep, self._drop_guard)
+        try:
+            retained.apply(self._engine, self._base.project, self.history, self._settings.keep, self._drop_guard)
+        except OperatorError as exc:
+            self._progress("retain", "what older releases have left stays until the next one: %s" % exc.message)
 
     def _drop_guard(self, name: str) -> None:
         stack = self._stack_or_none()

@@ -60,17 +60,40 @@ def rabbitmq(before: Version, after: Version) -> str:
     return ""
 
 
-def problems(engine: Engine, project: Project, replaced: Tuple[str, ...], stack: Optional[Stack]) -> List[str]:
-    """Find what keeps the new images from the data. Returns a sentence for each."""
+def together(before: Version, after: Version, others: List[str]) -> str:
+    """Why another RabbitMQ cannot come with other images in one release; empty if it can."""
+    if not before or not after or before[:2] == after[:2] or not others:
+        return ""
+    return (
+        "RabbitMQ %s to %s cannot be gone back from, and so a failure of the other new images (%s) could not be taken "
+        "back either: deploy the new RabbitMQ first, with everything else as it is, then the rest. Nothing was changed."
+        % (".".join(map(str, before)), ".".join(map(str, after)), ", ".join(others))
+    )
+
+
+def problems(
+    engine: Engine,
+    project: Project,
+    replaced: Tuple[str, ...],
+    stack: Stack,
+    former: Mapping[str, Mapping[str, str]],
+) -> List[str]:
+    """Find what keeps the new images from the data. Returns a sentence for each.
+
+    former: service → "id" of its image in the present release, for one whose container was removed.
+    """
     found = []
     for setting, rule in (("POSTGRES_PASSWORD", postgres), ("RABBITMQ_PASSWORD", rabbitmq)):
-        here = stack.keeper(setting) if stack else None
+        here = stack.keeper(setting)
         service = keeper(project, setting)
-        if here is None or service is None or stack is None or service.name not in replaced:
+        if here is None or service is None or service.name not in replaced:
             continue
         names = _VERSIONS[setting]
-        before = [version(engine.image(item.get("ImageID", "")), names) for item in stack.containers(here.name)]
-        words = rule(before[0] if before else (), version(engine.image(service.image), names))
+        present = [item.get("ImageID", "") for item in stack.containers(here.name)]
+        present.append(former.get(here.name, {}).get("id", ""))
+        before, after = version(engine.image(present[0]), names), version(engine.image(service.image), names)
+        others = [name for name in replaced if name != service.name]
+        words = rule(before, after) or (together(before, after, others) if rule is rabbitmq else "")
         if words:
             found.append(words)
     return found

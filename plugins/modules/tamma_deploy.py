@@ -125,10 +125,12 @@ options:
         description: A command for the moment when the release serves.
         type: str
       failed:
-        description: A command for the moment when it failed.
+        description:
+          - A command for the moment when it failed; C(TAMMA_OUTCOME) says V(rolled_back), V(stuck), or V(unchanged)
+            if the backup before it failed.
         type: str
       webhook:
-        description: An address that is sent the facts as JSON at each of these moments.
+        description: An address that is sent the facts as JSON at each of these moments; it may have a token in it.
         type: str
       seconds:
         description: How long a command may take; 300 when not set.
@@ -298,6 +300,7 @@ from ansible_collections.meywd.tamma.plugins.module_utils.files import FileChang
 from ansible_collections.meywd.tamma.plugins.module_utils.history import Entry
 from ansible_collections.meywd.tamma.plugins.module_utils.hooks import Hooks
 from ansible_collections.meywd.tamma.plugins.module_utils.lock import Lock
+from ansible_collections.meywd.tamma.plugins.module_utils.on_host import OnHost
 from ansible_collections.meywd.tamma.plugins.module_utils.operations import lock_file
 from ansible_collections.meywd.tamma.plugins.module_utils.plan_result import database_steps, describe
 from ansible_collections.meywd.tamma.plugins.module_utils.progress import ProgressFile
@@ -310,7 +313,6 @@ from ansible_collections.meywd.tamma.plugins.module_utils.release import (
     known_settings,
     settings_on_host,
 )
-from ansible_collections.meywd.tamma.plugins.module_utils.stack import Stack
 
 
 def seconds(service: str, value: Any) -> float:
@@ -446,16 +448,10 @@ def deploy(module: AnsibleModule, progress: ProgressFile) -> Dict[str, Any]:
     with Lock(lock_file(wanted.project), "deploy", module.params["lock_timeout"]):
         if module.params["prepare"]:
             return prepare(wanted, turn, boot)
-        if restore.pending(wanted.directory):
-            stack = Stack(wanted.project, wanted.directory, engine, shell.compose_program())
-            restore.Restoring(stack, progress, wanted.deadline).resume()
-        resumed = turn.resume()
         cut_off = rotation.pending(wanted.directory)
-        if cut_off:
-            progress("rotate", "a former run was cut off: completing %s" % ", ".join(sorted(cut_off.new)))
-            first = make(wanted, rotation.resumed(cut_off, wanted.secrets))
-            first.apply(first.plan())
-            names = [name for name in names if name not in cut_off.new]
+        host = OnHost(wanted.project, wanted.directory, socket, progress, module.params["by"], module.params["origin"])
+        completed = host.resume(deploys=True, given=wanted.secrets)
+        names = [name for name in names if cut_off is None or name not in cut_off.new]
         former = turn.history.current()
         planned, work, entry = turn.run(wanted, rotation.begin(names, known_settings(wanted), wanted))
         rows = status.rows(engine, wanted.project, planned.project)
@@ -472,7 +468,7 @@ def deploy(module: AnsibleModule, progress: ProgressFile) -> Dict[str, Any]:
         "timings": work.timings,
     }
     result["release"] = entry.number if entry else 0
-    return with_boot({**result, "changed": result["changed"] or resumed or cut_off is not None}, change)
+    return with_boot({**result, "changed": result["changed"] or bool(completed)}, change)
 
 
 def main() -> None:
@@ -510,7 +506,7 @@ def main() -> None:
                     "before": {"type": "str"},
                     "after": {"type": "str"},
                     "failed": {"type": "str"},
-                    "webhook": {"type": "str"},
+                    "webhook": {"type": "str", "no_log": True},
                     "seconds": {"type": "int"},
                 },
             },

@@ -303,7 +303,7 @@ def survive(releases: Releases, fault: Fault, run_again: Run) -> None:
         releases.forget_kept_images()
     with releases.promised(target):
         answer = releases("update", target, fault=fault)
-        print(f"    status {answer.status}", flush=True)
+        print(f"    status {answer.status}: {answer.said.splitlines()[-1:]}", flush=True)
         if not fault.script:
             assert answer.status == KILLED, answer.said
             assert all("type 'tammactl resume'" in words for words in releases("status").result["pending"])
@@ -568,6 +568,22 @@ def network_cut(phase: str) -> Callable[[Releases], None]:
 KEEP_ALIVE = "-o ControlMaster=auto -o ControlPersist=120s -o ServerAliveInterval=2 -o ServerAliveCountMax=3"
 for moment in ("holding requests", "serving"):
     case("network cut", f"network cut, {moment}")(network_cut(moment))
+
+
+@case("somebody's hand", "images of former releases removed")
+def images_removed(releases: Releases) -> None:
+    update_again(releases, NEW)
+    releases.well("rollback")
+    releases.stack.shell("docker image prune --all --force")
+    update_again(releases, NEW)
+
+
+@case("somebody's hand", "stack taken down")
+def stack_taken_down(releases: Releases) -> None:
+    """What comes up then migrates the database all the same."""
+    releases.stack.shell("cd /opt/tamma && docker compose down")
+    update_again(releases, NEW)
+    assert releases.serving()["mode"] == "guarded"
 
 
 @pytest.mark.fault_matrix

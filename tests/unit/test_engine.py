@@ -17,7 +17,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.meywd.tamma.plugins.module_utils.engine import Engine, demultiplex
+from ansible_collections.meywd.tamma.plugins.module_utils.engine import Engine, _UnixConnection, demultiplex
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
 from tests.unit.servers import Answers, Handler, UnixServer, running
 
@@ -141,7 +141,7 @@ def test_a_paused_container_is_woken_before_it_is_removed(server: Any, engine: E
         server.answers["POST /containers/abc/" + action] = (204, None)
     server.answers["DELETE /containers/abc"] = (204, None)
     engine.remove_container("abc")
-    assert [request for request, _query in server.requests][1:] == [
+    assert [request for request, _query in server.requests if not request.startswith("GET ")] == [
         "POST /containers/abc/unpause",
         "POST /containers/abc/stop",
         "DELETE /containers/abc",
@@ -153,10 +153,29 @@ def test_removing_a_container_stops_it_first(server: Any, engine: Engine) -> Non
     server.answers["POST /containers/abc/stop"] = (304, None)
     server.answers["DELETE /containers/abc"] = (204, None)
     engine.remove_container("abc")
-    assert [request for request, _query in server.requests][1:] == [
+    assert [request for request, _query in server.requests if not request.startswith("GET ")] == [
         "POST /containers/abc/stop",
         "DELETE /containers/abc",
     ]
+
+
+@pytest.mark.parametrize(("given", "sent"), [(None, ""), (3, "t=3")])
+def test_stopping_takes_the_time_that_a_container_has(
+    server: Any, engine: Engine, monkeypatch: pytest.MonkeyPatch, given: int | None, sent: str
+) -> None:
+    waited: list[float] = []
+    connect = _UnixConnection.__init__
+
+    def remember(self: _UnixConnection, path: str, timeout: float) -> None:
+        waited.append(timeout)
+        connect(self, path, timeout)
+
+    monkeypatch.setattr(_UnixConnection, "__init__", remember)
+    server.answers["GET /containers/abc/json"] = (200, {"Config": {"StopTimeout": 1800}})
+    server.answers["POST /containers/abc/stop"] = (204, None)
+    engine.stop_container("abc", given)
+    assert server.requests[-1] == ("POST /containers/abc/stop", sent)
+    assert waited[-1] == 5 + (given or 1800)
 
 
 def test_removing_what_is_gone_is_no_error(engine: Engine) -> None:

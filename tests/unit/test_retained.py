@@ -5,17 +5,28 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.meywd.tamma.plugins.module_utils.history import FAILED, RUNNING, SERVES, Entry
-from ansible_collections.meywd.tamma.plugins.module_utils.retained import divide, superfluous_guards, tag
+from ansible_collections.meywd.tamma.plugins.module_utils.history import FAILED, RUNNING, SERVES, Entry, History
+from ansible_collections.meywd.tamma.plugins.module_utils.retained import apply, divide, superfluous_guards, tag
 from tests.unit.test_history import entry
 
-HISTORIES = st.lists(st.tuples(st.sampled_from([SERVES, FAILED, RUNNING]), st.booleans()), max_size=20).map(
+HISTORIES = st.lists(
+    st.tuples(st.sampled_from([SERVES, FAILED, RUNNING]), st.booleans(), st.booleans()), max_size=20
+).map(
     lambda rows: [
-        entry(number + 1, outcome=outcome, guard="guard_%d" % number if guarded else "")
-        for number, (outcome, guarded) in enumerate(rows)
+        entry(
+            number + 1,
+            outcome=outcome,
+            guard="guard_%d" % number if guarded else "",
+            before="a",
+            schema="b" if migrated else "a",
+        )
+        for number, (outcome, guarded, migrated) in enumerate(rows)
     ]
 )
 
@@ -41,10 +52,45 @@ def test_what_serves_and_what_it_goes_back_to_stay(known: list[Entry], keep: int
 
 
 @given(HISTORIES)
-def test_the_newest_copy_of_the_database_stays(known: list[Entry]) -> None:
-    superfluous = superfluous_guards(known)
+def test_one_copy_of_the_database_stays(known: list[Entry]) -> None:
+    stays = [item for item in known if item.guard and item not in superfluous_guards(known)]
     guarded = [item for item in known if item.guard]
-    assert superfluous == guarded[:-1]
+    needed = [item for item in guarded if item.before != item.schema]
+    assert stays == (needed or guarded)[-1:]
+
+
+def test_a_copy_that_a_rollback_needs_stays_when_a_release_with_the_same_schema_comes() -> None:
+    migrated = entry(2, guard="guard_2", before="a", schema="b")
+    since = entry(3, guard="guard_3", before="b", schema="b")
+    assert superfluous_guards([entry(1), migrated, since]) == [since]
+    assert superfluous_guards([migrated, since, entry(4, guard="guard_4", before="b", schema="c")]) == [migrated, since]
+
+
+class Images:
+    """An engine with some images."""
+
+    def __init__(self, *identifiers: str) -> None:
+        self._here = identifiers
+        self.names: dict[str, str] = {}
+
+    def image(self, identifier: str) -> dict[str, Any] | None:
+        return {"Id": identifier} if identifier in self._here else None
+
+    def image_names(self, _repository: str) -> dict[str, str]:
+        return self.names
+
+    def tag_image(self, identifier: str, repository: str, tag: str) -> None:
+        assert identifier in self._here
+        self.names[f"{repository}:{tag}"] = identifier
+
+
+def test_an_image_that_somebody_has_removed_is_in_nobodys_way(tmp_path: Path) -> None:
+    known = History(str(tmp_path))
+    known.note(entry(1, images={"api": {"reference": "api:1", "id": "sha256:gone"}}))
+    known.note(entry(2, images={"api": {"reference": "api:2", "id": "sha256:here"}}))
+    engine: Any = Images("sha256:here")
+    apply(engine, "tamma", known, 5, lambda _name: None)
+    assert set(engine.names.values()) == {"sha256:here"}
 
 
 def test_the_tag_is_one_for_each_image() -> None:

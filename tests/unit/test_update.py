@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
 from ansible_collections.meywd.tamma.plugins.module_utils import audit, history, on_host, restore, rotation, update
 from ansible_collections.meywd.tamma.plugins.module_utils.compose import parse_project
 from ansible_collections.meywd.tamma.plugins.module_utils.deployment import Planned
-from ansible_collections.meywd.tamma.plugins.module_utils.engine import Engine
+from ansible_collections.meywd.tamma.plugins.module_utils.engine import SERVICE_LABEL
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
 from ansible_collections.meywd.tamma.plugins.module_utils.hooks import Hooks
 from ansible_collections.meywd.tamma.plugins.module_utils.planner import Plan
@@ -47,12 +47,13 @@ class Known(Update):
             raise AssertionError("nothing is deployed here")
 
         settings = update.Settings(mode=mode)
-        super().__init__(no_deployment, base(directory), Engine("/nowhere"), "", lambda *_: None, settings)
+        engine: Any = Containers(*SERVICES)
+        super().__init__(no_deployment, base(directory), engine, "", lambda *_: None, settings)
         self._answer = schema
         self._there = there
 
-    def _stack_or_none(self) -> Any:
-        return _Stack() if self._there else None
+    def _stack(self) -> Any:
+        return _Stack(self._there)
 
     def _schema(self) -> str:
         return self._answer
@@ -64,7 +65,23 @@ class Known(Update):
 
 
 class _Stack:
-    postgres = True
+    """A stack with a database of its own, or one outside."""
+
+    def __init__(self, own: bool) -> None:
+        self.postgres = own or None
+
+
+class Containers:
+    """An engine with containers of these services; the id of an image is its name."""
+
+    def __init__(self, *services: str) -> None:
+        self._listed = [{"Labels": {SERVICE_LABEL: name}} for name in services]
+
+    def containers(self, _project: str) -> list[dict[str, Any]]:
+        return self._listed
+
+    def image(self, reference: str) -> dict[str, str]:
+        return {"Id": reference}
 
 
 def test_the_journal_is_read_back(tmp_path: Path) -> None:
@@ -100,17 +117,26 @@ def test_how_a_release_comes(tmp_path: Path) -> None:
     assert known.mode(current=entry(1)) == update.ROLLING
     assert Known(tmp_path, mode=update.ROLLING).mode("tamma-api", current=entry(1)) == update.ROLLING
     assert Known(tmp_path, mode=update.GUARDED).mode(current=entry(1)) == update.GUARDED
-    assert Known(tmp_path, there=False).mode("tamma-api", current=entry(1)) == update.ROLLING
+    assert Known(tmp_path, there=False).mode("tamma-api", current=entry(1)) == update.ROLLING, "it moves elsewhere"
+
+
+def test_a_stack_that_was_taken_down_is_guarded_when_it_comes_back_with_other_images(tmp_path: Path) -> None:
+    known = Known(tmp_path)
+    known._engine = cast(Any, Containers())
+    same = entry(1, images={name: {"reference": "", "id": known_as["image"]} for name, known_as in SERVICES.items()})
+    assert known.mode(*SERVICES, current=same) == update.ROLLING
+    other = entry(1, images={**same.images, "tamma-api": {"reference": "", "id": "api:1"}})
+    assert known.mode(*SERVICES, current=other) == update.GUARDED
 
 
 def test_a_rollback_past_a_migration_is_guarded_whatever_is_said(tmp_path: Path) -> None:
-    change = Change("", entry(1, schema="old"))
     known = Known(tmp_path, mode=update.ROLLING)
+    known._make = lambda *_: cast(Any, None)
     known.history.note(entry(1, schema="old"))
     known.history.note(entry(2, before="old", schema="new"))
-    assert known.mode(current=entry(2), change=change) == update.GUARDED
+    assert known.mode(current=entry(2), change=known._going_back(1)[1]) == update.GUARDED
     known.history.note(entry(2, before="other", schema="other"))
-    assert known.mode(current=entry(2), change=change) == update.ROLLING
+    assert known.mode(current=entry(2), change=known._going_back(1)[1]) == update.ROLLING
 
 
 def test_what_is_gone_back_to(tmp_path: Path) -> None:
@@ -200,6 +226,37 @@ def test_a_resume_that_goes_back_leaves_a_failed_release(tmp_path: Path, monkeyp
     assert known.history.current() == known.history.entry(3)
     assert [line["outcome"] for line in audit.lines("tamma")] == ["rolled_back"]
     assert not known.resume()
+
+
+def test_what_is_left_of_a_release_that_serves_keeps_no_other_one_out(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its files may be what is wrong, and those of the next deploy right."""
+    monkeypatch.setattr(audit, "DIRECTORY", str(tmp_path / "log"))
+    known = Known(tmp_path)
+    for item in (entry(3), entry(4, outcome=history.RUNNING)):
+        known.history.note(item)
+    begin(tmp_path, JOURNAL._replace(step=update.SERVING))
+
+    def fails(*_: object) -> None:
+        raise OperatorError("the edge does not take its configuration")
+
+    monkeypatch.setattr(known, "_complete", fails)
+    monkeypatch.setattr(known, "_make", lambda *_: known)
+    monkeypatch.setattr(known, "plan", lambda: None, raising=False)
+    monkeypatch.setattr(known, "_serves", lambda item, _planned: item._replace(outcome=history.SERVES))
+    monkeypatch.setattr(known, "_retain", lambda: None)
+    with pytest.raises(update.Stuck, match="completing it failed: the edge does not take") as stuck:
+        known.resume()
+    assert stuck.value.facts["outcome"] == update.INCOMPLETE
+    assert update.pending(str(tmp_path)) is not None
+    assert known.resume(deploys=True)
+    assert update.pending(str(tmp_path)) is None
+    assert [(item.number, item.outcome) for item in known.history.entries()] == [
+        (3, history.SERVES),
+        (4, history.SERVES),
+    ]
+    assert known.history.entry(4).guard == JOURNAL.guard
 
 
 def test_what_was_ready_for_an_update_that_never_began_is_forgotten(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import pytest
 
 from ansible_collections.meywd.tamma.plugins.module_utils.migrations import failures
-from ansible_collections.meywd.tamma.plugins.module_utils.upgrades import postgres, rabbitmq, version
+from ansible_collections.meywd.tamma.plugins.module_utils.upgrades import postgres, rabbitmq, together, version
 
 
 @pytest.mark.parametrize(
@@ -63,6 +63,15 @@ def test_rabbitmq_goes_forward_and_by_what_it_must(before: tuple[int, ...], afte
     found = rabbitmq(before, after)
     assert words in found
     assert bool(found) == bool(words)
+
+
+def test_a_rabbitmq_that_cannot_go_back_comes_alone() -> None:
+    assert together((3, 12, 1), (3, 13, 0), []) == ""
+    assert together((3, 13, 1), (3, 13, 7), ["tamma-api"]) == ""
+    assert together((), (3, 13), ["tamma-api"]) == ""
+    words = together((3, 13, 1), (4, 0), ["elsa-server", "tamma-api"])
+    assert words.startswith("RabbitMQ 3.13.1 to 4.0 cannot be gone back from")
+    assert "(elsa-server, tamma-api)" in words
 
 
 @pytest.mark.parametrize(

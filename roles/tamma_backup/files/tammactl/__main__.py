@@ -511,8 +511,8 @@ def _to_its_end(work: operations.Operations) -> Iterator[None]:
         words = exc.message if isinstance(exc, OperatorError) else "%s." % exc
         if not isinstance(exc, update.Stuck):
             words += "\nIt is not complete: correct this, then type 'tammactl resume'."
-        facts = getattr(exc, "facts", {})
-        raise update.Stuck("\n".join([words, *_what_stands(work)]), **{**facts, "outcome": "stuck"}) from exc
+        facts = {"outcome": update.STUCK, **getattr(exc, "facts", {})}
+        raise update.Stuck("\n".join([words, *_what_stands(work)]), **facts) from exc
     finally:
         for number, handler in former.items():
             signal.signal(number, handler)
@@ -561,11 +561,13 @@ def _deployed(arguments: argparse.Namespace, done: update.Done, former: int) -> 
 
 def _rollback(work: operations.Operations, arguments: argparse.Namespace) -> int:
     host = _host(work)
+    seen = None
     if arguments.plan or _asks(arguments):
         unfinished = doctor.interrupted(work.settings.directory)
         if unfinished:
             raise OperatorError("\n".join(unfinished))
         turn = host.update()
+        seen = host.history.current()
         copy, guard = turn.database_of_rollback(arguments.release)
         planned = plan_result.describe(turn.plan_rollback(arguments.release), [])
         target = turn.target(arguments.release)
@@ -575,8 +577,13 @@ def _rollback(work: operations.Operations, arguments: argparse.Namespace) -> int
             _show(arguments, {"ok": True, "rollback": told}, rollback_lines(told))
             return DONE
         _agree(rollback_lines(told))
+        arguments.release = target.number
     with _to_its_end(work), host.locked("rollback", arguments.wait):
         before = host.history.current()
+        if seen and before and seen.number != before.number:
+            raise OperatorError(
+                "Meanwhile release %d serves, not %d: nothing was changed; look again." % (before.number, seen.number)
+            )
         done = host.update().rollback(arguments.release)
     return _deployed(arguments, done, before.number if before else 0)
 
