@@ -348,7 +348,9 @@ class Update:
         if current is None or not (planned.changed or work.rotates):
             return Foreseen(planned, work, current, FIRST if planned.changed else "")
         mode = self._mode(planned, current, change)
-        problems = upgrades.problems(self._engine, planned.project, planned.replaced, self._stack(), current.images)
+        problems = upgrades.problems(
+            self._engine, planned.project, planned.replaced, self._stack_if_there(), current.images
+        )
         migrating = self._migrating(planned, current)
         if work.rotates and migrating:
             problems.append(
@@ -375,9 +377,10 @@ class Update:
             return GUARDED
         if self._settings.mode != "auto":
             return self._settings.mode
-        if not self._migrating(planned, current) or _elsewhere(self._stack(), planned):
+        stack = self._stack_if_there()
+        if stack is None or _elsewhere(stack, planned):
             return ROLLING
-        return GUARDED
+        return GUARDED if self._migrating(planned, current) else ROLLING
 
     def _migrating(self, planned: Planned, current: Entry) -> List[str]:
         """The services that write to the database and get another image: they may change its schema."""
@@ -400,7 +403,9 @@ class Update:
             self._progress("plan", "rolling: no service that writes to the database gets another image")
             return
         if mode == ROLLING:
-            why = "as asked for" if self._settings.mode == ROLLING else "to another database than the present one"
+            why = (
+                "as asked for" if self._settings.mode == ROLLING else "because this stack's database is another one now"
+            )
             self._progress(
                 "plan",
                 "rolling, %s: %s get another image, and no copy of the database is made that a failure could go back to"
@@ -734,12 +739,13 @@ class Update:
     def _stack(self) -> Stack:
         return Stack(self._base.project, self._directory, self._engine, self._program)
 
+    def _stack_if_there(self) -> Optional[Stack]:
+        return self._stack() if os.path.exists(os.path.join(self._directory, ENV_FILE)) else None
+
     def _stack_or_none(self) -> Optional[Stack]:
         """The stack, if its database can be asked."""
-        if not os.path.exists(os.path.join(self._directory, ENV_FILE)):
-            return None
-        stack = self._stack()
-        return stack if stack.postgres is None or stack.running(stack.postgres.name) else None
+        stack = self._stack_if_there()
+        return stack if stack and (stack.postgres is None or stack.running(stack.postgres.name)) else None
 
     def _schema(self) -> str:
         stack = self._stack_or_none()

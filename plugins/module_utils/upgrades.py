@@ -75,7 +75,7 @@ def problems(
     engine: Engine,
     project: Project,
     replaced: Tuple[str, ...],
-    stack: Stack,
+    stack: Optional[Stack],
     former: Mapping[str, Mapping[str, str]],
 ) -> List[str]:
     """Find what keeps the new images from the data. Returns a sentence for each.
@@ -84,9 +84,9 @@ def problems(
     """
     found = []
     for setting, rule in (("POSTGRES_PASSWORD", postgres), ("RABBITMQ_PASSWORD", rabbitmq)):
-        here = stack.keeper(setting)
+        here = stack.keeper(setting) if stack else None
         service = keeper(project, setting)
-        if here is None or service is None or service.name not in replaced:
+        if here is None or service is None or stack is None or service.name not in replaced:
             continue
         names = _VERSIONS[setting]
         present = [item.get("ImageID", "") for item in stack.containers(here.name)]

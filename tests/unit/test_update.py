@@ -52,7 +52,7 @@ class Known(Update):
         self._answer = schema
         self._there = there
 
-    def _stack(self) -> Any:
+    def _stack_if_there(self) -> Any:
         return _Stack(self._there)
 
     def _schema(self) -> str:
