@@ -56,7 +56,7 @@ def state(host: str, known: Mapping[str, Any], check: bool = False) -> State:
 
     if touched:
         return told(*_of_touched(known, release, status, problem))
-    if answer.get("unreachable") or release.get("unreachable") or (not prepared and not answer):
+    if answer.get("unreachable") or release.get("unreachable"):
         words = str((release if release.get("unreachable") else answer).get("msg") or "")
         return told(UNREACHED, "The host was not reached, and has not been updated. %s" % words)
     if problem:
@@ -85,8 +85,9 @@ def _of_touched(
 
 def fleet(hosts: Iterable[str], hostvars: Mapping[str, Any], check: bool = False) -> dict[str, Any]:
     """What the playbook goes by, and what it shows."""
-    # There are no variables of hosts when the playbook is only read.
-    states = [state(host, hostvars.get(host, {}), check) for host in hosts]
+    # There are no variables of hosts when the playbook is only read. Who is outside of --limit was never asked.
+    known = {host: hostvars.get(host, {}) for host in hosts}
+    states = [state(host, known[host], check) for host in known if "__tamma_update_answer" in known[host]]
     prepared = [one for one in states if one.prepared]
     digests: dict[str, str] = {}
     for one in prepared:

@@ -45,7 +45,6 @@ def outcome(known: dict[str, Any], check: bool = False) -> str:
 @pytest.mark.parametrize(
     ("known", "expected"),
     [
-        ({}, "not reached"),
         (DOWN, "not reached"),
         (ANSWERS, "not touched"),
         ({**ANSWERS, "__tamma_stack_release": {"unreachable": True}}, "not reached"),
@@ -117,7 +116,14 @@ def test_a_host_that_is_down_is_left_out_and_reported() -> None:
 def test_a_host_that_is_down_stops_it_when_the_operator_wants_that() -> None:
     found = fleet(["a", "b"], {"a": prepared(when_unreachable="stop"), "b": DOWN})
     assert found["rollout"] == []
+    assert list(found["failed"]) == ["b"]
     assert found["lines"] == ["Nothing was touched on any host, because of b."]
+
+
+def test_a_host_outside_of_the_limit_stops_nothing() -> None:
+    found = fleet(["a", "b"], {"a": prepared(when_unreachable="stop"), "b": {}})
+    assert found["rollout"] == ["a"]
+    assert [row["host"] for row in found["rows"]] == ["a"]
 
 
 def test_the_table() -> None:
