@@ -20,13 +20,14 @@ LOST = "connection lost"
 FAILED = "failed, nothing changed"
 ROLLED_BACK = "failed, rolled back"
 STUCK = "failed, not rolled back"
+INCOMPLETE = "serves, not completed"
 UNWELL = "unwell"
 UNWELL_BACK = "unwell, rolled back"
 
 _GOOD = (UPDATED, UNCHANGED, WOULD, UNTOUCHED)
 # What ends a rollout that has begun, and what keeps it from beginning.
-_STOPS = (LOST, FAILED, ROLLED_BACK, STUCK, UNWELL, UNWELL_BACK)
-_OF_RELEASES = {"rolled_back": ROLLED_BACK, "stuck": STUCK}
+_STOPS = (LOST, FAILED, ROLLED_BACK, STUCK, INCOMPLETE, UNWELL, UNWELL_BACK)
+_OF_RELEASES = {"rolled_back": ROLLED_BACK, "stuck": STUCK, "incomplete": INCOMPLETE}
 
 
 class State(NamedTuple):
@@ -129,7 +130,7 @@ def obstacles(states: Iterable[State]) -> list[State]:
 def row(one: State) -> dict[str, Any]:
     """A host's row in the final table."""
     former = one.prepared.get("former") or {}
-    number = one.release.get("release") if one.outcome in (UPDATED, BACK) else 0
+    number = one.release.get("release") if one.outcome in (UPDATED, BACK, INCOMPLETE) else 0
     return {
         "host": one.host,
         "from": _release(former.get("version"), former.get("number")),

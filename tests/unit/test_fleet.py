@@ -56,6 +56,7 @@ def outcome(known: dict[str, Any], check: bool = False) -> str:
         (deployed(), "updated"),
         (deployed({"failed": True, "outcome": "rolled_back"}, __tamma_update_problem="x"), "failed, rolled back"),
         (deployed({"failed": True, "outcome": "stuck"}, __tamma_update_problem="x"), "failed, not rolled back"),
+        (deployed({"failed": True, "outcome": "incomplete"}, __tamma_update_problem="x"), "serves, not completed"),
         (deployed({"failed": True}, __tamma_update_problem="x"), "failed, nothing changed"),
         (deployed({"unreachable": True}), "connection lost"),
         (deployed(__tamma_stack_status={"unreachable": True}), "connection lost"),
@@ -139,6 +140,15 @@ def test_the_table() -> None:
     ]
     assert found["failed"] == {"b": "x"}
     assert "The rollout ended at b; hosts not touched: 1." in found["lines"][0]
+
+
+@pytest.mark.parametrize(("named", "to"), [({"release": 4}, "0.3.0 (release 4)"), ({}, "0.3.0")])
+def test_a_release_that_serves_and_is_not_completed_ends_the_rollout(named: dict[str, Any], to: str) -> None:
+    result = {"failed": True, "outcome": "incomplete", "seconds": 21.4, **named}
+    found = fleet(["a", "b"], {"a": deployed(result, __tamma_update_problem="x"), "b": prepared()})
+    assert tuple(found["rows"][0].values())[2:] == (to, "guarded", "21", "serves, not completed")
+    assert found["failed"] == {"a": "x"}
+    assert "The rollout ended at a; hosts not touched: 1." in found["lines"][0]
 
 
 def test_what_a_host_took_before_it_went_back_counts() -> None:
