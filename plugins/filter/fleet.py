@@ -60,12 +60,12 @@ def state(host: str, known: Mapping[str, Any], check: bool = False) -> State:
     if answer.get("unreachable") or release.get("unreachable"):
         words = str((release if release.get("unreachable") else answer).get("msg") or "")
         return told(UNREACHED, "The host was not reached, and has not been updated. %s" % words)
-    if problem:
-        return told(UNWELL if prepared else REFUSED)
     if not prepared:
-        return told(UNTOUCHED)
+        return told(REFUSED if problem else UNTOUCHED)
     if not prepared.get("needed"):
-        return told(UNCHANGED)
+        return told(UNWELL if problem else UNCHANGED)
+    if problem:
+        return told(FAILED)
     return told(WOULD if check else UNTOUCHED)
 
 
@@ -147,8 +147,9 @@ def _release(version: Any, number: Any) -> str:
 
 def lines(states: list[State], check: bool) -> list[str]:
     """What the operator has to know beside the table."""
-    stopped = [one.host for one in states if one.release and one.outcome in _STOPS]
-    against = [one.host for one in obstacles(states) if not one.release]
+    begun = any(one.release for one in states)
+    stopped = [one.host for one in states if begun and one.outcome in _STOPS]
+    against = [one.host for one in obstacles(states) if not begun]
     unreached = [one.host for one in states if one.outcome == UNREACHED]
     untouched = sum(one.outcome == UNTOUCHED for one in states)
     said = []

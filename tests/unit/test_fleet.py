@@ -53,6 +53,7 @@ def outcome(known: dict[str, Any], check: bool = False) -> str:
         (prepared(), "not touched"),
         (prepared(needed=False), "unchanged"),
         ({**prepared(needed=False), "__tamma_update_problem": "tamma-api is exited."}, "unwell"),
+        ({**prepared(), "__tamma_update_problem": "x", "__tamma_update_unwell": False}, "failed, nothing changed"),
         (deployed(), "updated"),
         (deployed({"failed": True, "outcome": "rolled_back"}, __tamma_update_problem="x"), "failed, rolled back"),
         (deployed({"failed": True, "outcome": "stuck"}, __tamma_update_problem="x"), "failed, not rolled back"),
@@ -149,6 +150,15 @@ def test_a_release_that_serves_and_is_not_completed_ends_the_rollout(named: dict
     assert tuple(found["rows"][0].values())[2:] == (to, "guarded", "21", "serves, not completed")
     assert found["failed"] == {"a": "x"}
     assert "The rollout ended at a; hosts not touched: 1." in found["lines"][0]
+
+
+def test_what_fails_before_the_deploy_ends_the_rollout() -> None:
+    failed = {**prepared(), "__tamma_update_problem": "x"}
+    found = fleet(["a", "b"], {"a": failed, "b": prepared()})
+    assert found["lines"] == ["Nothing was touched on any host, because of a."]
+    later = fleet(["a", "b", "c"], {"a": deployed(), "b": failed, "c": prepared()})
+    assert later["failed"] == {"b": "x"}
+    assert "The rollout ended at b; hosts not touched: 1." in later["lines"][0]
 
 
 def test_what_a_host_took_before_it_went_back_counts() -> None:
