@@ -43,8 +43,13 @@ def ask(script: str, hosts: list[str]) -> dict[str, str]:
 
 def update(*arguments: str, **variables: Any) -> tuple[int, str, dict[str, str]]:
     """Run update.yml: its exit status, what it printed, and what its table says became of each host."""
-    result = playbook("playbooks/update.yml", variables, *arguments)
-    table = result.stdout.partition("\nHOST  ")[2].partition("\nTASK ")[0]
+    return run("update", *arguments, **variables)
+
+
+def run(name: str, *arguments: str, **variables: Any) -> tuple[int, str, dict[str, str]]:
+    """The same for any playbook that ends with such a table."""
+    result = playbook(f"playbooks/{name}.yml", variables, *arguments)
+    table = result.stdout.rpartition("\nHOST  ")[2].partition("\nTASK ")[0]
     outcomes = {
         line.split()[0]: re.split(r"\s{2,}", line.rstrip())[-1]
         for line in table.splitlines()
@@ -105,6 +110,21 @@ def test_a_run_again_changes_nothing_and_tells_of_a_host_that_is_down(tmp_path: 
     assert status != 0
     assert outcomes == {**dict.fromkeys(NAMES, "unchanged"), "tamma6": "not reached"}, output
     assert "changed=1" not in output
+    assert ask(STANDS, NAMES) == before
+
+
+def test_a_rollback_leaves_out_a_host_that_is_down_and_ends_at_one_that_fails(tmp_path: Path) -> None:
+    before = ask(STANDS, NAMES)
+    down = tmp_path / "down.yml"
+    down.write_text("tamma: {hosts: {tamma1: {ansible_host: 127.0.0.1, ansible_port: 1}}}")
+    status, output, outcomes = run("rollback", "--inventory", str(down), "--check")
+    assert status != 0
+    assert outcomes == {CANARY: "not reached", **dict.fromkeys(OTHERS, "would go back")}, output
+    status, output, outcomes = run("rollback", "--inventory", str(down), tamma_stack_rollback_release=99)
+    assert status != 0
+    untouched = dict.fromkeys(OTHERS[1:], "not touched")
+    assert outcomes == {CANARY: "not reached", OTHERS[0]: "failed, nothing changed", **untouched}, output
+    assert f"--limit {','.join(NAMES)}" in output
     assert ask(STANDS, NAMES) == before
 
 
