@@ -1,7 +1,7 @@
 # Copyright (c) 2026 the Tamma collection contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How far the update of a fleet has come, from what the playbook ``update.yml`` registered for each host."""
+"""How far the update or rollback of a fleet has come, from what ``update.yml`` or ``rollback.yml`` registered."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ UPDATED = "updated"
 BACK = "went back"
 UNCHANGED = "unchanged"
 WOULD = "would be updated"
+WOULD_GO_BACK = "would go back"
 UNTOUCHED = "not touched"
 UNREACHED = "not reached"
 REFUSED = "refused"
@@ -20,17 +21,24 @@ LOST = "connection lost"
 FAILED = "failed, nothing changed"
 ROLLED_BACK = "failed, rolled back"
 STUCK = "failed, not rolled back"
+INCOMPLETE = "serves, not completed"
 UNWELL = "unwell"
 UNWELL_BACK = "unwell, rolled back"
 
-_GOOD = (UPDATED, UNCHANGED, WOULD, UNTOUCHED)
-# What ends a rollout that has begun, and what keeps it from beginning.
-_STOPS = (LOST, FAILED, ROLLED_BACK, STUCK, UNWELL, UNWELL_BACK)
-_OF_RELEASES = {"rolled_back": ROLLED_BACK, "stuck": STUCK}
+_GOOD = (UPDATED, BACK, UNCHANGED, WOULD, WOULD_GO_BACK, UNTOUCHED)
+# What ends a rollout that has begun, and what keeps it from beginning; what ends a rollback.
+_STOPS = (LOST, FAILED, ROLLED_BACK, STUCK, INCOMPLETE, UNWELL, UNWELL_BACK)
+_OF_RELEASES = {"rolled_back": ROLLED_BACK, "stuck": STUCK, "incomplete": INCOMPLETE}
+# Who has to go back still.
+_NOT_BACK = (UNTOUCHED, UNREACHED, FAILED, ROLLED_BACK, STUCK)
+_LOST = "The connection was lost. The host may be between two releases: "
 
 
 class State(NamedTuple):
-    """One host. prepared: what it said of the release before it was touched. release: what its deploy said."""
+    """One host. prepared: what it said of the release before it was touched. release: what its deploy said.
+
+    A rollback says all of it at its end.
+    """
 
     host: str
     outcome: str
@@ -42,11 +50,8 @@ class State(NamedTuple):
 
 def state(host: str, known: Mapping[str, Any], check: bool = False) -> State:
     """Read what is registered for a host."""
-    answer, release, status, prepared = (
-        known.get(name) or {}
-        for name in ("__tamma_update_answer", "__tamma_stack_release", "__tamma_stack_status", "__tamma_stack_prepared")
-    )
-    problem = str(known.get("__tamma_update_problem") or "")
+    answer, release, problem = _registered(known)
+    prepared = known.get("__tamma_stack_prepared") or {}
     # Only what comes before the deploy says whether it is needed.
     touched = bool(prepared) and bool(release) and "needed" not in release
     seconds = float(known.get("__tamma_update_seconds") or release.get("seconds") or 0)
@@ -55,38 +60,61 @@ def state(host: str, known: Mapping[str, Any], check: bool = False) -> State:
         return State(host, outcome, problem or words, prepared, release if touched else {}, seconds if touched else 0)
 
     if touched:
-        return told(*_of_touched(known, release, status, problem))
-    if answer.get("unreachable") or release.get("unreachable") or (not prepared and not answer):
+        outcome = _of_touched(known, release, problem)
+        return told(outcome, _LOST + "run the playbook again when it is back." if outcome == LOST else "")
+    if answer.get("unreachable") or release.get("unreachable"):
         words = str((release if release.get("unreachable") else answer).get("msg") or "")
         return told(UNREACHED, "The host was not reached, and has not been updated. %s" % words)
-    if problem:
-        return told(UNWELL if prepared else REFUSED)
     if not prepared:
-        return told(UNTOUCHED)
+        return told(REFUSED if problem else UNTOUCHED)
     if not prepared.get("needed"):
-        return told(UNCHANGED)
+        return told(UNWELL if problem else UNCHANGED)
+    if problem:
+        return told(FAILED)
     return told(WOULD if check else UNTOUCHED)
 
 
-def _of_touched(
-    known: Mapping[str, Any], release: Mapping[str, Any], status: Mapping[str, Any], problem: str
-) -> tuple[str, str]:
+def state_of_rollback(host: str, known: Mapping[str, Any], check: bool = False) -> State:
+    """The same for a host that goes back. Its turn may not have come."""
+    answer, release, problem = _registered(known)
+
+    def told(outcome: str, words: str = "") -> State:
+        return State(host, outcome, problem or words, release, release, 0 if check else release.get("seconds") or 0)
+
+    if answer.get("unreachable"):
+        return told(UNREACHED, "The host was not reached, and has not gone back. %s" % (answer.get("msg") or ""))
+    if not answer:
+        return told(UNTOUCHED)
+    outcome = _of_touched(known, release, problem)
+    if outcome == UPDATED:
+        gone = WOULD_GO_BACK if check else BACK
+        return told(gone if release.get("changed") else UNCHANGED)
+    return told(outcome, _LOST + "status.yml says which one serves when it is back." if outcome == LOST else "")
+
+
+def _registered(known: Mapping[str, Any]) -> tuple[Mapping[str, Any], Mapping[str, Any], str]:
+    answer, release = (known.get(name) or {} for name in ("__tamma_update_answer", "__tamma_stack_release"))
+    return answer, release, str(known.get("__tamma_update_problem") or "")
+
+
+def _of_touched(known: Mapping[str, Any], release: Mapping[str, Any], problem: str) -> str:
+    status = known.get("__tamma_stack_status") or {}
     if known.get("__tamma_update_went_back"):
-        return UNWELL_BACK, ""
-    lost = "The connection was lost. The host may be between two releases: run the playbook again when it is back."
+        return UNWELL_BACK
     if release.get("unreachable") or status.get("unreachable"):
-        return LOST, lost
+        return LOST
     if known.get("__tamma_update_unwell"):
-        return UNWELL, ""
+        return UNWELL
     if release.get("failed") or problem:
-        return _OF_RELEASES.get(str(release.get("outcome")), FAILED), ""
-    return UPDATED, ""
+        return _OF_RELEASES.get(str(release.get("outcome")), FAILED)
+    return UPDATED
 
 
 def fleet(hosts: Iterable[str], hostvars: Mapping[str, Any], check: bool = False) -> dict[str, Any]:
     """What the playbook goes by, and what it shows."""
-    # There are no variables of hosts when the playbook is only read.
-    states = [state(host, hostvars.get(host, {}), check) for host in hosts]
+    # There are no variables of hosts when the playbook is only read. Who is outside of --limit was never asked.
+    known = {host: hostvars.get(host, {}) for host in hosts}
+    states = [state(host, known[host], check) for host in known if "__tamma_update_answer" in known[host]]
     prepared = [one for one in states if one.prepared]
     digests: dict[str, str] = {}
     for one in prepared:
@@ -101,9 +129,21 @@ def fleet(hosts: Iterable[str], hostvars: Mapping[str, Any], check: bool = False
         "unchanged": [one.host for one in states if one.outcome == UNCHANGED],
         "rollout": [one.host for one in states if clear and one.outcome == UNTOUCHED],
         "batches": [_step(step) for step in settings.get("batches") or []] or ["100%"],
+        **_shown(states, lines(states, check)),
+    }
+
+
+def fleet_rollback(hosts: Iterable[str], hostvars: Mapping[str, Any], check: bool = False) -> dict[str, Any]:
+    """What the playbook ``rollback.yml`` goes by, and what it shows."""
+    states = [state_of_rollback(host, hostvars[host], check) for host in hosts]
+    return _shown(states, lines_of_rollback(states, check))
+
+
+def _shown(states: list[State], said: list[str]) -> dict[str, Any]:
+    return {
         "failed": {one.host: one.problem for one in states if one.outcome not in _GOOD},
         "rows": [row(one) for one in states],
-        "lines": lines(states, check),
+        "lines": said,
     }
 
 
@@ -128,7 +168,7 @@ def obstacles(states: Iterable[State]) -> list[State]:
 def row(one: State) -> dict[str, Any]:
     """A host's row in the final table."""
     former = one.prepared.get("former") or {}
-    number = one.release.get("release") if one.outcome in (UPDATED, BACK) else 0
+    number = one.release.get("release") if one.outcome in (UPDATED, BACK, INCOMPLETE) else 0
     return {
         "host": one.host,
         "from": _release(former.get("version"), former.get("number")),
@@ -140,13 +180,16 @@ def row(one: State) -> dict[str, Any]:
 
 
 def _release(version: Any, number: Any) -> str:
-    return "%s (release %s)" % (version, number) if number else str(version or "")
+    if version and number:
+        return "%s (release %s)" % (version, number)
+    return "release %s" % number if number else str(version or "")
 
 
 def lines(states: list[State], check: bool) -> list[str]:
     """What the operator has to know beside the table."""
-    stopped = [one.host for one in states if one.release and one.outcome in _STOPS]
-    against = [one.host for one in obstacles(states) if not one.release]
+    begun = any(one.release for one in states)
+    stopped = [one.host for one in states if begun and one.outcome in _STOPS]
+    against = [one.host for one in obstacles(states) if not begun]
     unreached = [one.host for one in states if one.outcome == UNREACHED]
     untouched = sum(one.outcome == UNTOUCHED for one in states)
     said = []
@@ -164,14 +207,22 @@ def lines(states: list[State], check: bool) -> list[str]:
     return said
 
 
-def release_rows(hosts: Iterable[str], hostvars: Mapping[str, Any], variable: str) -> list[dict[str, Any]]:
-    """One row for each host that has another release now, from the result registered as *variable*."""
-    found = [(host, hostvars[host].get(variable) or {}) for host in hosts]
-    return [
-        row(State(host, BACK if release["changed"] else UNCHANGED, "", release, release, release["seconds"]))
-        for host, release in found
-        if release.get("release")
-    ]
+def lines_of_rollback(states: list[State], check: bool) -> list[str]:
+    """What the operator has to know beside the table of a rollback."""
+    stopped = [one.host for one in states if one.outcome in _STOPS]
+    left = [one.host for one in states if one.outcome in _NOT_BACK]
+    said = []
+    if stopped:
+        untouched = sum(one.outcome == UNTOUCHED for one in states)
+        said.append("The rollback ended at %s; hosts not touched: %d." % (", ".join(stopped), untouched))
+    if check:
+        said.append("This was a check: nothing was changed.")
+    elif left:
+        said.append(
+            "Not gone back: %s. When the cause is removed, run this again with --limit %s: other hosts would go one "
+            "release further back." % (", ".join(left), ",".join(left))
+        )
+    return said
 
 
 class FilterModule:
@@ -179,4 +230,4 @@ class FilterModule:
 
     def filters(self) -> dict[str, Any]:
         """Map names to functions."""
-        return {"fleet": fleet, "release_rows": release_rows}
+        return {"fleet": fleet, "fleet_rollback": fleet_rollback}

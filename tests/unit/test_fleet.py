@@ -1,7 +1,7 @@
 # Copyright (c) 2026 the Tamma collection contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""How far the update of a fleet has come: who is next, who stops it, and what the operator is told."""
+"""How far the update or rollback of a fleet has come: who is next, who stops it, and what the operator is told."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.meywd.tamma.plugins.filter.fleet import FilterModule, fleet, release_rows
+from ansible_collections.meywd.tamma.plugins.filter.fleet import FilterModule, fleet, fleet_rollback
 
 ANSWERS: dict[str, Any] = {"__tamma_update_answer": {"ping": "pong"}}
 DOWN: dict[str, Any] = {"__tamma_update_answer": {"unreachable": True, "msg": "No route."}}
@@ -45,7 +45,6 @@ def outcome(known: dict[str, Any], check: bool = False) -> str:
 @pytest.mark.parametrize(
     ("known", "expected"),
     [
-        ({}, "not reached"),
         (DOWN, "not reached"),
         (ANSWERS, "not touched"),
         ({**ANSWERS, "__tamma_stack_release": {"unreachable": True}}, "not reached"),
@@ -54,9 +53,11 @@ def outcome(known: dict[str, Any], check: bool = False) -> str:
         (prepared(), "not touched"),
         (prepared(needed=False), "unchanged"),
         ({**prepared(needed=False), "__tamma_update_problem": "tamma-api is exited."}, "unwell"),
+        ({**prepared(), "__tamma_update_problem": "x", "__tamma_update_unwell": False}, "failed, nothing changed"),
         (deployed(), "updated"),
         (deployed({"failed": True, "outcome": "rolled_back"}, __tamma_update_problem="x"), "failed, rolled back"),
         (deployed({"failed": True, "outcome": "stuck"}, __tamma_update_problem="x"), "failed, not rolled back"),
+        (deployed({"failed": True, "outcome": "incomplete"}, __tamma_update_problem="x"), "serves, not completed"),
         (deployed({"failed": True}, __tamma_update_problem="x"), "failed, nothing changed"),
         (deployed({"unreachable": True}), "connection lost"),
         (deployed(__tamma_stack_status={"unreachable": True}), "connection lost"),
@@ -117,7 +118,14 @@ def test_a_host_that_is_down_is_left_out_and_reported() -> None:
 def test_a_host_that_is_down_stops_it_when_the_operator_wants_that() -> None:
     found = fleet(["a", "b"], {"a": prepared(when_unreachable="stop"), "b": DOWN})
     assert found["rollout"] == []
+    assert list(found["failed"]) == ["b"]
     assert found["lines"] == ["Nothing was touched on any host, because of b."]
+
+
+def test_a_host_outside_of_the_limit_stops_nothing() -> None:
+    found = fleet(["a", "b"], {"a": prepared(when_unreachable="stop"), "b": {}})
+    assert found["rollout"] == ["a"]
+    assert [row["host"] for row in found["rows"]] == ["a"]
 
 
 def test_the_table() -> None:
@@ -135,6 +143,24 @@ def test_the_table() -> None:
     assert "The rollout ended at b; hosts not touched: 1." in found["lines"][0]
 
 
+@pytest.mark.parametrize(("named", "to"), [({"release": 4}, "0.3.0 (release 4)"), ({}, "0.3.0")])
+def test_a_release_that_serves_and_is_not_completed_ends_the_rollout(named: dict[str, Any], to: str) -> None:
+    result = {"failed": True, "outcome": "incomplete", "seconds": 21.4, **named}
+    found = fleet(["a", "b"], {"a": deployed(result, __tamma_update_problem="x"), "b": prepared()})
+    assert tuple(found["rows"][0].values())[2:] == (to, "guarded", "21", "serves, not completed")
+    assert found["failed"] == {"a": "x"}
+    assert "The rollout ended at a; hosts not touched: 1." in found["lines"][0]
+
+
+def test_what_fails_before_the_deploy_ends_the_rollout() -> None:
+    failed = {**prepared(), "__tamma_update_problem": "x"}
+    found = fleet(["a", "b"], {"a": failed, "b": prepared()})
+    assert found["lines"] == ["Nothing was touched on any host, because of a."]
+    later = fleet(["a", "b", "c"], {"a": deployed(), "b": failed, "c": prepared()})
+    assert later["failed"] == {"b": "x"}
+    assert "The rollout ended at b; hosts not touched: 1." in later["lines"][0]
+
+
 def test_what_a_host_took_before_it_went_back_counts() -> None:
     back = deployed({"release": 5, "seconds": 3.0}, __tamma_update_went_back=True, __tamma_update_seconds=21.4)
     assert fleet(["a"], {"a": back})["rows"][0]["seconds"] == "21"
@@ -145,9 +171,60 @@ def test_without_any_variables_nobody_gets_it() -> None:
     assert (found["rollout"], found["batches"]) == ([], ["100%"])
 
 
-def test_who_went_back() -> None:
-    back = {"former": {"number": 4, "version": "0.3.0"}, "version": "0.2.0", "mode": "guarded", "seconds": 9.6}
-    hostvars = {"a": {"back": {**back, "release": 5, "changed": True}}, "b": {"back": {"failed": True}}, "c": {}}
-    assert [tuple(row.values()) for row in release_rows(["a", "b", "c"], hostvars, "back")] == [
-        ("a", "0.3.0 (release 4)", "0.2.0 (release 5)", "guarded", "10", "went back")
+def back(release: dict[str, Any] | None = None, **more: Any) -> dict[str, Any]:
+    """A host that went back."""
+    went = {"former": {"number": 4, "version": "0.3.0"}, "version": "0.2.0", "release": 5, "mode": "guarded"}
+    went.update({"seconds": 9.6, "changed": True})
+    return {**ANSWERS, "__tamma_stack_release": went if release is None else release, **more}
+
+
+@pytest.mark.parametrize(
+    ("known", "expected"),
+    [
+        ({}, "not touched"),
+        (DOWN, "not reached"),
+        (back(), "went back"),
+        (back({"changed": False}), "unchanged"),
+        (back({"unreachable": True}), "connection lost"),
+        (back(__tamma_stack_status={"unreachable": True}), "connection lost"),
+        ({**ANSWERS, "__tamma_update_problem": "x"}, "failed, nothing changed"),
+        (back({"failed": True}, __tamma_update_problem="x"), "failed, nothing changed"),
+        (back({"failed": True, "outcome": "rolled_back"}, __tamma_update_problem="x"), "failed, rolled back"),
+        (back({"failed": True, "outcome": "stuck"}, __tamma_update_problem="x"), "failed, not rolled back"),
+        (back({"failed": True, "outcome": "incomplete"}, __tamma_update_problem="x"), "serves, not completed"),
+        (back(__tamma_update_unwell=True, __tamma_update_problem="x"), "unwell"),
+    ],
+)
+def test_what_became_of_a_host_that_goes_back(known: dict[str, Any], expected: str) -> None:
+    found = fleet_rollback(["a"], {"a": known})
+    assert found["rows"][0]["outcome"] == expected
+    assert bool(found["failed"]) == (expected not in ("not touched", "went back", "unchanged"))
+
+
+def test_the_table_of_a_rollback() -> None:
+    failed = back({"failed": True, "outcome": "rolled_back", "seconds": 36.1}, __tamma_update_problem="x")
+    found = fleet_rollback(["a", "b", "c", "d"], {"a": DOWN, "b": back(), "c": failed, "d": {}})
+    assert [tuple(row.values()) for row in found["rows"]] == [
+        ("a", "", "", "", "", "not reached"),
+        ("b", "0.3.0 (release 4)", "0.2.0 (release 5)", "guarded", "10", "went back"),
+        ("c", "", "", "", "36", "failed, rolled back"),
+        ("d", "", "", "", "", "not touched"),
     ]
+    assert found["failed"] == {"a": "The host was not reached, and has not gone back. No route.", "c": "x"}
+    assert found["lines"][0] == "The rollback ended at c; hosts not touched: 1."
+    assert "with --limit a,c,d: other hosts would go one release further back" in found["lines"][1]
+
+
+def test_a_rollback_that_is_not_completed_names_the_release_that_serves() -> None:
+    result = {"failed": True, "outcome": "incomplete", "release": 5}
+    found = fleet_rollback(["a"], {"a": back(result, __tamma_update_problem="x")})
+    assert found["rows"][0]["to"] == "release 5"
+    assert found["lines"] == ["The rollback ended at a; hosts not touched: 0."]
+
+
+def test_a_check_of_a_rollback() -> None:
+    planned = {"former": {"number": 4, "version": "0.3.0"}, "seconds": 0.7, "changed": True}
+    found = fleet_rollback(["a", "b"], {"a": back(planned), "b": DOWN}, check=True)
+    assert tuple(found["rows"][0].values()) == ("a", "0.3.0 (release 4)", "", "", "", "would go back")
+    assert list(found["failed"]) == ["b"]
+    assert found["lines"] == ["This was a check: nothing was changed."]

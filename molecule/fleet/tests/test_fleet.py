@@ -43,8 +43,13 @@ def ask(script: str, hosts: list[str]) -> dict[str, str]:
 
 def update(*arguments: str, **variables: Any) -> tuple[int, str, dict[str, str]]:
     """Run update.yml: its exit status, what it printed, and what its table says became of each host."""
-    result = playbook("playbooks/update.yml", variables, *arguments)
-    table = result.stdout.partition("\nHOST  ")[2].partition("\nTASK ")[0]
+    return run("update", *arguments, **variables)
+
+
+def run(name: str, *arguments: str, **variables: Any) -> tuple[int, str, dict[str, str]]:
+    """The same for any playbook that ends with such a table."""
+    result = playbook(f"playbooks/{name}.yml", variables, *arguments)
+    table = result.stdout.rpartition("\nHOST  ")[2].partition("\nTASK ")[0]
     outcomes = {
         line.split()[0]: re.split(r"\s{2,}", line.rstrip())[-1]
         for line in table.splitlines()
@@ -108,11 +113,33 @@ def test_a_run_again_changes_nothing_and_tells_of_a_host_that_is_down(tmp_path: 
     assert ask(STANDS, NAMES) == before
 
 
+def test_a_rollback_leaves_out_a_host_that_is_down_and_ends_at_one_that_fails(tmp_path: Path) -> None:
+    before = ask(STANDS, NAMES)
+    down = tmp_path / "down.yml"
+    down.write_text("tamma: {hosts: {tamma1: {ansible_host: 127.0.0.1, ansible_port: 1}}}")
+    status, output, outcomes = run("rollback", "--inventory", str(down), "--check")
+    assert status != 0
+    assert outcomes == {CANARY: "not reached", **dict.fromkeys(OTHERS, "would go back")}, output
+    status, output, outcomes = run("rollback", "--inventory", str(down), tamma_stack_rollback_release=99)
+    assert status != 0
+    untouched = dict.fromkeys(OTHERS[1:], "not touched")
+    assert outcomes == {CANARY: "not reached", OTHERS[0]: "failed, nothing changed", **untouched}, output
+    assert f"--limit {','.join(NAMES)}" in output
+    assert ask(STANDS, NAMES) == before
+
+
 def test_a_canary_that_gets_unwell_goes_back() -> None:
     before = ask(STANDS, OTHERS)
     overrides = {"services": {"tamma-dashboard": {"healthcheck": UNWELL_LATER}}}
-    status, output, outcomes = update(tamma_stack_version="0.2.0", tamma_stack_overrides=overrides)
+    # Who is outside of the limit is asked nothing, and is nobody's obstacle.
+    limited = NAMES[:-1]
+    status, output, outcomes = update(
+        *("--limit", ",".join(limited)),
+        tamma_stack_version="0.2.0",
+        tamma_stack_overrides=overrides,
+        tamma_stack_update_unreachable="stop",
+    )
     assert status != 0
-    assert outcomes == {CANARY: "unwell, rolled back", **dict.fromkeys(OTHERS, "not touched")}, output
+    assert outcomes == {CANARY: "unwell, rolled back", **dict.fromkeys(limited[1:], "not touched")}, output
     assert ask(STANDS, OTHERS) == before
     assert "docker-compose.override.yml" not in shell(CANARY, f"grep COMPOSE_FILE {DIRECTORY}/.env")
