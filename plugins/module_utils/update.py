@@ -619,9 +619,11 @@ class Update:
                 planned = work.plan()
                 work.carry_out(planned)
             except OperatorError as exc:
+                # The playbook of a rollback would go back once more.
+                again = "" if self._doing == audit.ROLLBACK else ", or run the playbook again"
                 raise OperatorError(
                     "%s\nRelease %d serves, and what is left of its deploy is done by the next run: correct this, then "
-                    "type 'tammactl resume' on the host, or run the playbook again." % (exc.message, journal.number),
+                    "type 'tammactl resume' on the host%s." % (exc.message, journal.number, again),
                     **{**exc.facts, "outcome": INCOMPLETE},
                 ) from exc
         entry = self._serves(entry, planned)

@@ -267,7 +267,9 @@ seconds:
   type: float
   sample: 21.4
 outcome:
-  description: What became of a release that failed, V(rolled_back) or V(stuck).
+  description:
+    - What became of a release that failed, V(rolled_back) or V(stuck); or V(incomplete), if it serves and what is left of
+      its deploy failed.
   returned: failure after the stack was touched
   type: str
   sample: rolled_back
