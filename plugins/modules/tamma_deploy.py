@@ -268,8 +268,8 @@ seconds:
   sample: 21.4
 outcome:
   description:
-    - What became of a release that failed, V(rolled_back) or V(stuck); or V(incomplete), if it serves and what is left of
-      its deploy failed.
+    - What became of a release that failed, V(rolled_back) or V(stuck); or V(incomplete), if it serves and what is left
+      of its deploy failed.
   returned: failure after the stack was touched
   type: str
   sample: rolled_back
