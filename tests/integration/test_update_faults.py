@@ -564,8 +564,8 @@ def network_cut(phase: str) -> Callable[[Releases], None]:
     return happen
 
 
-#: A controller that finds out in seconds that nobody answers.
-KEEP_ALIVE = "-o ControlMaster=auto -o ControlPersist=120s -o ServerAliveInterval=2 -o ServerAliveCountMax=3"
+#: A controller that finds out in seconds that nobody answers; a shared connection would be as patient as who made it.
+KEEP_ALIVE = "-o ControlMaster=no -o ServerAliveInterval=2 -o ServerAliveCountMax=3"
 for moment in ("holding requests", "serving"):
     case("network cut", f"network cut, {moment}")(network_cut(moment))
 
