@@ -38,8 +38,9 @@ class Production:
 
     def edge(self) -> Edge:
         (host,) = hosts.existing(self.stack.sandbox)
-        root = f"docker compose exec -T edge cat {AUTHORITY}"
-        return Edge(host.domain, host.address, self.stack.shell(f"cd /opt/tamma && {root}"), LOGIN)
+        # Podman's Compose says nothing to somebody who has no standard input.
+        root = f"docker exec $(docker ps --quiet --filter label=com.docker.compose.service=edge) cat {AUTHORITY}"
+        return Edge(host.domain, host.address, self.stack.shell(root), LOGIN)
 
     def postgres_lets_in(self, password: str) -> bool:
         """Log in over the network, where PostgreSQL asks for the password."""
