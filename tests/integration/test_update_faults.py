@@ -605,7 +605,8 @@ def on_podman(installation: Path) -> Iterator[Releases]:
     with booted(sandbox):
         stack = Stack(installation, sandbox)
         stack.shell(
-            "printf '#!/bin/sh\\nexec podman \"$@\"\\n' > /usr/local/bin/docker; chmod +x /usr/local/bin/docker"
+            "printf '#!/bin/sh\\nPODMAN_IGNORE_CGROUPSV1_WARNING=1 exec podman \"$@\"\\n' > /usr/local/bin/docker; "
+            "chmod +x /usr/local/bin/docker"
         )
         found = Releases(stack, tamma_runtime_engine="podman")
         found.begin_with_the_old_version()
