@@ -267,6 +267,12 @@ def resume(releases: Releases, _target: str) -> None:
         assert last["outcome"] in ("serves", "rolled_back"), last
 
 
+def resume_and_wait(releases: Releases, target: str) -> None:
+    """The same, where the engine has started containers anew meanwhile."""
+    resume(releases, target)
+    releases.wait()
+
+
 def update_again(releases: Releases, target: str) -> None:
     """Complete what was cut off, and then bring the new version."""
     releases.well("update", target)
@@ -368,7 +374,7 @@ PHASES = {
 #: systemd starts it again, and the containers go on meanwhile.
 KILL_ENGINE = "kill -9 $(pidof dockerd)"
 FAILURES: dict[str, tuple[str, Run]] = {
-    "engine killed": (KILL_ENGINE, resume),
+    "engine killed": (KILL_ENGINE, resume_and_wait),
     "host rebooted": ("", reboot),
     "power cut": ("", pull_the_plug),
 }
@@ -439,7 +445,12 @@ def backup_disk_full(releases: Releases) -> None:
         small = json.loads(releases.stack.shell(f"cat {settings}"))
         small["repositories"] = [{**small["repositories"][0], "name": "small", "location": "/mnt/small/repository"}]
         releases.stack.shell(f"mount -t tmpfs -o size=2m tmpfs /mnt/small; echo '{json.dumps(small)}' > {settings}")
-        answer = releases("update", NEW)
+        refused = releases("update", NEW)
+        assert refused.status == 1, refused.said
+        assert "on the file system of /mnt/small/repository" in refused.said
+        releases.stack.shell("mount -o remount,size=300m /mnt/small")
+        fill = "dd if=/dev/zero of=/mnt/small/filler bs=1M 2>/dev/null"
+        answer = releases("update", NEW, fault=Fault("before", "restic backup #1", fill))
         releases.stack.shell("umount /mnt/small")
         assert answer.status == 1, answer.said
         assert "The disk of the repository small is full" in answer.said
@@ -455,10 +466,11 @@ def disk_full(phase: str) -> Callable[[Releases], None]:
 
     def happen(releases: Releases) -> None:
         fill = "dd if=/dev/zero of=/var/lib/docker/filler bs={} 2>/dev/null"
-        if phase == "pulling":
+        pulls = phase == "pulling"
+        if pulls:
             releases.have_no_image(OTHER)
-        with engine_disk(releases):
-            target = OTHER if phase == "pulling" else NEW
+        with engine_disk(releases, 1200 if pulls else 400):
+            target = OTHER if pulls else NEW
             answer = releases(
                 "update",
                 target,
@@ -479,14 +491,14 @@ for moment in ("pulling", "copying", "coming up"):
 
 
 @contextlib.contextmanager
-def engine_disk(releases: Releases) -> Iterator[None]:
-    """A file system of its own for the engine, with some room."""
+def engine_disk(releases: Releases, room: int) -> Iterator[None]:
+    """A file system of its own for the engine, with so many MiB of room."""
     stop = "systemctl stop tamma-stack docker.socket docker containerd"
     start = "systemctl start containerd docker tamma-stack"
     disk, mounted = "/mnt/disk", "/var/lib/docker"
     releases.stack.shell(
         f"{stop}; mkdir -p {disk}; size=$(du -sm {mounted} | cut -f 1); "
-        f"mount -t tmpfs -o size=$((size + 400))m tmpfs {disk} && cp -a {mounted}/. {disk} && "
+        f"mount -t tmpfs -o size=$((size + {room}))m tmpfs {disk} && cp -a {mounted}/. {disk} && "
         f"mount --bind {disk} {mounted} && {start}"
     )
     try:
@@ -592,7 +604,7 @@ def test_whatever_else_fails_in_an_update_comes_to_one_release(releases: Release
 KILL_PODMAN = "pkill -9 -f 'podman .*system service'"
 ON_PODMAN = {
     "operator killed": ("", resume, ("stopped", "copying", "copied", "coming up", "serving")),
-    "engine killed": (KILL_PODMAN, resume, ("pulling", "holding requests", "copied", "coming up", "serving")),
+    "engine killed": (KILL_PODMAN, resume_and_wait, ("pulling", "holding requests", "copied", "coming up", "serving")),
     "host rebooted": ("", reboot, ("stopped", "coming up")),
     "power cut": ("", pull_the_plug, ("copied", "coming up", "serving")),
 }
