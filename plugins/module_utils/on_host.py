@@ -11,8 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket as network
-from types import MappingProxyType
-from typing import Any, Callable, Dict, Iterator, List, Mapping, Optional
+from typing import Any, Callable, Dict, Iterator, List, Optional
 
 from ansible_collections.meywd.tamma.plugins.module_utils import audit, restore, rotation, update
 from ansible_collections.meywd.tamma.plugins.module_utils.compose import find_compose
@@ -89,10 +88,10 @@ class OnHost:
         with Lock(lock_file(self._project), operation, wait, lambda who: self._progress("wait", "for %s" % who)):
             yield
 
-    def resume(self, deploys: bool = False, given: Mapping[str, str] = MappingProxyType({})) -> List[str]:
+    def resume(self, deploys: bool = False) -> List[str]:
         """Bring what was cut off to its end, under the lock; return what that was.
 
-        deploys: whether a deploy follows (see ``update.Update.resume``). given: the secrets of its inventory.
+        deploys: whether a deploy follows (see ``update.Update.resume``).
         """
         found = []
         if restore.pending(self._directory):
@@ -106,7 +105,7 @@ class OnHost:
             self._progress("rotate", "a former run was cut off: completing %s" % ", ".join(sorted(cut_off.new)))
             present = self.update().present()
             # What the host has is the former value, in so far as it was not written yet.
-            journal = rotation.resumed(cut_off, given)
+            journal = rotation.resumed(cut_off, {})
             work = self._make(present._replace(secrets={**present.secrets, **journal.new}), journal)
             work.apply(work.plan())
             self._log_rotation()

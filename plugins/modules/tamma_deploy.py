@@ -302,7 +302,6 @@ from ansible_collections.meywd.tamma.plugins.module_utils.files import FileChang
 from ansible_collections.meywd.tamma.plugins.module_utils.history import Entry
 from ansible_collections.meywd.tamma.plugins.module_utils.hooks import Hooks
 from ansible_collections.meywd.tamma.plugins.module_utils.lock import Lock
-from ansible_collections.meywd.tamma.plugins.module_utils.on_host import OnHost
 from ansible_collections.meywd.tamma.plugins.module_utils.operations import lock_file
 from ansible_collections.meywd.tamma.plugins.module_utils.plan_result import database_steps, describe
 from ansible_collections.meywd.tamma.plugins.module_utils.progress import ProgressFile
@@ -315,6 +314,7 @@ from ansible_collections.meywd.tamma.plugins.module_utils.release import (
     known_settings,
     settings_on_host,
 )
+from ansible_collections.meywd.tamma.plugins.module_utils.stack import Stack, writers
 
 
 def seconds(service: str, value: Any) -> float:
@@ -450,10 +450,24 @@ def deploy(module: AnsibleModule, progress: ProgressFile) -> Dict[str, Any]:
     with Lock(lock_file(wanted.project), "deploy", module.params["lock_timeout"]):
         if module.params["prepare"]:
             return prepare(wanted, turn, boot)
+        if restore.pending(wanted.directory):
+            stack = Stack(wanted.project, wanted.directory, engine, shell.compose_program())
+            restore.Restoring(stack, progress, wanted.deadline).resume()
+        resumed = turn.resume(deploys=True)
         cut_off = rotation.pending(wanted.directory)
-        host = OnHost(wanted.project, wanted.directory, socket, progress, module.params["by"], module.params["origin"])
-        completed = host.resume(deploys=True, given=wanted.secrets)
-        names = [name for name in names if cut_off is None or name not in cut_off.new]
+        if cut_off:
+            progress("rotate", "a former run was cut off: completing %s" % ", ".join(sorted(cut_off.new)))
+            # With the files of this inventory, which may correct what kept the rotation from its end.
+            journal = rotation.resumed(cut_off, wanted.secrets)
+            first = make(wanted, journal)
+            planned = first.plan()
+            if set(planned.replaced) & set(writers(planned.project)):
+                # Another version comes after it, guarded.
+                present = turn.present()
+                first = make(present._replace(secrets={**present.secrets, **journal.new}), journal)
+                planned = first.plan()
+            first.apply(planned)
+            names = [name for name in names if name not in cut_off.new]
         former = turn.history.current()
         planned, work, entry = turn.run(wanted, rotation.begin(names, known_settings(wanted), wanted))
         rows = status.rows(engine, wanted.project, planned.project)
@@ -470,7 +484,7 @@ def deploy(module: AnsibleModule, progress: ProgressFile) -> Dict[str, Any]:
         "timings": work.timings,
     }
     result["release"] = entry.number if entry else 0
-    return with_boot({**result, "changed": result["changed"] or bool(completed)}, change)
+    return with_boot({**result, "changed": result["changed"] or resumed or cut_off is not None}, change)
 
 
 def main() -> None:
