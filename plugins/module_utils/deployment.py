@@ -64,6 +64,7 @@ from ansible_collections.meywd.tamma.plugins.module_utils.release import (
 from ansible_collections.meywd.tamma.plugins.module_utils.rollout import Progress, Rollout, container
 from ansible_collections.meywd.tamma.plugins.module_utils.rotation import Credentials, Journal
 from ansible_collections.meywd.tamma.plugins.module_utils.runner import Runner
+from ansible_collections.meywd.tamma.plugins.module_utils.stack import writers
 
 # On a tmpfs: what stands here for seconds holds secrets.
 _SCRATCH = "/run/tamma"
@@ -91,6 +92,11 @@ class Planned(NamedTuple):
     def changed(self) -> bool:
         """Whether anything has to be done."""
         return bool(self.file_changes or self.plan.changes or self.plan.pulls or self.init_sql)
+
+    @property
+    def replaced_writers(self) -> List[str]:
+        """Those of them that write to the database."""
+        return sorted(set(self.replaced) & set(writers(self.project)))
 
 
 def find_init_sql(release: Release, env: Dict[str, str]) -> Optional[servers.InitSql]:

@@ -105,8 +105,7 @@ class OnHost:
             self._progress("rotate", "a former run was cut off: completing %s" % ", ".join(sorted(cut_off.new)))
             present = self.update().present()
             # What the host has is the former value, in so far as it was not written yet.
-            journal = rotation.resumed(cut_off, {})
-            work = self._make(present._replace(secrets={**present.secrets, **journal.new}), journal)
+            work = self._make(present._replace(secrets={**present.secrets, **cut_off.new}), cut_off)
             work.apply(work.plan())
             self._log_rotation()
             found.append(ROTATION)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from typing import Any, Callable, Dict, List, Optional
+from typing import Any, Dict, List, Optional
 
 from ansible_collections.meywd.tamma.plugins.module_utils import servers
 from ansible_collections.meywd.tamma.plugins.module_utils.compose import Compose, Project, Service
@@ -41,9 +41,11 @@ class Stack:
         self.runner = Runner({"DOCKER_HOST": "unix://%s" % engine.path})
         self.compose = Compose(self.runner, program, directory, project)
         self.settings = settings_on_host(directory)
-        #: Takes the stack's secrets out of a text.
-        self.mask: Callable[[str], str] = redactor_on_host(directory).mask
         self.project: Project = self.compose.project()
+
+    def mask(self, text: str) -> str:
+        """Take the stack's secrets out of a text, such as the lines of a log."""
+        return redactor_on_host(self.directory).mask(text)
 
     def containers(self, service: str) -> List[Dict[str, Any]]:
         """The engine's entries for the containers of one service."""

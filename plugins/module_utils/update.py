@@ -46,7 +46,7 @@ from ansible_collections.meywd.tamma.plugins.module_utils.release import (
     settings_on_host,
 )
 from ansible_collections.meywd.tamma.plugins.module_utils.rotation import Journal as Rotation
-from ansible_collections.meywd.tamma.plugins.module_utils.stack import Stack, writers
+from ansible_collections.meywd.tamma.plugins.module_utils.stack import Stack
 
 JOURNAL = ".tamma/update.json"
 # The stack's files as they were, with their secrets, until the update has ended.
@@ -192,7 +192,7 @@ class Update:
         """Do everything for *release* that changes nothing that runs, and refuse what cannot work."""
         work = self._make(release, None)
         work.sweep()
-        return self._get_ready(work, work.plan(), Change())
+        return self._get_ready(work, Change())
 
     def foresee(self, release: Release, rotation: Optional[Rotation] = None) -> Foreseen:
         """What :meth:`run` would do; changes nothing."""
@@ -212,6 +212,9 @@ class Update:
             self._forget_unbegun()
             return False
         self._doing, self._began = audit.RESUME, time.monotonic()
+        outcome, way = STUCK, "the way back to release %d" % journal.former
+        if journal.step == SERVING:
+            outcome, way = INCOMPLETE, "completing it"
         try:
             self._mask = redactor_on_host(self._directory).mask
             if journal.step == SERVING:
@@ -234,12 +237,11 @@ class Update:
                 self._fail(journal, "it was cut off (step %s)" % journal.step)
         except (OperatorError, OSError) as exc:
             problem = self._mask(_words(exc))
-            self._tell(journal, STUCK if journal.step != SERVING else INCOMPLETE, problem)
-            way = "completing it" if journal.step == SERVING else "the way back to release %d" % journal.former
+            self._tell(journal, outcome, problem)
             raise Stuck(
                 "Release %d was cut off, and %s failed: %s\nThe host remembers how far it came: correct this, then "
                 "type 'tammactl resume' on it, or run the playbook again." % (journal.number, way, problem),
-                **{**getattr(exc, "facts", {}), "outcome": INCOMPLETE if journal.step == SERVING else STUCK},
+                **{**getattr(exc, "facts", {}), "outcome": outcome},
             ) from exc
         return True
 
@@ -326,7 +328,7 @@ class Update:
 
     def _deploy(self, work: Deployment, change: Change) -> Done:
         self._mask = work.redactor.mask
-        ready = self._get_ready(work, work.plan(), change)
+        ready = self._get_ready(work, change)
         planned, current = ready.planned, ready.former
         number = self.history.next_number()
         if current is None or work.rotates:
@@ -337,14 +339,15 @@ class Update:
             return Done(planned, work, current)
         return self._replace(work, planned, current, number, ready.mode, change)
 
-    def _get_ready(self, work: Deployment, planned: Planned, change: Change) -> Foreseen:
+    def _get_ready(self, work: Deployment, change: Change) -> Foreseen:
         """Do what changes nothing that serves, refuse what cannot work, and say how the release comes."""
+        planned = work.plan()
         current = self.history.current()
         if current is not None and (planned.changed or planned.plan.refreshes):
             self._check_room(self._mode(planned, current, change), planned, change)
         planned = work.prepare(planned)
         if current is None and self._deployed():
-            current = self._adopt(work, None)
+            current = self._adopt(work)
         if current is None or not (planned.changed or work.rotates):
             return Foreseen(planned, work, current, FIRST if planned.changed else "")
         mode = self._mode(planned, current, change)
@@ -386,7 +389,7 @@ class Update:
         """The services that write to the database and get another image: they may change its schema."""
         listed = self._engine.containers(self._base.project)
         found = []
-        for name in sorted(set(planned.replaced) & set(writers(planned.project))):
+        for name in planned.replaced_writers:
             image = self._engine.image(planned.project.services[name].image) or {}
             # One whose containers somebody has removed comes back with the image that it had.
             if of_service(listed, name) or image.get("Id", "") != current.images.get(name, {}).get("id"):
@@ -490,9 +493,9 @@ class Update:
         self._audit(entry, before.number if before else 0, history.SERVES, "")
         return Done(planned, work, entry)
 
-    def _adopt(self, work: Deployment, planned: Optional[Planned]) -> Entry:
+    def _adopt(self, work: Deployment) -> Entry:
         """Take what runs on the host for its first release; it was deployed before there was a history."""
-        found = planned or self._make(self.present(), None).plan()
+        found = self._make(self.present(), None).plan()
         entry = self._serves(self._entry(work, self.history.next_number(), FIRST, "found on the host"), found)
         self.history.keep(entry)
         self._retain()
@@ -531,7 +534,7 @@ class Update:
                 journal = self._guarded(work, journal, change, since)
             else:
                 work.carry_out(planned)
-                if set(planned.replaced) & set(writers(planned.project)):
+                if planned.replaced_writers:
                     migrations.check(self._engine, self._stack(), self._progress, since)
         except (OperatorError, OSError, KeyboardInterrupt) as failure:
             # What the journal on the disk says is further than what is known here.

@@ -314,7 +314,7 @@ from ansible_collections.meywd.tamma.plugins.module_utils.release import (
     known_settings,
     settings_on_host,
 )
-from ansible_collections.meywd.tamma.plugins.module_utils.stack import Stack, writers
+from ansible_collections.meywd.tamma.plugins.module_utils.stack import Stack
 
 
 def seconds(service: str, value: Any) -> float:
@@ -461,7 +461,7 @@ def deploy(module: AnsibleModule, progress: ProgressFile) -> Dict[str, Any]:
             journal = rotation.resumed(cut_off, wanted.secrets)
             first = make(wanted, journal)
             planned = first.plan()
-            if set(planned.replaced) & set(writers(planned.project)):
+            if planned.replaced_writers:
                 # Another version comes after it, guarded.
                 present = turn.present()
                 first = make(present._replace(secrets={**present.secrets, **journal.new}), journal)
