@@ -55,8 +55,16 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         builder.wait()
 
 
+#: What hangs shall say where, instead of taking the time of all others. A Molecule scenario has less of its own.
+SECONDS_OF_A_UNIT, SECONDS_OF_A_TEST = 120, 1800
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave the fault matrix, which takes hours, to those who ask for it."""
+    """Leave the fault matrix, which takes hours, to those who ask for it; nothing else may take long."""
+    for item in items:
+        if not item.get_closest_marker("fault_matrix"):
+            unit = item.path.is_relative_to(ROOT / "tests" / "unit")
+            item.add_marker(pytest.mark.timeout(SECONDS_OF_A_UNIT if unit else SECONDS_OF_A_TEST))
     if not config.getoption("--every-fault"):
         matrix = [item for item in items if item.get_closest_marker("fault_matrix")]
         items[:] = [item for item in items if item not in matrix]

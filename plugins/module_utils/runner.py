@@ -139,7 +139,8 @@ class Runner:
         cannot be started, raises OperatorError. All of them have ended when this returns or raises.
 
         named: a named pipe that is between the last two, one of which may be a program that begins another one
-        elsewhere, which uses the pipe by its name. As long as the former lives, its end stays open.
+        elsewhere, which uses the pipe by its name. As long as the former lives, its end stays open. The other end may
+        be gone by then, and opening a pipe without one waits for ever: open it for both directions first.
         """
         processes: List["subprocess.Popen[str]"] = []
         errors = [_temporary() for _command in commands]

@@ -92,11 +92,11 @@ def named(tmp_path: Path) -> str:
 @pytest.mark.parametrize(
     ("writer", "reader"),
     [
-        # The program itself has the other end, or one that uses the pipe by its name: here, or before or after its
-        # counterpart has come and gone.
+        # The program itself has the other end, or one that uses the pipe by its name: at once, or when its counterpart
+        # has come and gone.
         ("exec seq 1 100000", "exec cat"),
-        ("exec seq 1 100000 > PIPE", "exec cat"),
-        ("exec seq 1 100000", "exec cat < PIPE"),
+        ("exec 3<>PIPE >PIPE 3<&-; exec seq 1 100000", "exec cat"),
+        ("exec seq 1 100000", "exec 3<>PIPE <PIPE 3<&-; exec cat"),
         ("exec echo 100000", "sleep 0.3; exec 3<>PIPE <PIPE 3<&-; exec cat"),
         ("sleep 0.3; exec 3<>PIPE >PIPE 3<&-; exec echo 100000", "exec cat"),
     ],
