@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from typing import Any
 
@@ -91,8 +92,23 @@ def problems_of(role: Role) -> list[str]:
     return found
 
 
+def taken_for_true(roles: list[Role]) -> list[str]:
+    """One sentence for each condition on a bool without ``| bool``: with -e it is text, and "false" would be true."""
+    options = {name: option for role in roles for point in role.entry_points for name, option in point.options.items()}
+    names = "|".join(sorted(name for name, option in options.items() if option.get("type") == "bool"))
+    condition = re.compile(rf"\b(?:if|elif|and|or|not) ({names or '-'})\b(?! *\| *(?:bool|default))")
+    return [
+        f"{role.name}: {path.relative_to(role.path)} takes {name} for true without '| bool'"
+        for role in roles
+        for path in sorted(role.path.rglob("*"))
+        if path.suffix in (".yml", ".j2") and path.parent.name != "meta"
+        for name in condition.findall(path.read_text(encoding="utf-8"))
+    ]
+
+
 def main() -> int:
-    problems = [problem for role in load_roles() for problem in problems_of(role)]
+    roles = load_roles()
+    problems = [*(problem for role in roles for problem in problems_of(role)), *taken_for_true(roles)]
     for problem in problems:
         print(problem)
     return 1 if problems else 0
