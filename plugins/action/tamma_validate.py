@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import datetime
 import difflib
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 from ansible.plugins.action import ActionBase
 
@@ -43,6 +45,8 @@ class ActionModule(ActionBase):
                 "production": {"type": "bool", "default": False},
                 "backups": {"type": "dict", "default": {}, "no_log": True},
                 "secret_variables": {"type": "list", "elements": "str", "default": [], "no_log": False},
+                "batches": {"type": "list", "elements": "str", "default": []},
+                "webhook": {"type": "str", "default": "", "no_log": True},
             }
         )
         problems = [*_unknown_variables(task_vars)]
@@ -82,6 +86,7 @@ class ActionModule(ActionBase):
         problems += edge_settings.problems(arguments["edge"])
         if arguments["backups"]:
             problems += backups.problems(arguments["backups"])
+        problems += [*_not_steps(arguments["batches"]), *_no_address(arguments["webhook"])]
         about_certificate, warnings = _certificate(arguments["edge"])
         problems += about_certificate
         if arguments["production"]:
@@ -118,6 +123,21 @@ def _unknown_settings(settings: dict[str, Any], example: str) -> Iterable[str]:
                 name,
                 "did you mean %s" % near[0] if near else ".env.example lists those that exist",
             )
+
+
+def _not_steps(batches: list[str]) -> Iterable[str]:
+    for step in batches:
+        if not re.fullmatch(r"[1-9]\d*|([1-9]\d?|100)%", step):
+            yield (
+                "tamma_stack_update_batches has the step '%s': give a number of hosts, such as 1, or a share of them, "
+                "such as 25%%." % step
+            )
+
+
+def _no_address(webhook: str) -> Iterable[str]:
+    parts = urlsplit(webhook)
+    if webhook and not (parts.scheme in ("http", "https") and parts.hostname):
+        yield "tamma_stack_hooks.webhook is no address: it begins with https:// or http:// and a host."
 
 
 def _certificate(edge: dict[str, Any]) -> tuple[list[str], list[str]]:

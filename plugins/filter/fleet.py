@@ -18,20 +18,23 @@ UNTOUCHED = "not touched"
 UNREACHED = "not reached"
 REFUSED = "refused"
 LOST = "connection lost"
+DIED = "cut off"
 FAILED = "failed, nothing changed"
 ROLLED_BACK = "failed, rolled back"
 STUCK = "failed, not rolled back"
 INCOMPLETE = "serves, not completed"
+COMPLETED = "completed, not gone back"
 UNWELL = "unwell"
 UNWELL_BACK = "unwell, rolled back"
 
 _GOOD = (UPDATED, BACK, UNCHANGED, WOULD, WOULD_GO_BACK, UNTOUCHED)
 # What ends a rollout that has begun, and what keeps it from beginning; what ends a rollback.
-_STOPS = (LOST, FAILED, ROLLED_BACK, STUCK, INCOMPLETE, UNWELL, UNWELL_BACK)
-_OF_RELEASES = {"rolled_back": ROLLED_BACK, "stuck": STUCK, "incomplete": INCOMPLETE}
+_STOPS = (LOST, DIED, COMPLETED, FAILED, ROLLED_BACK, STUCK, INCOMPLETE, UNWELL, UNWELL_BACK)
+_OF_RELEASES = {"rolled_back": ROLLED_BACK, "stuck": STUCK, "incomplete": INCOMPLETE, "completed": COMPLETED}
 # Who has to go back still.
-_NOT_BACK = (UNTOUCHED, UNREACHED, FAILED, ROLLED_BACK, STUCK)
+_NOT_BACK = (UNTOUCHED, UNREACHED, FAILED, ROLLED_BACK, STUCK, COMPLETED)
 _LOST = "The connection was lost. The host may be between two releases: "
+_DIED = "The module did not come to its end. The host may be between two releases: "
 
 
 class State(NamedTuple):
@@ -61,13 +64,19 @@ def state(host: str, known: Mapping[str, Any], check: bool = False) -> State:
 
     if touched:
         outcome = _of_touched(known, release, problem)
+        if outcome == DIED:
+            problem = "%s%s\n%s" % (_DIED, "run the playbook again.", problem)
         return told(outcome, _LOST + "run the playbook again when it is back." if outcome == LOST else "")
     if answer.get("unreachable") or release.get("unreachable"):
         words = str((release if release.get("unreachable") else answer).get("msg") or "")
         return told(UNREACHED, "The host was not reached, and has not been updated. %s" % words)
     if not prepared:
-        return told(REFUSED if problem else UNTOUCHED)
+        # What was cut off before is completed first, and that may fail.
+        outcome = _OF_RELEASES.get(str(release.get("outcome")), REFUSED)
+        return told(outcome if problem else UNTOUCHED)
     if not prepared.get("needed"):
+        if (known.get("__tamma_stack_status") or {}).get("unreachable"):
+            return told(UNREACHED, "The host has the release, and was not reached when it was asked how it is.")
         return told(UNWELL if problem else UNCHANGED)
     if problem:
         return told(FAILED)
@@ -89,6 +98,8 @@ def state_of_rollback(host: str, known: Mapping[str, Any], check: bool = False) 
     if outcome == UPDATED:
         gone = WOULD_GO_BACK if check else BACK
         return told(gone if release.get("changed") else UNCHANGED)
+    if outcome == DIED:
+        problem = "%s%s\n%s" % (_DIED, "type 'tammactl resume' on it.", problem)
     return told(outcome, _LOST + "status.yml says which one serves when it is back." if outcome == LOST else "")
 
 
@@ -103,10 +114,14 @@ def _of_touched(known: Mapping[str, Any], release: Mapping[str, Any], problem: s
         return UNWELL_BACK
     if release.get("unreachable") or status.get("unreachable"):
         return LOST
+    outcome = _OF_RELEASES.get(str(release.get("outcome")))
     if known.get("__tamma_update_unwell"):
-        return UNWELL
+        # One that goes back may get stuck on its way.
+        return outcome if outcome in (STUCK, INCOMPLETE) else UNWELL
+    if outcome is None and release.get("failed") and "module_stdout" in release:
+        return DIED
     if release.get("failed") or problem:
-        return _OF_RELEASES.get(str(release.get("outcome")), FAILED)
+        return outcome or FAILED
     return UPDATED
 
 
@@ -128,7 +143,7 @@ def fleet(hosts: Iterable[str], hostvars: Mapping[str, Any], check: bool = False
         "differing": [one.host for one in prepared if _differs(one.prepared.get("digests") or {}, digests)],
         "unchanged": [one.host for one in states if one.outcome == UNCHANGED],
         "rollout": [one.host for one in states if clear and one.outcome == UNTOUCHED],
-        "batches": [_step(step) for step in settings.get("batches") or []] or ["100%"],
+        "batches": [_step(step) for step in _steps(settings.get("batches"))] or ["100%"],
         **_shown(states, lines(states, check)),
     }
 
@@ -145,6 +160,13 @@ def _shown(states: list[State], said: list[str]) -> dict[str, Any]:
         "rows": [row(one) for one in states],
         "lines": said,
     }
+
+
+def _steps(batches: Any) -> list[Any]:
+    """One step, and several as text, are as good as a list of them: Ansible's own ``serial`` is, too."""
+    if batches is None:
+        return []
+    return batches if isinstance(batches, list) else [step.strip() for step in str(batches).split(",")]
 
 
 def _step(step: Any) -> Any:
@@ -198,6 +220,12 @@ def lines(states: list[State], check: bool) -> list[str]:
             "The rollout ended at %s; hosts not touched: %d. When the cause is removed, run this again: hosts "
             "that have the release are left alone." % (", ".join(stopped), untouched)
         )
+        updated = [one.host for one in states if one.outcome == UPDATED]
+        if updated:
+            said.append(
+                "Those with the new release keep it. To take it back on them: rollback.yml --limit %s; other hosts "
+                "would go one release further back." % ",".join(updated)
+            )
     elif against:
         said.append("Nothing was touched on any host, because of %s." % ", ".join(against))
     if unreached and not (set(unreached) & set(against)):

@@ -119,7 +119,7 @@ def restore_rows(hosts: Iterable[str], hostvars: Mapping[str, Any], variable: st
 
 def complaints(status: Mapping[str, Any]) -> str:
     """What is not well, in one sentence for each trouble."""
-    overdue = list((status.get("backups") or {}).get("problems") or [])
+    overdue = [*(status.get("pending") or []), *((status.get("backups") or {}).get("problems") or [])]
     if status.get("healthy"):
         return "\n".join(overdue)
     if not status["services"]:
@@ -135,6 +135,7 @@ def complaints(status: Mapping[str, Any]) -> str:
         for item in status["endpoints"]
         if item["problem"]
     ]
+    lines += ["%s was started again while it was watched." % service for service in status.get("restarted") or []]
     program = status.get("engine", "docker")
     return "\n".join(
         [*lines, *overdue, "The services' logs say more: %s compose logs SERVICE in the stack's directory." % program]

@@ -8,6 +8,8 @@ from __future__ import annotations
 import time
 from typing import Any, Callable, Dict, List, Mapping
 
+from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
+
 # Between two looks.
 PAUSE_SECONDS = 3.0
 
@@ -20,20 +22,29 @@ def watch(
 ) -> Dict[str, Any]:
     """Look at a stack for so many seconds, as long as it is well; return what was seen last.
 
-    look: says how the stack is (services, healthy). A trouble counts when it is there at two looks; a container that
-    was started again since the first look counts at once, for it may be well in between.
+    look: says how the stack is (services, healthy). A trouble counts when it is there at two looks that follow one
+    another, and so does a look that fails; a container that was started again since the first look counts at once, for
+    it may be well in between.
     """
     until = clock() + seconds
-    first = seen = look()
-    unwell = 0 if seen["healthy"] else 1
-    while unwell < 2 and (clock() < until or (seconds and unwell)):
+    first: List[Mapping[str, Any]] = []
+    troubles = 0
+    while True:
+        try:
+            seen = look()
+        except OperatorError:
+            troubles += 1
+            if troubles == 2:
+                raise
+        else:
+            first = first or seen["services"]
+            again = restarted(first, seen["services"])
+            if again:
+                return {**seen, "healthy": False, "restarted": again}
+            troubles = 0 if seen["healthy"] else troubles + 1
+            if troubles == 2 or (troubles == 0 and clock() >= until):
+                return seen
         sleep(PAUSE_SECONDS)
-        seen = look()
-        again = restarted(first["services"], seen["services"])
-        if again:
-            return {**seen, "healthy": False, "restarted": again}
-        unwell = 0 if seen["healthy"] else unwell + 1
-    return seen
 
 
 def restarted(before: List[Mapping[str, Any]], after: List[Mapping[str, Any]]) -> List[str]:

@@ -66,6 +66,15 @@ options:
     type: list
     elements: str
     default: []
+  webhook:
+    description: The address that is told of releases; it may hold a secret.
+    type: str
+    default: ""
+  batches:
+    description: The steps in which a fleet is updated, each a number of hosts or a share of them.
+    type: list
+    elements: str
+    default: []
 extends_documentation_fragment:
   - meywd.tamma.read_only
 """

@@ -64,6 +64,26 @@ def outcome(known: dict[str, Any], check: bool = False) -> str:
         (deployed(__tamma_update_unwell=True, __tamma_update_problem="x"), "unwell"),
         (deployed(__tamma_update_unwell=True, __tamma_update_went_back=True), "unwell, rolled back"),
         (deployed({"failed": True}, __tamma_update_unwell=True, __tamma_update_problem="x"), "unwell"),
+        (
+            deployed({"failed": True, "outcome": "stuck"}, __tamma_update_unwell=True, __tamma_update_problem="x"),
+            "failed, not rolled back",
+        ),
+        (
+            deployed(
+                {"failed": True, "outcome": "rolled_back"}, __tamma_update_unwell=True, __tamma_update_problem="x"
+            ),
+            "unwell",
+        ),
+        (deployed({"failed": True, "module_stdout": ""}, __tamma_update_problem="x"), "cut off"),
+        (
+            {
+                **ANSWERS,
+                "__tamma_stack_release": {"failed": True, "outcome": "stuck"},
+                "__tamma_update_problem": "The way back failed.",
+            },
+            "failed, not rolled back",
+        ),
+        ({**prepared(needed=False), "__tamma_stack_status": {"unreachable": True}}, "not reached"),
     ],
 )
 def test_what_became_of_a_host(known: dict[str, Any], expected: str) -> None:
@@ -96,6 +116,36 @@ def test_a_rollout_takes_those_that_need_it_in_their_order() -> None:
     found = fleet(["c", "a", "b"], hostvars)
     assert (found["rollout"], found["batches"]) == (["c", "b"], [1, "25%", "100%"])
     assert found["unchanged"] == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("batches", "expected"),
+    [
+        ("10%", ["10%"]),
+        ("1, 50%", [1, "50%"]),
+        (2, [2]),
+        (["2", "100%"], [2, "100%"]),
+        ([], ["100%"]),
+        (None, ["100%"]),
+    ],
+)
+def test_steps_are_read_as_ansible_reads_them(batches: Any, expected: list[Any]) -> None:
+    assert fleet(["a"], {"a": prepared(batches=batches)})["batches"] == expected
+
+
+def test_who_has_the_new_release_is_told_how_to_take_it_back() -> None:
+    failed = deployed({"failed": True, "outcome": "rolled_back"}, __tamma_update_problem="x")
+    found = fleet(["a", "b", "c"], {"a": deployed(), "b": failed, "c": prepared()})
+    assert "rollback.yml --limit a; other hosts would go one release further back" in found["lines"][1]
+    assert len(fleet(["b", "c"], {"b": failed, "c": prepared()})["lines"]) == 1
+
+
+def test_a_module_that_died_may_have_left_two_releases() -> None:
+    died = {"failed": True, "module_stdout": "", "msg": "MODULE FAILURE"}
+    found = fleet(["a"], {"a": deployed(died, __tamma_update_problem="MODULE FAILURE")})
+    assert "may be between two releases: run the playbook again.\nMODULE FAILURE" in found["failed"]["a"]
+    back_again = fleet_rollback(["a"], {"a": back(died, __tamma_update_problem="MODULE FAILURE")})
+    assert "may be between two releases: type 'tammactl resume' on it." in back_again["failed"]["a"]
 
 
 @pytest.mark.parametrize(
@@ -192,6 +242,8 @@ def back(release: dict[str, Any] | None = None, **more: Any) -> dict[str, Any]:
         (back({"failed": True, "outcome": "rolled_back"}, __tamma_update_problem="x"), "failed, rolled back"),
         (back({"failed": True, "outcome": "stuck"}, __tamma_update_problem="x"), "failed, not rolled back"),
         (back({"failed": True, "outcome": "incomplete"}, __tamma_update_problem="x"), "serves, not completed"),
+        (back({"failed": True, "outcome": "completed"}, __tamma_update_problem="x"), "completed, not gone back"),
+        (back({"failed": True, "module_stdout": ""}, __tamma_update_problem="x"), "cut off"),
         (back(__tamma_update_unwell=True, __tamma_update_problem="x"), "unwell"),
     ],
 )

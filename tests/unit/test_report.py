@@ -73,6 +73,10 @@ def test_how_backups_stand() -> None:
 def test_an_overdue_backup_is_a_complaint() -> None:
     well = {"healthy": True, "services": [{"service": "api"}], "endpoints": [], "backups": {"problems": ["Overdue."]}}
     assert complaints(well) == "Overdue."
+    assert complaints({**well, "pending": ["Release 4 was cut off."]}).splitlines() == [
+        "Release 4 was cut off.",
+        "Overdue.",
+    ]
     row = {"service": "api", "state": "exited", "health": "none", "ready": False}
     assert complaints({**well, "healthy": False, "services": [row]}).splitlines()[:2] == ["api is exited.", "Overdue."]
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.meywd.tamma.plugins.module_utils import watch
+from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
 
 
 class Time:
@@ -30,11 +31,11 @@ def seen(healthy: bool = True, since: str = "12:00", container: str = "tamma-api
     return {"healthy": healthy, "services": [{"service": "tamma-api", "container": container, "since": since}]}
 
 
-def watched(looks: list[dict[str, Any]], seconds: float) -> tuple[dict[str, Any], int, float]:
+def watched(looks: list[dict[str, Any] | OperatorError], seconds: float) -> tuple[dict[str, Any], int, float]:
     """Watch a stack that is at each look what *looks* says, and at last what its last one says."""
     time, count = Time(), 0
 
-    def every() -> Iterator[dict[str, Any]]:
+    def every() -> Iterator[dict[str, Any] | OperatorError]:
         yield from looks
         while True:
             yield looks[-1]
@@ -44,15 +45,26 @@ def watched(looks: list[dict[str, Any]], seconds: float) -> tuple[dict[str, Any]
     def look() -> dict[str, Any]:
         nonlocal count
         count += 1
-        return next(source)
+        found = next(source)
+        if isinstance(found, OperatorError):
+            raise found
+        return found
 
     result = watch.watch(look, seconds, time.clock, time.sleep)
     return result, count, time.now - 100
 
 
-def test_one_look_when_nobody_watches() -> None:
+def test_one_look_when_nobody_watches_and_another_one_at_a_trouble() -> None:
     assert watched([seen()], 0) == (seen(), 1, 0)
-    assert watched([seen(False)], 0) == (seen(False), 1, 0)
+    assert watched([seen(False)], 0) == (seen(False), 2, watch.PAUSE_SECONDS)
+    assert watched([seen(False), seen()], 0) == (seen(), 2, watch.PAUSE_SECONDS)
+
+
+def test_a_look_that_fails_is_a_trouble() -> None:
+    assert watched([OperatorError("busy"), seen()], 0)[0] == seen()
+    assert watched([seen(), OperatorError("busy"), seen()], 30)[0] == seen()
+    with pytest.raises(OperatorError, match="busy"):
+        watched([seen(), seen(False), OperatorError("busy"), seen()], 30)
 
 
 def test_a_stack_that_stays_well_is_looked_at_to_the_end() -> None:
