@@ -8,8 +8,12 @@ from __future__ import annotations
 from typing import Any
 
 from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
 
+from ansible_collections.meywd.tamma.plugins.module_utils.plan_result import rollback_lines
 from ansible_collections.meywd.tamma.plugins.plugin_utils.follower import followed
+
+display = Display()
 
 
 class ActionModule(ActionBase):
@@ -31,6 +35,11 @@ class ActionModule(ActionBase):
             return executed
 
         result.update(followed(self, task_vars, execute))
+        if self._task.check_mode and "target" in result:
+            target = result["target"]
+            told = {**result, "release": target["number"], "version": target["version"]}
+            for line in rollback_lines(told):
+                display.display("    %s | %s" % (task_vars.get("inventory_hostname", ""), line))
         if not self._task.diff:
             result.pop("diff", None)
         return result

@@ -271,17 +271,30 @@ class Database:
         _kill_programs(self.application.encode("ascii"))
         _remove(_pipe(self._stack))
         throwaway.remove_leftovers(self._stack)
+        # Interpolated is text quoted for SQL.
+        self._until_gone(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = %s "  # noqa: S608
+            "AND pid <> pg_backend_pid()" % literal(self.application),
+            "What a former run was doing in %s does not end: look for sessions of %s" % (self.server, self.application),
+        )
+
+    def end_sessions(self) -> None:
+        """End who is in the stack's database now. What they have not committed when this returns never will be.
+
+        A server works on for a client that was killed, until it next has something to tell it.
+        """
+        now = literal(self.query("SELECT clock_timestamp()")[0][0] or "")
+        self._until_gone(
+            _end_sessions(self.name) + " AND backend_start <= %s::timestamptz" % now,
+            "What works in the database %s of %s does not end: look for its sessions" % (self.name, self.server),
+        )
+
+    def _until_gone(self, statement: str, trouble: str) -> None:
+        """End sessions with a *statement* until it finds none."""
         until = time.monotonic() + _SECONDS_TO_RETURN
-        while self.query(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = %s "
-            "AND pid <> pg_backend_pid()",
-            self.application,
-        ):
+        while self.query(statement):
             if time.monotonic() > until:
-                raise OperatorError(
-                    "What a former run was doing in %s does not end: look for sessions of %s in pg_stat_activity, "
-                    "and run this again when they are gone." % (self.server, self.application)
-                )
+                raise OperatorError("%s in pg_stat_activity, and run this again when they are gone." % trouble)
             time.sleep(0.05)
 
     def wait(self) -> None:

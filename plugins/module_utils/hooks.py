@@ -42,7 +42,7 @@ def run(hooks: Hooks, moment: str, facts: Dict[str, Any], progress: Progress) ->
         problem = _command(command, facts, hooks.seconds)
         if problem and moment == BEFORE:
             raise OperatorError(
-                "The command that comes before a release (tamma_stack_hook_before) says no: %s. Nothing was changed."
+                "The command that comes before a release (tamma_stack_hooks.before) says no: %s. Nothing was changed."
                 % problem
             )
         if problem:

@@ -127,9 +127,13 @@ def finish(module: Any, work: Callable[[], Dict[str, Any]]) -> None:
     except OperatorError as exc:
         module.fail_json(msg=exc.message, **exc.facts)
     except OSError as exc:
-        # A full disk, a file system that is read-only: the system's own words say it best.
-        module.fail_json(msg="%s: %s." % (exc.filename or "The host", exc.strerror or exc))
+        module.fail_json(msg=_of_the_system(exc))
     module.exit_json(**result)
+
+
+def _of_the_system(exc: OSError) -> str:
+    """A full disk, a file system that is read-only: the system's own words say it best."""
+    return "%s: %s." % (exc.filename or "The host", exc.strerror or exc)
 
 
 def finish_shown(module: Any, work: Callable[[ProgressFile], Dict[str, Any]]) -> None:
@@ -146,6 +150,8 @@ def finish_shown(module: Any, work: Callable[[ProgressFile], Dict[str, Any]]) ->
         except OperatorError as exc:
             exc.facts.update(told())
             raise
+        except OSError as exc:
+            raise OperatorError(_of_the_system(exc), **told()) from exc
         finally:
             progress.close()
 

@@ -10,17 +10,18 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import socket as network
-from typing import Any, Callable, Dict, Iterator, List, Optional
+from typing import Any, Callable, ContextManager, Dict, Iterator, List, Optional
 
-from ansible_collections.meywd.tamma.plugins.module_utils import audit, restore, rotation, update
-from ansible_collections.meywd.tamma.plugins.module_utils.compose import find_compose
+from ansible_collections.meywd.tamma.plugins.module_utils import audit, restore, rotation, status, update
+from ansible_collections.meywd.tamma.plugins.module_utils.compose import Compose, find_compose
 from ansible_collections.meywd.tamma.plugins.module_utils.deployment import Deployment
 from ansible_collections.meywd.tamma.plugins.module_utils.engine import Engine
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
 from ansible_collections.meywd.tamma.plugins.module_utils.history import History
 from ansible_collections.meywd.tamma.plugins.module_utils.hooks import Hooks
-from ansible_collections.meywd.tamma.plugins.module_utils.lock import Lock
+from ansible_collections.meywd.tamma.plugins.module_utils.lock import Busy, Lock
 from ansible_collections.meywd.tamma.plugins.module_utils.operations import Configuration, Operations, lock_file
 from ansible_collections.meywd.tamma.plugins.module_utils.release import Release
 from ansible_collections.meywd.tamma.plugins.module_utils.runner import Runner
@@ -28,6 +29,8 @@ from ansible_collections.meywd.tamma.plugins.module_utils.stack import Stack
 
 Progress = Callable[[str, str], None]
 
+# What became of a rollback that has completed something else.
+COMPLETED = "completed"
 # What may be cut off.
 UPDATE, RESTORE, ROTATION = "update", "restore", "rotation of secrets"
 JOURNALS: Dict[str, Callable[[str], Optional[Any]]] = {
@@ -59,6 +62,57 @@ def operations_of(settings: Configuration, progress: Progress, wait: float = 0) 
     return Operations(settings, progress, wait, resume)
 
 
+@contextlib.contextmanager
+def to_its_end(project: str, directory: str, socket: str) -> Iterator[None]:
+    """Go on when the connection breaks off, and go back when somebody ends the process in good order.
+
+    A failure that leaves something half-way says so, and what stands now.
+    """
+
+    def end(_number: int, _frame: object) -> None:
+        raise KeyboardInterrupt
+
+    former = {number: signal.getsignal(number) for number in (signal.SIGHUP, signal.SIGTERM)}
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    except (Busy, update.RolledBack):
+        raise
+    except (OperatorError, OSError) as exc:
+        if not unfinished(directory):
+            raise
+        words = exc.message if isinstance(exc, OperatorError) else "%s." % exc
+        facts = dict(getattr(exc, "facts", {}))
+        if "outcome" not in facts:
+            facts["outcome"] = update.STUCK
+            words += "\nIt is not complete: correct this, then type 'tammactl resume' on the host."
+        raise update.Stuck("%s\n%s" % (words, _what_stands(project, directory, socket)), **facts) from exc
+    finally:
+        for number, handler in former.items():
+            signal.signal(number, handler)
+
+
+def _what_stands(project: str, directory: str, socket: str) -> str:
+    """Which services are not as they should be at this moment."""
+    try:
+        rows = rows_of(project, directory, socket)
+    except OperatorError as exc:
+        return "What stands now is not known: %s" % exc.message
+    ready = [row.service for row in rows if row.ready]
+    others = [
+        "%s is %s" % (row.service, row.state if row.health == "none" else row.health) for row in rows if not row.ready
+    ]
+    return "Now ready: %s. Not ready: %s." % (", ".join(ready) or "nothing", ", ".join(others) or "nothing")
+
+
+def rows_of(project: str, directory: str, socket: str) -> List[status.Row]:
+    """Every container of a stack, and the services that have none."""
+    program = find_compose()
+    known = Compose(Runner(), program, directory, project).project() if program else None
+    return status.rows(Engine(socket), project, known)
+
+
 class OnHost:
     """The releases of one stack on this host."""
 
@@ -75,11 +129,33 @@ class OnHost:
         self._engine = Engine(socket)
         self.history = History(directory)
 
+    def to_its_end(self) -> ContextManager[None]:
+        """See the function of this name."""
+        return to_its_end(self._project, self._directory, self._engine.path)
+
     @contextlib.contextmanager
     def locked(self, operation: str, wait: float = 0) -> Iterator[None]:
         """Hold the stack's lock, with everything that was cut off brought to its end."""
         with self.alone(operation, wait):
             self.resume(deploys=True)
+            yield
+
+    @contextlib.contextmanager
+    def locked_to_go_back(self, number: int, wait: float = 0) -> Iterator[None]:
+        """The same to go back to release *number*, 0 for the one before the present one.
+
+        Which one that is changes when an update or a rollback is completed first, and the operator has to know.
+        """
+        with self.alone("rollback", wait):
+            completed = self.resume(deploys=True)
+            current = self.history.current()
+            if completed and current and not number:
+                raise OperatorError(
+                    "What was cut off on this host was completed first (%s), and release %d (%s) serves now. Nothing "
+                    "else was done: run this again to go back from there."
+                    % (", ".join(completed), current.number, current.version),
+                    outcome=COMPLETED,
+                )
             yield
 
     @contextlib.contextmanager

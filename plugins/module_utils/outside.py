@@ -67,12 +67,16 @@ def ask(url: str, timeout: float = 5, at: str = "") -> Optional[str]:
 
 def post(url: str, facts: Dict[str, Any], timeout: float) -> Optional[str]:
     """Send *facts* as JSON to an address that somebody gave. Returns None when it takes them, else what is wrong."""
-    # Whoever may write the settings decides where it goes.
-    request = urllib.request.Request(url, json.dumps(facts).encode(), {"Content-Type": "application/json"})  # noqa: S310
+    body = json.dumps(facts).encode()
     try:
+        # Whoever may write the settings decides where it goes.
+        request = urllib.request.Request(url, body, {"Content-Type": "application/json"})  # noqa: S310
         with urllib.request.build_opener().open(request, timeout=timeout):
             return None
-    except (OSError, ValueError, http.client.HTTPException) as exc:
+    except (ValueError, http.client.InvalidURL):
+        # They repeat the address, and who knows that may send something there.
+        return "what was given is no address"
+    except (OSError, http.client.HTTPException) as exc:
         return str(exc) or type(exc).__name__
 
 

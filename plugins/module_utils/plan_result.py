@@ -41,3 +41,18 @@ def diff(planned: Planned) -> List[Dict[str, str]]:
     if lines:
         parts.append({"prepared": "\n".join(lines) + "\n"})
     return parts
+
+
+def rollback_lines(told: Dict[str, Any]) -> List[str]:
+    """What a rollback would do, for the operator. told: release and version to go back to, plan, database, kept_as."""
+    lines = ["Would go back to release %d (%s)." % (told["release"], told["version"])]
+    steps = ["%s %s: %s" % (one["action"], one["service"], one["reason"]) for one in told["plan"]]
+    lines += ["  " + step for step in steps] or ["  no service is touched"]
+    if told["database"]:
+        lines.append(
+            "The database goes back as well, because its schema has changed since: %s takes its place. The present one,"
+            " with every row that was written since, would be kept as %s." % (told["database"], told["kept_as"])
+        )
+    else:
+        lines.append("The database stays as it is, because its schema is the same.")
+    return lines

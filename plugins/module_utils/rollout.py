@@ -74,7 +74,7 @@ class Rollout:
         self._left_alone = [item.name] if held and item else []
         self._waiting = [name for name in planner.start_order(project) if name not in self._left_alone]
         self._started: Dict[str, float] = {}
-        self._ready: List[str] = []
+        self._ready: List[str] = list(self._left_alone)
         # Services of several containers whose first one is ready: enough for those that depend on them.
         self._serving: List[str] = []
         self._restarts: Dict[str, int] = {}
@@ -88,7 +88,7 @@ class Rollout:
         with concurrent.futures.ThreadPoolExecutor(_STARTS_AT_ONCE) as pool:
             starting: Dict[str, "concurrent.futures.Future[None]"] = {}
             try:
-                while len(self._ready) < len(self._project.services) - len(self._left_alone):
+                while len(self._ready) < len(self._project.services):
                     for name in planner.startable(
                         self._project, self._waiting, self._started, [*self._ready, *self._serving]
                     ):

@@ -64,6 +64,8 @@ ROLLED_BACK, STUCK, INCOMPLETE, UNCHANGED = "rolled_back", "stuck", "incomplete"
 
 # What a copy of files inside the server reaches on a slow disk, for what the operator is told beforehand.
 _COPY_BYTES_PER_SECOND = 100 << 20
+# Why requests have to wait.
+_ANOTHER, _ANEW = "%s get another image", "%s is made anew"
 # For a service of a failed release to stop.
 _SECONDS_TO_GIVE_UP = 10
 
@@ -204,7 +206,8 @@ class Update:
     def resume(self, deploys: bool = False) -> bool:
         """Bring an update that was cut off to its end, or go back; say whether there was one. Raises Stuck.
 
-        deploys: whether another deploy follows, which does what is left of a release that serves, or does it better.
+        deploys: whether another deploy follows, which may correct what keeps services from coming up: it does what is
+        left of a release that serves, and once the database is back, what is left of the way back.
         """
         journal = pending(self._directory)
         sweep(self._base)
@@ -233,8 +236,8 @@ class Update:
                 self._progress(
                     "resume", "release %d was cut off: back to release %d" % (journal.number, journal.former)
                 )
-                self._go_back(journal)
-                self._fail(journal, "it was cut off (step %s)" % journal.step)
+                came = self._go_back(journal, deploys)
+                self._fail(journal, "it was cut off (step %s)" % journal.step, ROLLED_BACK if came else STUCK)
         except (OperatorError, OSError) as exc:
             problem = self._mask(_words(exc))
             self._tell(journal, outcome, problem)
@@ -270,9 +273,11 @@ class Update:
                 self._make_copy(known, item)
         return self._deploy(work, change)
 
-    def plan_rollback(self, number: int = 0) -> Planned:
+    def plan_rollback(self, number: int = 0) -> Foreseen:
         """What :meth:`rollback` would do; changes nothing."""
-        return self._going_back(number)[0].plan()
+        work, change = self._going_back(number)
+        planned, current = work.plan(), self.history.current()
+        return Foreseen(planned, work, current, self._mode(planned, current, change))
 
     def database_of_rollback(self, number: int = 0) -> Tuple[str, str]:
         """Which copy takes the place of the database then, and under which name that is kept; nothing if it stays.
@@ -366,7 +371,7 @@ class Update:
             # What is behind a tag was not known before: it may be a guarded release after all.
             self._check_room(mode, planned, change)
         if not work.rotates:
-            self._say_what_happens(mode, migrating, change)
+            self._say_what_happens(mode, planned, migrating, change)
         return Foreseen(planned, work, current, mode)
 
     def _deployed(self) -> bool:
@@ -383,7 +388,15 @@ class Update:
         stack = self._stack_if_there()
         if stack is None or _elsewhere(stack, planned):
             return ROLLING
-        return GUARDED if self._migrating(planned, current) else ROLLING
+        return GUARDED if self._migrating(planned, current) or self._replaced_keepers(stack, planned) else ROLLING
+
+    def _replaced_keepers(self, stack: Stack, planned: Planned) -> List[str]:
+        """PostgreSQL and RabbitMQ, if they are made anew, while an edge can let requests wait for them."""
+        item = edge.service(stack.project)
+        if item is None or not stack.running(item.name):
+            return []
+        recreated = {change.service for change in planned.plan.changes if change.action == "recreate"}
+        return sorted(recreated & {item.name for item in (stack.postgres, stack.rabbitmq) if item})
 
     def _migrating(self, planned: Planned, current: Entry) -> List[str]:
         """The services that write to the database and get another image: they may change its schema."""
@@ -401,7 +414,7 @@ class Update:
         entries = self.history.entries()
         return [item for item in entries if item.number > target.number and item.outcome == history.SERVES]
 
-    def _say_what_happens(self, mode: str, migrating: List[str], change: Change) -> None:
+    def _say_what_happens(self, mode: str, planned: Planned, migrating: List[str], change: Change) -> None:
         if mode == ROLLING and not migrating:
             self._progress("plan", "rolling: no service that writes to the database gets another image")
             return
@@ -418,14 +431,17 @@ class Update:
         if change.database:
             self._progress("plan", "guarded: the database goes back as well; the present one is kept")
             return
-        size = self._database_at_work(self._stack()).size()
+        stack = self._stack()
+        anew = self._replaced_keepers(stack, planned)
+        reasons = [words % ", ".join(names) for words, names in ((_ANOTHER, migrating), (_ANEW, anew)) if names]
+        size = self._database_at_work(stack).size()
         seconds = max(1, round(size / _COPY_BYTES_PER_SECOND))
         self._progress(
             "plan",
-            "guarded: %s get another image; the database (%s) is copied inside its server, about %d s, and requests "
+            "guarded: %s; the database (%s) is copied inside its server, about %d s, and requests "
             "wait at the edge for that and for the start of the services, at most %d s"
             % (
-                ", ".join(migrating) or "services",
+                " and ".join(reasons) or "as asked for",
                 room.human(size),
                 seconds,
                 self._settings.hold,
@@ -504,12 +520,17 @@ class Update:
 
     def _serves(self, entry: Entry, planned: Planned) -> Entry:
         """The record of a release that serves."""
+        pictures = self._pictures(planned)
+        content = history.content(history.open_files(self._directory), pictures)
+        return entry._replace(outcome=history.SERVES, images=pictures, content=content, schema=self._schema())
+
+    def _pictures(self, planned: Planned) -> Dict[str, Dict[str, str]]:
+        """Service → the image that it is made of."""
         pictures = {}
         for name, service in planned.project.services.items():
             found = self._engine.image(service.image) or {}
             pictures[name] = {"reference": service.image, "id": str(found.get("Id", ""))}
-        content = history.content(history.open_files(self._directory), pictures)
-        return entry._replace(outcome=history.SERVES, images=pictures, content=content, schema=self._schema())
+        return pictures
 
     # -- one release in the place of another --------------------------------------------------
 
@@ -517,7 +538,9 @@ class Update:
         self, work: Deployment, planned: Planned, current: Entry, number: int, mode: str, change: Change
     ) -> Done:
         began, since = time.monotonic(), int(time.time())
-        entry = self._entry(work, number, mode, change.reason)._replace(before=self._schema())
+        # If it fails, its images go together with its record.
+        entry = self._entry(work, number, mode, change.reason)
+        entry = entry._replace(before=self._schema(), images=self._pictures(planned))
         journal = Journal(number, current.number, mode, "", "", "", PREPARED)
         self._hook(hooks.BEFORE, journal, entry)
         if mode == GUARDED and self._settings.backup and not change.target:
@@ -536,13 +559,19 @@ class Update:
                 work.carry_out(planned)
                 if planned.replaced_writers:
                     migrations.check(self._engine, self._stack(), self._progress, since)
+            journal = journal._replace(step=SERVING)
+            self._note(journal)
         except (OperatorError, OSError, KeyboardInterrupt) as failure:
             # What the journal on the disk says is further than what is known here.
             self._recover(pending(self._directory) or journal, failure)
         entry = entry._replace(guard=journal.guard, seconds=round(time.monotonic() - began, 1))
-        journal = journal._replace(step=SERVING)
-        self._note(journal)
-        entry = self._complete(work, journal, entry, planned if mode != GUARDED else None)
+        try:
+            entry = self._complete(work, journal, entry, planned if mode != GUARDED else None)
+        except OperatorError as exc:
+            words = self._mask(_words(exc))
+            self._tell(journal, INCOMPLETE, words)
+            self._hook(hooks.FAILED, journal, entry, INCOMPLETE, words)
+            raise
         return Done(planned, work, entry)
 
     def _hook(self, moment: str, journal: Journal, entry: Entry, outcome: str = "", problem: str = "") -> None:
@@ -585,18 +614,18 @@ class Update:
         return journal
 
     def _copy_of(self, known: Database, change: Change) -> Tuple[str, Entry]:
-        """The copy of the database from when the release that is gone back to served, and the release whose it is.
+        """The newest copy of the database that the release to go back to can use, and the release whose it is.
 
         Without a name the copy is gone, and that release has a backup from then. Raises OperatorError without either.
         """
         target = change.target or self.target()
-        for item in self._since(target):
+        since = [item for item in self._since(target) if item.before]
+        # The newest with that schema, which has most of what was written since.
+        for item in [item for item in reversed(since) if item.before == since[0].before]:
             if item.guard and known.exists(item.guard):
                 return item.guard, item
-            if item.before != item.schema:
-                if item.backup:
-                    return "", item
-                break
+            if item.backup:
+                return "", item
         raise OperatorError(
             "The schema of the database has changed since release %d, and the copy from before is gone. Restore a "
             "backup from that time first ('tammactl backups', 'tammactl restore'), then go back; nothing was changed."
@@ -616,21 +645,21 @@ class Update:
 
     def _complete(self, work: Deployment, journal: Journal, entry: Entry, planned: Optional[Planned] = None) -> Entry:
         """The new release serves: let the requests go on, and do what is left. *planned*: what is done already."""
-        if planned is None:
-            try:
+        try:
+            if planned is None:
                 self._release_held()
                 planned = work.plan()
                 work.carry_out(planned)
-            except OperatorError as exc:
-                # The playbook of a rollback would go back once more.
-                again = "" if self._doing == audit.ROLLBACK else ", or run the playbook again"
-                raise OperatorError(
-                    "%s\nRelease %d serves, and what is left of its deploy is done by the next run: correct this, then "
-                    "type 'tammactl resume' on the host%s." % (exc.message, journal.number, again),
-                    **{**exc.facts, "outcome": INCOMPLETE},
-                ) from exc
-        entry = self._serves(entry, planned)
-        self._close(journal, entry)
+            entry = self._serves(entry, planned)
+            self._close(journal, entry)
+        except (OperatorError, OSError) as exc:
+            # The playbook of a rollback would go back once more.
+            again = "" if self._doing == audit.ROLLBACK else ", or run the playbook again"
+            raise OperatorError(
+                "%s\nRelease %d serves, and what is left of its deploy is done by the next run: correct this, then "
+                "type 'tammactl resume' on the host%s." % (_words(exc), journal.number, again),
+                **{**getattr(exc, "facts", {}), "outcome": INCOMPLETE},
+            ) from exc
         self._progress("serve", "release %d serves" % entry.number)
         self._hook(hooks.AFTER, journal, entry)
         return entry
@@ -653,6 +682,7 @@ class Update:
         self._progress("back", "release %d failed: back to release %d" % (journal.number, journal.former))
         try:
             self._go_back(journal)
+            self._fail(journal, words)
         except (OperatorError, OSError) as exc:
             self._tell(journal, STUCK, words)
             self._hook(hooks.FAILED, journal, self.history.entry(journal.number), STUCK, words)
@@ -662,14 +692,16 @@ class Update:
                 % (words, journal.former, self._mask(_words(exc))),
                 **{**more, "outcome": STUCK},
             ) from failure
-        self._fail(journal, words)
         raise RolledBack(
             "%s\nRelease %d serves again%s." % (words, journal.former, _with_database(journal)),
             **{**more, "outcome": ROLLED_BACK},
         ) from failure
 
-    def _go_back(self, journal: Journal) -> None:
-        """Bring the former release back, and its database if its schema was changed. May be done several times."""
+    def _go_back(self, journal: Journal, deploys: bool = False) -> bool:
+        """Bring the former release back, and its database if its schema was changed. May be done several times.
+
+        Says whether it serves, which it need not when another deploy follows.
+        """
         former = self._before()
         if journal.mode == GUARDED and journal.step != PREPARED:
             stack = self._stack()
@@ -683,11 +715,22 @@ class Update:
             self._database_as_before(stack, journal)
         work = self._make(former, None)
         planned = work.prepare(work.plan())
-        if journal.mode == GUARDED and journal.step != PREPARED:
-            work.carry_out_held(planned)
-            self._release_held()
-            planned = work.plan()
-        work.carry_out(planned)
+        try:
+            if journal.mode == GUARDED and journal.step != PREPARED:
+                work.carry_out_held(planned)
+                self._release_held()
+                planned = work.plan()
+            work.carry_out(planned)
+        except OperatorError as exc:
+            if not deploys or work.plan().file_changes:
+                raise
+            self._progress("resume", self._mask(exc.message))
+            if self._holding:
+                # The edge says when to come again, until something serves.
+                self._holding.close()
+                self._holding = None
+            return False
+        return True
 
     def _database_as_before(self, stack: Stack, journal: Journal) -> None:
         known = Database(stack)
@@ -698,7 +741,10 @@ class Update:
         if journal.copy:
             # What was swapped in goes back to where it was.
             known.swap(journal.guard, journal.copy)
-        elif journal.step == COPIED and known.schema() != journal.schema:
+            return
+        # A migration that was cut off may be under way in the server, where nobody sees it before it is committed.
+        known.end_sessions()
+        if journal.step == COPIED and known.schema() != journal.schema:
             failed = known.called(database.FAILED + str(journal.number))
             known.drop(failed)
             known.swap(journal.guard, failed)
@@ -706,14 +752,14 @@ class Update:
         else:
             known.drop(journal.guard)
 
-    def _fail(self, journal: Journal, problem: str) -> None:
+    def _fail(self, journal: Journal, problem: str, outcome: str = ROLLED_BACK) -> None:
         """Record that a release failed; what there was from before is not needed any more."""
         entry = self.history.entry(journal.number)
         seconds = history.age(entry) if self._doing == audit.RESUME else round(time.monotonic() - self._began, 1)
         self.history.note(entry._replace(outcome=history.FAILED, problem=self._mask(problem), seconds=seconds))
-        self._tell(journal, ROLLED_BACK, problem)
+        self._tell(journal, outcome, problem)
         self._end()
-        self._hook(hooks.FAILED, journal, entry, ROLLED_BACK, problem)
+        self._hook(hooks.FAILED, journal, entry, outcome, problem)
 
     def _tell(self, journal: Journal, outcome: str, problem: str = "") -> None:
         """Write into the audit log what came of a release that took the place of another one, or should have."""

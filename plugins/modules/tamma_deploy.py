@@ -291,7 +291,7 @@ from typing import Any, Dict, Optional
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.meywd.tamma.plugins.module_utils import module as shell
-from ansible_collections.meywd.tamma.plugins.module_utils import restore, rotation, status, update
+from ansible_collections.meywd.tamma.plugins.module_utils import on_host, restore, rotation, status, update
 from ansible_collections.meywd.tamma.plugins.module_utils.boot import Boot
 from ansible_collections.meywd.tamma.plugins.module_utils.compose import find_compose
 from ansible_collections.meywd.tamma.plugins.module_utils.deployment import Deployment, find_init_sql
@@ -405,20 +405,15 @@ def with_boot(result: Dict[str, Any], change: Optional[FileChange]) -> Dict[str,
     }
 
 
-def cut_off_before(directory: str) -> bool:
-    """Whether something began on this host that the next deploy brings to its end first."""
-    return bool(restore.pending(directory) or update.pending(directory) or rotation.pending(directory))
-
-
-def prepare(wanted: Release, turn: update.Update, boot: Boot) -> Dict[str, Any]:
-    """Do what changes nothing that runs."""
+def prepare(wanted: Release, turn: update.Update, boot: Boot, resumed: bool) -> Dict[str, Any]:
+    """Do what changes nothing that runs. resumed: whether an update was completed first."""
     foreseen = turn.prepare(wanted)
     work = foreseen.work
     planned = with_boot(describe(foreseen.planned, []), boot.change())
     return {
         **planned,
-        "changed": bool(work.pulled),
-        "needed": planned["changed"] or cut_off_before(wanted.directory),
+        "changed": bool(work.pulled) or resumed,
+        "needed": planned["changed"] or rotation.pending(wanted.directory) is not None,
         "pulls": work.pulled,
         "timings": work.timings,
         # The deploy shows it.
@@ -446,14 +441,16 @@ def deploy(module: AnsibleModule, progress: ProgressFile) -> Dict[str, Any]:
         journal = rotation.pending(wanted.directory) or rotation.begin(names, known_settings(wanted), wanted)
         planned, work, former, mode = turn.foresee(wanted, journal)
         result = with_boot(describe(planned, []), boot.change())
-        return {**result, **about(wanted, former, mode, work.digests), "needed": result["changed"]}
-    with Lock(lock_file(wanted.project), "deploy", module.params["lock_timeout"]):
-        if module.params["prepare"]:
-            return prepare(wanted, turn, boot)
+        needed = result["changed"] or bool(on_host.unfinished(wanted.directory))
+        return {**result, **about(wanted, former, mode, work.digests), "needed": needed}
+    lock = Lock(lock_file(wanted.project), "deploy", module.params["lock_timeout"])
+    with on_host.to_its_end(wanted.project, wanted.directory, socket), lock:
         if restore.pending(wanted.directory):
             stack = Stack(wanted.project, wanted.directory, engine, shell.compose_program())
             restore.Restoring(stack, progress, wanted.deadline).resume()
         resumed = turn.resume(deploys=True)
+        if module.params["prepare"]:
+            return prepare(wanted, turn, boot, resumed)
         cut_off = rotation.pending(wanted.directory)
         if cut_off:
             progress("rotate", "a former run was cut off: completing %s" % ", ".join(sorted(cut_off.new)))
@@ -475,7 +472,15 @@ def deploy(module: AnsibleModule, progress: ProgressFile) -> Dict[str, Any]:
     if change:
         # Without the lock, which the unit takes itself.
         progress("boot", "%s %s" % (change.action, boot.name))
-        boot.install()
+        try:
+            boot.install()
+        except (OperatorError, OSError) as exc:
+            words = exc.message if isinstance(exc, OperatorError) else str(exc)
+            raise OperatorError(
+                "%s\nThe release serves, but nothing starts it at a boot: correct this and run the playbook again."
+                % words,
+                outcome=update.INCOMPLETE,
+            ) from exc
     mode = entry.mode if entry and (former is None or entry.number != former.number) else ""
     result = {
         **describe(planned, work.pulled),

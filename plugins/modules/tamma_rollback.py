@@ -66,18 +66,23 @@ release:
   type: int
   sample: 5
 version:
-  description: The version of Tamma of that release.
-  returned: success, not in check mode
+  description: The version of Tamma of that release, or of the one that would serve.
+  returned: success
   type: str
   sample: 0.2.0
+target:
+  description: The release that would be gone back to.
+  returned: success, in check mode
+  type: dict
+  sample: {number: 3, version: 0.2.0}
 former:
   description: The release that served before.
   returned: success
   type: dict
   sample: {number: 4, version: 0.3.0}
 mode:
-  description: How the release came.
-  returned: success, not in check mode
+  description: How the release came, or would come.
+  returned: success
   type: str
   sample: rolling
 seconds:
@@ -85,6 +90,14 @@ seconds:
   returned: always
   type: float
   sample: 21.4
+outcome:
+  description:
+    - What became of a rollback that failed, V(rolled_back), V(stuck) or V(incomplete), as for
+      M(meywd.tamma.tamma_deploy); or V(completed), if something that was cut off was completed first, and nothing
+      else was done.
+  returned: failure
+  type: str
+  sample: rolled_back
 plan:
   description: What happens to services, in order.
   returned: success
@@ -140,10 +153,20 @@ def go_back(module: AnsibleModule, progress: ProgressFile) -> Dict[str, Any]:
     place = params["project"], params["directory"], params["engine_socket"]
     host = on_host.OnHost(*place, progress, params["by"], params["origin"])
     if module.check_mode:
-        planned = host.update().plan_rollback(params["release"])
-        copy, kept = host.update().database_of_rollback(params["release"])
-        return {**describe(planned, []), "former": known(host.history.current()), "database": copy, "kept_as": kept}
-    with host.locked("rollback", params["lock_timeout"]):
+        turn = host.update()
+        foreseen = turn.plan_rollback(params["release"])
+        target = turn.target(params["release"])
+        copy, kept = turn.database_of_rollback(params["release"])
+        return {
+            **describe(foreseen.planned, []),
+            "former": known(foreseen.former),
+            "target": known(target),
+            "version": target.version,
+            "mode": foreseen.mode,
+            "database": copy,
+            "kept_as": kept,
+        }
+    with host.to_its_end(), host.locked_to_go_back(params["release"], params["lock_timeout"]):
         former = host.history.current()
         done = host.update().rollback(params["release"])
     rows = status.rows(Engine(params["engine_socket"]), params["project"], done.planned.project)

@@ -209,6 +209,19 @@ def test_check_mode_says_what_would_happen_and_does_nothing(old: Updates) -> Non
     old.serves(OLD)
 
 
+def test_requests_wait_for_a_database_that_is_made_anew(old: Updates) -> None:
+    postgres = old.containers()["postgres"]
+    labelled = {"services": {"postgres": {"labels": {"example.team": "data"}}}}
+    with Load(old.edge(), rate=20, streams=5, writes=5, reconnect=0) as load:
+        outcome = old.update(OLD, tamma_stack_overrides=labelled)
+    assert outcome.status == 0, outcome.output
+    assert "guarded: postgres is made anew" in outcome.output
+    assert not load.failures, load.report()
+    assert old.lost(load) == []
+    assert old.containers()["postgres"] != postgres
+    old.serves(OLD, tamma_stack_overrides=labelled)
+
+
 def test_replicas_that_warm_up_get_no_request(old: Updates) -> None:
     """However slowly its services come up, and whatever they answer until then."""
     assert old.update(NEW).status == 0

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+import yaml
 
 from tests.bench import data, faults, hosts
 from tests.bench.command import run
@@ -663,6 +664,46 @@ def test_no_container_of_a_failed_release_is_there_when_the_database_comes_back(
     there = releases.stack.shell("cat /root/there; rm /root/there")
     assert "dashboard" in there, "nothing was listed"
     assert not re.search("elsa|api|engine", there), there
+
+
+@pytest.mark.fault_matrix
+def test_what_a_failed_release_does_in_the_database_is_ended(releases: Releases) -> None:
+    """The server works on for a client that is gone, and would commit that after the way back."""
+    script = f"BEGIN; DELETE FROM {WRITTEN}; SELECT pg_sleep(600); COMMIT"
+    at_work = "SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'BEGIN; DELETE%'"
+    with releases.promised():
+        assert releases("update", NEW, fault=PHASES["copied"]).status == KILLED
+        releases.stack.shell(f"docker exec --detach tamma-postgres-1 psql -U tamma -d tamma -c '{script}'")
+        until = time.monotonic() + SECONDS_TO_BE_WELL
+        while data.ask(releases.stack.container, at_work) != "1":
+            assert time.monotonic() < until
+            time.sleep(0.1)
+        releases.well("resume")
+        assert data.ask(releases.stack.container, at_work) == "0"
+
+
+@pytest.mark.fault_matrix
+def test_a_rollback_of_what_was_cut_off_goes_no_further(releases: Releases) -> None:
+    with releases.promised():
+        assert releases("update", NEW, fault=PHASES["copied"]).status == KILLED
+        answer = releases("rollback", "--yes")
+        assert answer.status == 1
+        assert f"({OLD}) serves now. Nothing else was done" in answer.said
+
+
+@pytest.mark.fault_matrix
+def test_a_deploy_corrects_what_cannot_go_back(releases: Releases) -> None:
+    """What runs got ill, a release failed, and the way back to what is ill fails as well."""
+    with releases.promised():
+        assert releases("update", NEW, fault=PHASES["copied"]).status == KILLED
+        path = "/opt/tamma/.tamma/before/docker-compose.images.yml"
+        sick = yaml.safe_load(releases.stack.shell(f"cat {path}"))
+        sick["services"]["tamma-api"]["environment"] = {"STANDIN_UNHEALTHY": "1"}
+        releases.stack.shell(f"echo '{json.dumps(sick)}' > {path}")
+        answer = releases("resume")
+        assert answer.status == STUCK, answer.said
+        outcome = releases.play("site", tamma_stack_deadline=15)
+        assert outcome.status == 0, outcome.output
 
 
 @pytest.mark.fault_matrix

@@ -24,6 +24,7 @@ from ansible_collections.meywd.tamma.plugins.action.tamma_backup_setup import zi
 from ansible_collections.meywd.tamma.plugins.module_utils import audit, history, on_host, operations, update
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
 from ansible_collections.meywd.tamma.plugins.module_utils.lock import Busy, Lock
+from ansible_collections.meywd.tamma.plugins.module_utils.plan_result import rollback_lines
 from tests.unit.test_history import entry
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -336,10 +337,10 @@ def test_the_audit_log_is_shown(
 
 def test_a_rollback_says_what_becomes_of_the_database() -> None:
     told: dict[str, Any] = {"release": 2, "version": "0.2.0", "plan": [], "database": "", "kept_as": ""}
-    assert tammactl.rollback_lines(told)[-1] == "The database stays as it is, because its schema is the same."
+    assert rollback_lines(told)[-1] == "The database stays as it is, because its schema is the same."
     step = {"action": "recreate", "service": "tamma-api", "reason": "its image changed"}
     told.update(plan=[step], database="tamma_guard_3", kept_as="tamma_guard_4")
-    first, second, last = tammactl.rollback_lines(told)
+    first, second, last = rollback_lines(told)
     assert first == "Would go back to release 2 (0.2.0)."
     assert second == "  recreate tamma-api: its image changed"
     assert "tamma_guard_3 takes its place" in last
@@ -378,6 +379,12 @@ def test_exit_statuses_tell_how_it_stands(
             raise failure
 
         alone = locked = fail
+
+        def locked_to_go_back(self, _number: int, _wait: float) -> Any:
+            raise failure
+
+        def to_its_end(self) -> Any:
+            return on_host.to_its_end("tamma", str(place / "stack"), "/no/socket")
 
     monkeypatch.setattr(on_host, "OnHost", Host)
     if pending:

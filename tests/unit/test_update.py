@@ -11,11 +11,21 @@ from typing import Any, cast
 
 import pytest
 
-from ansible_collections.meywd.tamma.plugins.module_utils import audit, history, on_host, restore, rotation, update
+from ansible_collections.meywd.tamma.plugins.module_utils import (
+    audit,
+    history,
+    on_host,
+    planner,
+    restore,
+    rotation,
+    update,
+)
 from ansible_collections.meywd.tamma.plugins.module_utils.compose import parse_project
 from ansible_collections.meywd.tamma.plugins.module_utils.deployment import Planned
+from ansible_collections.meywd.tamma.plugins.module_utils.edge import CONFIG_LABEL
 from ansible_collections.meywd.tamma.plugins.module_utils.engine import SERVICE_LABEL
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
+from ansible_collections.meywd.tamma.plugins.module_utils.files import FileChange
 from ansible_collections.meywd.tamma.plugins.module_utils.hooks import Hooks
 from ansible_collections.meywd.tamma.plugins.module_utils.planner import Plan
 from ansible_collections.meywd.tamma.plugins.module_utils.update import Change, Journal, Update
@@ -51,24 +61,33 @@ class Known(Update):
         super().__init__(no_deployment, base(directory), engine, "", lambda *_: None, settings)
         self._answer = schema
         self._there = there
+        #: Whether an edge runs, which can let requests wait.
+        self.edge = False
 
     def _stack_if_there(self) -> Any:
-        return _Stack(self._there)
+        return _Stack(self._there, self.edge)
 
     def _schema(self) -> str:
         return self._answer
 
-    def mode(self, *replaced: str, current: Any = None, change: Change | None = None) -> str:
+    def mode(self, *replaced: str, current: Any = None, change: Change | None = None, recreates: str = "") -> str:
         project = parse_project({"name": "tamma", "services": SERVICES}, dict.fromkeys(SERVICES, "0"))
-        planned = Planned([], [], {}, project, Plan([], [], [], []), None, replaced)
+        steps = [planner.Change(recreates, "recreate", "its definition changed")] if recreates else []
+        planned = Planned([], [], {}, project, Plan([], [], steps, []), None, replaced)
         return self._mode(planned, current, change or Change())
 
 
 class _Stack:
     """A stack with a database of its own, or one outside."""
 
-    def __init__(self, own: bool) -> None:
-        self.postgres = own or None
+    def __init__(self, own: bool, edge: bool) -> None:
+        services = {**SERVICES, "edge": {"image": "caddy:2", "labels": {CONFIG_LABEL: "edge"}}} if edge else SERVICES
+        self.project = parse_project({"name": "tamma", "services": services}, dict.fromkeys(services, "0"))
+        self.postgres = self.project.services["postgres"] if own else None
+        self.rabbitmq = None
+
+    def running(self, service: str) -> list[str]:
+        return [service]
 
 
 class Containers:
@@ -118,6 +137,11 @@ def test_how_a_release_comes(tmp_path: Path) -> None:
     assert Known(tmp_path, mode=update.ROLLING).mode("tamma-api", current=entry(1)) == update.ROLLING
     assert Known(tmp_path, mode=update.GUARDED).mode(current=entry(1)) == update.GUARDED
     assert Known(tmp_path, there=False).mode("tamma-api", current=entry(1)) == update.ROLLING, "it moves elsewhere"
+    known.edge = True
+    assert known.mode(current=entry(1), recreates="tamma-api") == update.ROLLING
+    assert known.mode(current=entry(1), recreates="postgres") == update.GUARDED, "requests wait for the database"
+    known.edge = False
+    assert known.mode(current=entry(1), recreates="postgres") == update.ROLLING, "nobody could let them wait"
 
 
 def test_a_stack_that_was_taken_down_is_guarded_when_it_comes_back_with_other_images(tmp_path: Path) -> None:
@@ -178,7 +202,15 @@ def test_which_copy_of_the_database_belongs_to_a_release(tmp_path: Path) -> None
     nothing: Any = Server()
     with pytest.raises(OperatorError, match="nothing was changed"):
         known._copy_of(nothing, Change(target=known.history.entry(1)))
-    # A backup from then does as well, but only that of the first release that has changed the schema.
+    # One that was used is gone, and a newer one with that schema has more of what was written.
+    known.history.note(entry(3, before="a", schema="b"))
+    for item in (entry(6, before="c", schema="a", guard=""), entry(7, before="a", schema="b", guard="guard_7")):
+        known.history.note(item)
+    newer: Any = Server("guard_5", "guard_7")
+    assert known._copy_of(newer, Change(target=known.history.entry(1))) == ("guard_7", known.history.entry(7))
+    for number in (6, 7):
+        known.history.forget(number)
+    # A backup from then does as well.
     known.history.note(entry(3, before="a", schema="b", backup="then"))
     assert known._copy_of(nothing, Change(target=known.history.entry(1))) == ("", known.history.entry(3))
     with pytest.raises(OperatorError, match="the copy from before is gone"):
@@ -200,7 +232,7 @@ def test_a_resume_that_fails_says_what_to_type(tmp_path: Path, monkeypatch: pyte
         known.history.note(item)
     begin(tmp_path)
 
-    def fails(_journal: Journal) -> None:
+    def fails(_journal: Journal, _deploys: bool) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(known, "_go_back", fails)
@@ -212,20 +244,59 @@ def test_a_resume_that_fails_says_what_to_type(tmp_path: Path, monkeypatch: pyte
     assert (line["what"], line["from"], line["to"], line["outcome"]) == ("resume", 3, 4, "stuck")
 
 
-def test_a_resume_that_goes_back_leaves_a_failed_release(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("came", "outcome"), [(True, "rolled_back"), (False, "stuck")])
+def test_a_resume_that_goes_back_leaves_a_failed_release(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, came: bool, outcome: str
+) -> None:
     monkeypatch.setattr(audit, "DIRECTORY", str(tmp_path / "log"))
     known = Known(tmp_path)
     assert not known.resume()
     for item in (entry(3), entry(4, outcome=history.RUNNING)):
         known.history.note(item)
     begin(tmp_path)
-    monkeypatch.setattr(known, "_go_back", lambda _journal: None)
+    monkeypatch.setattr(known, "_go_back", lambda _journal, _deploys: came)
     assert known.resume()
     assert update.pending(str(tmp_path)) is None
     assert known.history.entry(4).outcome == history.FAILED
     assert known.history.current() == known.history.entry(3)
-    assert [line["outcome"] for line in audit.lines("tamma")] == ["rolled_back"]
+    assert [line["outcome"] for line in audit.lines("tamma")] == [outcome]
     assert not known.resume()
+
+
+class Ill:
+    """A deployment whose services do not come up. written: whether its files are in place."""
+
+    def __init__(self, written: bool) -> None:
+        self._changes = [] if written else [FileChange(".env", "update", "")]
+
+    def plan(self) -> Any:
+        return Planned([], self._changes, {}, cast(Any, None), Plan([], [], [], []), None)
+
+    def prepare(self, planned: Any) -> Any:
+        return planned
+
+    def carry_out(self, _planned: Any) -> None:
+        raise OperatorError("tamma-api did not come up.")
+
+
+@pytest.mark.parametrize(("deploys", "written"), [(False, True), (True, False)])
+def test_a_way_back_that_fails_is_not_given_up(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, deploys: bool, written: bool
+) -> None:
+    known = Known(tmp_path)
+    monkeypatch.setattr(known, "_before", lambda: None)
+    monkeypatch.setattr(known, "_make", lambda *_: Ill(written))
+    with pytest.raises(OperatorError, match="did not come up"):
+        known._go_back(JOURNAL._replace(step=update.PREPARED), deploys)
+
+
+def test_a_deploy_may_correct_what_keeps_services_from_coming_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = Known(tmp_path)
+    monkeypatch.setattr(known, "_before", lambda: None)
+    monkeypatch.setattr(known, "_make", lambda *_: Ill(written=True))
+    assert not known._go_back(JOURNAL._replace(step=update.PREPARED), deploys=True)
 
 
 def test_what_is_left_of_a_release_that_serves_keeps_no_other_one_out(

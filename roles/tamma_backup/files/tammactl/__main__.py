@@ -17,7 +17,7 @@ import shutil
 import signal
 import sys
 import time
-from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence, TextIO
+from typing import Any, Callable, Dict, List, Optional, Sequence, TextIO
 
 from ansible_collections.meywd.tamma.plugins.module_utils import (
     audit,
@@ -26,11 +26,9 @@ from ansible_collections.meywd.tamma.plugins.module_utils import (
     operations,
     plan_result,
     restore,
-    status,
     update,
 )
-from ansible_collections.meywd.tamma.plugins.module_utils.compose import Compose, find_compose, last_line
-from ansible_collections.meywd.tamma.plugins.module_utils.engine import Engine
+from ansible_collections.meywd.tamma.plugins.module_utils.compose import find_compose, last_line
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
 from ansible_collections.meywd.tamma.plugins.module_utils.lock import Busy
 from ansible_collections.meywd.tamma.plugins.module_utils.room import human
@@ -395,16 +393,9 @@ def table(rows: Sequence[Sequence[str]]) -> List[str]:
     return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
 
 
-def _rows(settings: operations.Configuration) -> List[status.Row]:
-    """Every container of the stack, and the services that have none."""
-    program = find_compose()
-    project = Compose(Runner(), program, settings.directory, settings.project).project() if program else None
-    return status.rows(Engine(settings.engine_socket), settings.project, project)
-
-
 def _status(work: operations.Operations, arguments: argparse.Namespace) -> int:
     settings = work.settings
-    rows = [row._asdict() for row in _rows(settings)]
+    rows = [row._asdict() for row in on_host.rows_of(settings.project, settings.directory, settings.engine_socket)]
     well = bool(rows) and all(row["ready"] for row in rows)
     lines = table(
         [("SERVICE", "CONTAINER", "STATE", "HEALTH", "SINCE")]
@@ -488,51 +479,9 @@ def _host(work: operations.Operations) -> on_host.OnHost:
     return on_host.OnHost(settings.project, settings.directory, settings.engine_socket, work.progress)
 
 
-@contextlib.contextmanager
-def _to_its_end(work: operations.Operations) -> Iterator[None]:
-    """Go on when the connection breaks off, and go back when somebody ends the process in good order.
-
-    A failure that leaves something half-way says so, and what stands now.
-    """
-
-    def end(_number: int, _frame: object) -> None:
-        raise KeyboardInterrupt
-
-    former = {number: signal.getsignal(number) for number in (signal.SIGHUP, signal.SIGTERM)}
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, end)
-    try:
-        yield
-    except (Busy, update.RolledBack):
-        raise
-    except (OperatorError, OSError) as exc:
-        if not on_host.unfinished(work.settings.directory):
-            raise
-        words = exc.message if isinstance(exc, OperatorError) else "%s." % exc
-        if not isinstance(exc, update.Stuck):
-            words += "\nIt is not complete: correct this, then type 'tammactl resume'."
-        facts = {"outcome": update.STUCK, **getattr(exc, "facts", {})}
-        raise update.Stuck("\n".join([words, *_what_stands(work)]), **facts) from exc
-    finally:
-        for number, handler in former.items():
-            signal.signal(number, handler)
-
-
-def _what_stands(work: operations.Operations) -> List[str]:
-    """Which services are not as they should be at this moment."""
-    try:
-        rows = _rows(work.settings)
-    except OperatorError as exc:
-        return ["What stands now is not known: %s" % exc.message]
-    ready = [row.service for row in rows if row.ready]
-    others = ["%s is %s" % (row.service, row.state if row.health == "none" else row.health) for row in rows]
-    others = [words for words, row in zip(others, rows) if not row.ready]
-    return ["Now ready: %s. Not ready: %s." % (", ".join(ready) or "nothing", ", ".join(others) or "nothing")]
-
-
 def _update(work: operations.Operations, arguments: argparse.Namespace) -> int:
     host = _host(work)
-    with _to_its_end(work), host.locked("update", arguments.wait):
+    with host.to_its_end(), host.locked("update", arguments.wait):
         before = host.history.current()
         done = host.update(reason=arguments.reason).update_to(arguments.version)
     return _deployed(arguments, done, before.number if before else 0)
@@ -569,16 +518,16 @@ def _rollback(work: operations.Operations, arguments: argparse.Namespace) -> int
         turn = host.update()
         seen = host.history.current()
         copy, guard = turn.database_of_rollback(arguments.release)
-        planned = plan_result.describe(turn.plan_rollback(arguments.release), [])
+        planned = plan_result.describe(turn.plan_rollback(arguments.release).planned, [])
         target = turn.target(arguments.release)
         told = {"release": target.number, "version": target.version, "plan": planned["plan"], "files": planned["files"]}
         told.update(database=copy, kept_as=guard)
         if arguments.plan:
-            _show(arguments, {"ok": True, "rollback": told}, rollback_lines(told))
+            _show(arguments, {"ok": True, "rollback": told}, plan_result.rollback_lines(told))
             return DONE
-        _agree(rollback_lines(told))
+        _agree(plan_result.rollback_lines(told))
         arguments.release = target.number
-    with _to_its_end(work), host.locked("rollback", arguments.wait):
+    with host.to_its_end(), host.locked_to_go_back(arguments.release, arguments.wait):
         before = host.history.current()
         if seen and before and seen.number != before.number:
             raise OperatorError(
@@ -588,24 +537,9 @@ def _rollback(work: operations.Operations, arguments: argparse.Namespace) -> int
     return _deployed(arguments, done, before.number if before else 0)
 
 
-def rollback_lines(told: Dict[str, Any]) -> List[str]:
-    """What a rollback would do."""
-    lines = ["Would go back to release %d (%s)." % (told["release"], told["version"])]
-    steps = ["%s %s: %s" % (one["action"], one["service"], one["reason"]) for one in told["plan"]]
-    lines += ["  " + step for step in steps] or ["  no service is touched"]
-    if told["database"]:
-        lines.append(
-            "The database goes back as well, because its schema has changed since: %s takes its place. The present one,"
-            " with every row that was written since, would be kept as %s." % (told["database"], told["kept_as"])
-        )
-    else:
-        lines.append("The database stays as it is, because its schema is the same.")
-    return lines
-
-
 def _resume(work: operations.Operations, arguments: argparse.Namespace) -> int:
     host = _host(work)
-    with _to_its_end(work), host.alone("resume", arguments.wait):
+    with host.to_its_end(), host.alone("resume", arguments.wait):
         found = host.resume()
     known = doctor.releases(work.settings.directory)
     lines = ["Completed: %s." % ", ".join(found)] if found else ["Nothing was cut off."]
