@@ -83,7 +83,7 @@ def updates(rounds: int) -> str:
 def under_load(rounds: int) -> str:
     """An update of a production stack that is used, by the playbook and by the seed's script."""
     (host,) = sandbox.up(1)
-    old, new = "0.2.0", "0.3.0"
+    old, new = "0.2.0", "0.3.5-slow"
     settings = {"tamma_stack_profile": "production", "tamma_stack_edge_drain": _DRAIN}
     ours, seed = [], []
     for _ in range(rounds):

@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-import yaml
 
 from tests.bench import data, faults, hosts
 from tests.bench.command import run
@@ -696,10 +695,9 @@ def test_a_deploy_corrects_what_cannot_go_back(releases: Releases) -> None:
     """What runs got ill, a release failed, and the way back to what is ill fails as well."""
     with releases.promised():
         assert releases("update", NEW, fault=PHASES["copied"]).status == KILLED
-        path = "/opt/tamma/.tamma/before/docker-compose.images.yml"
-        sick = yaml.safe_load(releases.stack.shell(f"cat {path}"))
-        sick["services"]["tamma-api"]["environment"] = {"STANDIN_UNHEALTHY": "1"}
-        releases.stack.shell(f"echo '{json.dumps(sick)}' > {path}")
+        # What was there before is never healthy.
+        path = "/opt/tamma/.tamma/before/docker-compose.yml"
+        releases.stack.shell(f"sed -i '/--spider/ s#3100/api/health#3100/never#' {path} && grep -q 3100/never {path}")
         answer = releases("resume")
         assert answer.status == STUCK, answer.said
         outcome = releases.play("site", tamma_stack_deadline=15)
