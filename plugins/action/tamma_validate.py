@@ -126,7 +126,7 @@ def _unknown_settings(settings: dict[str, Any], example: str) -> Iterable[str]:
 
 
 def _not_steps(batches: list[str]) -> Iterable[str]:
-    for step in batches:
+    for step in map(str.strip, batches):
         if not re.fullmatch(r"[1-9]\d*|([1-9]\d?|100)%", step):
             yield (
                 "tamma_stack_update_batches has the step '%s': give a number of hosts, such as 1, or a share of them, "

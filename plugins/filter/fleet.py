@@ -72,7 +72,7 @@ def state(host: str, known: Mapping[str, Any], check: bool = False) -> State:
         return told(UNREACHED, "The host was not reached, and has not been updated. %s" % words)
     if not prepared:
         # What was cut off before is completed first, and that may fail.
-        outcome = _OF_RELEASES.get(str(release.get("outcome")), REFUSED)
+        outcome = DIED if "module_stdout" in release else _OF_RELEASES.get(str(release.get("outcome")), REFUSED)
         return told(outcome if problem else UNTOUCHED)
     if not prepared.get("needed"):
         if (known.get("__tamma_stack_status") or {}).get("unreachable"):
@@ -227,7 +227,7 @@ def lines(states: list[State], check: bool) -> list[str]:
                 "would go one release further back." % ",".join(updated)
             )
     elif against:
-        said.append("Nothing was touched on any host, because of %s." % ", ".join(against))
+        said.append("The rollout has not begun, because of %s." % ", ".join(against))
     if unreached and not (set(unreached) & set(against)):
         said.append("Not reached: %s. Run this again when they are back." % ", ".join(unreached))
     if check:

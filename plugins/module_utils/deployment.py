@@ -361,16 +361,17 @@ class Deployment:
 
     def carry_out_held(self, planned: Planned) -> None:
         """Bring up what the plan says while the edge holds the requests: it is neither touched nor asked."""
-        self._put_in_place(planned)
+        self.put_in_place(planned)
         self._phase("apply", lambda plan: self._rollout(plan, held=True).run(), planned)
 
     def carry_out(self, planned: Planned) -> None:
         """Write, start service by service, and verify from outside."""
-        self._put_in_place(planned)
+        self.put_in_place(planned)
         self._phase("apply", self._apply, planned)
         self._phase("verify", self._verify, planned)
 
-    def _put_in_place(self, planned: Planned) -> None:
+    def put_in_place(self, planned: Planned) -> None:
+        """Prepare an external database and write the files; nothing is started."""
         if planned.init_sql:
             self._phase("database", self._run_init_sql, planned)
         self._phase("write", self._write, planned)

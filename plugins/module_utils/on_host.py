@@ -147,7 +147,8 @@ class OnHost:
         Which one that is changes when an update or a rollback is completed first, and the operator has to know.
         """
         with self.alone("rollback", wait):
-            completed = self.resume(deploys=True)
+            # Another release that follows may correct what cannot be completed; without a number there may be none.
+            completed = self.resume(deploys=bool(number))
             current = self.history.current()
             if completed and current and not number:
                 raise OperatorError(

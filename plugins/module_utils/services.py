@@ -101,10 +101,17 @@ class Group:
                 time.sleep(_POLL_SECONDS)
 
 
-def start_database(stack: Stack, deadline: float, progress: Progress) -> None:
-    """Make sure that the stack's own PostgreSQL runs: the host may have been started anew since."""
+def start_database(stack: Stack, deadline: float, progress: Progress, anew: bool = False) -> None:
+    """Make sure that the stack's own PostgreSQL runs: the host may have been started anew since.
+
+    anew: whether its container is made by the definition that is in place now.
+    """
     service = stack.postgres
-    if service and not stack.running(service.name):
+    if service and anew:
+        # It depends on nothing.
+        stack.compose.up([service.name])
+        Group(stack, [service.name], deadline, progress).start()
+    elif service and not stack.running(service.name):
         stack.compose.run("up", "--detach", "--no-deps", "--no-recreate", service.name, timeout=deadline)
         Group(stack, [service.name], deadline, progress).start()
 

@@ -207,7 +207,8 @@ class Update:
         """Bring an update that was cut off to its end, or go back; say whether there was one. Raises Stuck.
 
         deploys: whether another deploy follows, which may correct what keeps services from coming up: it does what is
-        left of a release that serves, and once the database is back, what is left of the way back.
+        left of a release that serves, and once the database is back, what is left of the way back. Until it begins,
+        the journal stays.
         """
         journal = pending(self._directory)
         sweep(self._base)
@@ -228,16 +229,17 @@ class Update:
                 try:
                     self._complete(work, journal, entry)
                 except OperatorError as exc:
-                    if not deploys:
+                    # Without its schema nobody could go back past it.
+                    if not deploys or self._stack_or_none() is None:
                         raise
                     self._progress("resume", self._mask(exc.message))
-                    self._close(journal, self._serves(entry, work.plan()))
+                    self._record(journal, self._serves(entry, work.plan()))
             else:
                 self._progress(
                     "resume", "release %d was cut off: back to release %d" % (journal.number, journal.former)
                 )
-                came = self._go_back(journal, deploys)
-                self._fail(journal, "it was cut off (step %s)" % journal.step, ROLLED_BACK if came else STUCK)
+                if self._go_back(journal, deploys):
+                    self._fail(journal, _cut_off(journal))
         except (OperatorError, OSError) as exc:
             problem = self._mask(_words(exc))
             self._tell(journal, outcome, problem)
@@ -247,6 +249,17 @@ class Update:
                 **{**getattr(exc, "facts", {}), "outcome": outcome},
             ) from exc
         return True
+
+    def _supersede(self, outcome: str) -> None:
+        """End what was cut off and could not be completed, now that a deploy takes its place or has found all well."""
+        left = pending(self._directory)
+        if left is None:
+            return
+        if left.step == SERVING:
+            self._tell(left, history.SERVES)
+            self._end()
+        else:
+            self._fail(left, _cut_off(left), outcome)
 
     def _forget_unbegun(self) -> None:
         """Forget what an operator that died had ready for an update which had not begun yet, or had ended."""
@@ -341,6 +354,7 @@ class Update:
         if not planned.changed:
             # Nothing to do is no promise that all is well: it is waited for and asked.
             work.carry_out(planned)
+            self._supersede(ROLLED_BACK)
             return Done(planned, work, current)
         return self._replace(work, planned, current, number, ready.mode, change)
 
@@ -393,7 +407,8 @@ class Update:
     def _replaced_keepers(self, stack: Stack, planned: Planned) -> List[str]:
         """PostgreSQL and RabbitMQ, if they are made anew, while an edge can let requests wait for them."""
         item = edge.service(stack.project)
-        if item is None or not stack.running(item.name):
+        # A copy of another server's database for a restart of RabbitMQ would be too much.
+        if item is None or stack.postgres is None or not stack.running(item.name):
             return []
         recreated = {change.service for change in planned.plan.changes if change.action == "recreate"}
         return sorted(recreated & {item.name for item in (stack.postgres, stack.rabbitmq) if item})
@@ -498,6 +513,7 @@ class Update:
         """Deploy where there is nothing to go back to, or where the rotation of secrets goes back by itself."""
         before = self.history.current()
         planned = work.apply(planned)
+        self._supersede(ROLLED_BACK)
         entry = self._serves(self._entry(work, number, mode), planned)
         entry = entry._replace(seconds=round(time.monotonic() - self._began, 1), before=entry.schema)
         same = before is not None and before.content == entry.content
@@ -549,6 +565,7 @@ class Update:
             except (OperatorError, OSError) as exc:
                 self._hook(hooks.FAILED, journal, entry, UNCHANGED, _words(exc))
                 raise
+        self._supersede(STUCK)
         self._keep_before()
         self.history.note(entry)
         self._note(journal)
@@ -563,7 +580,10 @@ class Update:
             self._note(journal)
         except (OperatorError, OSError, KeyboardInterrupt) as failure:
             # What the journal on the disk says is further than what is known here.
-            self._recover(pending(self._directory) or journal, failure)
+            journal = pending(self._directory) or journal
+            # From SERVING on it only goes forward, also when the failure was in writing that down.
+            if journal.step != SERVING:
+                self._recover(journal, failure)
         entry = entry._replace(guard=journal.guard, seconds=round(time.monotonic() - began, 1))
         try:
             entry = self._complete(work, journal, entry, planned if mode != GUARDED else None)
@@ -666,12 +686,15 @@ class Update:
 
     def _close(self, journal: Journal, entry: Entry) -> None:
         """Record that a release serves, and end its update."""
+        self._record(journal, entry)
+        self._tell(journal, history.SERVES)
+        self._end()
+
+    def _record(self, journal: Journal, entry: Entry) -> None:
         if journal.copy:
             self._forget_guard(journal.copy)
         self.history.keep(entry._replace(guard=journal.guard))
         self._retain()
-        self._tell(journal, history.SERVES)
-        self._end()
 
     # -- going back ---------------------------------------------------------------------------
 
@@ -702,18 +725,17 @@ class Update:
 
         Says whether it serves, which it need not when another deploy follows.
         """
-        former = self._before()
+        work = self._make(self._before(), None)
         if journal.mode == GUARDED and journal.step != PREPARED:
             stack = self._stack()
-            services.start_database(stack, self._base.deadline, self._progress)
             # Nobody waits for what a failed release has begun.
             writing = self._stop_writers(stack, _SECONDS_TO_GIVE_UP if journal.step == COPIED else None)
             if journal.step == COPIED:
                 # A container of the failed release that crashes is started again by its engine, at any moment, and then
                 # migrates the database that has just come back.
                 writing.remove()
+            self._start_database_as_before(stack, work)
             self._database_as_before(stack, journal)
-        work = self._make(former, None)
         planned = work.prepare(work.plan())
         try:
             if journal.mode == GUARDED and journal.step != PREPARED:
@@ -731,6 +753,15 @@ class Update:
                 self._holding = None
             return False
         return True
+
+    def _start_database_as_before(self, stack: Stack, work: Deployment) -> None:
+        """Start PostgreSQL by its former definition: by one that the failed release has changed it may not come up."""
+        planned = work.plan()
+        changed = [change.service for change in planned.plan.changes if change.action in ("create", "recreate")]
+        anew = stack.postgres is not None and stack.postgres.name in changed
+        if anew:
+            work.put_in_place(work.prepare(planned))
+        services.start_database(self._stack(), self._base.deadline, self._progress, anew)
 
     def _database_as_before(self, stack: Stack, journal: Journal) -> None:
         known = Database(stack)
@@ -910,6 +941,10 @@ def _words(failure: BaseException) -> str:
     if isinstance(failure, KeyboardInterrupt):
         return "The update was interrupted."
     return "%s." % failure
+
+
+def _cut_off(journal: Journal) -> str:
+    return "it was cut off (step %s)" % journal.step
 
 
 def _with_database(journal: Journal) -> str:

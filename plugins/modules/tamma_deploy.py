@@ -26,6 +26,7 @@ options:
     description:
       - Does everything that changes nothing that runs, and no more. The release is planned and checked, its images are
         pulled, and the edge judges its configuration. The deploy that follows has nothing to wait for.
+      - An update or a restore that was cut off before is completed first.
     type: bool
     default: false
     version_added: 0.3.0
@@ -93,7 +94,8 @@ options:
     description:
       - How a release takes the place of another. V(guarded) copies the database inside its server first, while requests
         wait at the edge; V(rolling) replaces the containers by turns. V(auto) guards a release in which a service that
-        writes to the database gets another image, and no other.
+        writes to the database gets another image, and behind the edge one that makes PostgreSQL, or RabbitMQ beside it,
+        anew; no other.
     type: str
     choices: [auto, rolling, guarded]
     default: auto
@@ -126,8 +128,8 @@ options:
         type: str
       failed:
         description:
-          - A command for the moment when it failed; C(TAMMA_OUTCOME) says V(rolled_back), V(stuck), or V(unchanged)
-            if the backup before it failed.
+          - A command for the moment when it failed; C(TAMMA_OUTCOME) says V(rolled_back), V(stuck), V(incomplete), or
+            V(unchanged) if the backup before it failed.
         type: str
       webhook:
         description: An address that is sent the facts as JSON at each of these moments; it may have a token in it.
@@ -406,14 +408,14 @@ def with_boot(result: Dict[str, Any], change: Optional[FileChange]) -> Dict[str,
 
 
 def prepare(wanted: Release, turn: update.Update, boot: Boot, resumed: bool) -> Dict[str, Any]:
-    """Do what changes nothing that runs. resumed: whether an update was completed first."""
+    """Do what changes nothing that runs. resumed: whether something was completed first."""
     foreseen = turn.prepare(wanted)
     work = foreseen.work
     planned = with_boot(describe(foreseen.planned, []), boot.change())
     return {
         **planned,
         "changed": bool(work.pulled) or resumed,
-        "needed": planned["changed"] or rotation.pending(wanted.directory) is not None,
+        "needed": planned["changed"] or bool(on_host.unfinished(wanted.directory)),
         "pulls": work.pulled,
         "timings": work.timings,
         # The deploy shows it.
@@ -445,10 +447,11 @@ def deploy(module: AnsibleModule, progress: ProgressFile) -> Dict[str, Any]:
         return {**result, **about(wanted, former, mode, work.digests), "needed": needed}
     lock = Lock(lock_file(wanted.project), "deploy", module.params["lock_timeout"])
     with on_host.to_its_end(wanted.project, wanted.directory, socket), lock:
+        resumed = False
         if restore.pending(wanted.directory):
             stack = Stack(wanted.project, wanted.directory, engine, shell.compose_program())
-            restore.Restoring(stack, progress, wanted.deadline).resume()
-        resumed = turn.resume(deploys=True)
+            resumed = restore.Restoring(stack, progress, wanted.deadline).resume()
+        resumed = turn.resume(deploys=True) or resumed
         if module.params["prepare"]:
             return prepare(wanted, turn, boot, resumed)
         cut_off = rotation.pending(wanted.directory)

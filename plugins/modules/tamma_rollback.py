@@ -134,9 +134,10 @@ from typing import Any, Dict, Optional
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.meywd.tamma.plugins.module_utils import doctor, on_host, status
 from ansible_collections.meywd.tamma.plugins.module_utils import module as shell
-from ansible_collections.meywd.tamma.plugins.module_utils import on_host, status
 from ansible_collections.meywd.tamma.plugins.module_utils.engine import Engine
+from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
 from ansible_collections.meywd.tamma.plugins.module_utils.history import Entry
 from ansible_collections.meywd.tamma.plugins.module_utils.plan_result import describe
 from ansible_collections.meywd.tamma.plugins.module_utils.progress import ProgressFile
@@ -153,6 +154,9 @@ def go_back(module: AnsibleModule, progress: ProgressFile) -> Dict[str, Any]:
     place = params["project"], params["directory"], params["engine_socket"]
     host = on_host.OnHost(*place, progress, params["by"], params["origin"])
     if module.check_mode:
+        interrupted = doctor.interrupted(params["directory"])
+        if interrupted:
+            raise OperatorError("\n".join(interrupted))
         turn = host.update()
         foreseen = turn.plan_rollback(params["release"])
         target = turn.target(params["release"])

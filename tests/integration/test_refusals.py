@@ -63,6 +63,8 @@ def refusal(stack: Stack, **variables: object) -> str:
         ({"tamma_stack_deadlines": {"tamma-api": "10m"}}, "The deadline of tamma-api is '10m'"),
         ({"tamma_stack_rabbitmq_user": "tämma"}, "tamma_stack_rabbitmq_user holds characters beyond ASCII"),
         ({"tamma_stack_jwt_secret": "two\nlines"}, "TAMMA_JWT_SECRET holds a line break"),
+        ({"tamma_stack_update_batches": "1,half"}, "tamma_stack_update_batches has the step 'half': give a number"),
+        ({"tamma_stack_hooks": {"webhook": "hooks.example.org/T0"}}, "tamma_stack_hooks.webhook is no address"),
     ],
 )
 def test_refused_with_a_sentence(untouched: Stack, variables: dict[str, object], sentence: str) -> None:

@@ -150,6 +150,18 @@ def test_a_configuration_that_does_not_get_healthy_goes_back(old: Updates) -> No
     old.serves(OLD)
 
 
+def test_a_database_that_does_not_come_up_goes_back(old: Updates) -> None:
+    before = data.state(CONTAINER)
+    wrong = {"services": {"postgres": {"command": ["postgres", "-c", "no_such_setting=1"]}}}
+    with Load(old.edge(), rate=20, streams=5, reconnect=0, mix=READS) as load:
+        outcome = old.update(OLD, tamma_stack_overrides=wrong)
+    assert outcome.status == 2, outcome.output
+    assert "Release 1 serves again" in outcome.output
+    assert all(failure.reason.startswith("503") for failure in load.failures), load.report()
+    assert data.state(CONTAINER).differences(before) == []
+    old.serves(OLD)
+
+
 @pytest.mark.parametrize("version", ["0.3.2-destructive", "0.3.3-failed-migration"])
 def test_a_release_that_ruins_the_data_costs_no_acknowledged_row(old: Updates, version: str) -> None:
     rows = old.rows()

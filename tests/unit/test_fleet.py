@@ -83,6 +83,14 @@ def outcome(known: dict[str, Any], check: bool = False) -> str:
             },
             "failed, not rolled back",
         ),
+        (
+            {
+                **ANSWERS,
+                "__tamma_stack_release": {"failed": True, "module_stdout": ""},
+                "__tamma_update_problem": "MODULE FAILURE",
+            },
+            "cut off",
+        ),
         ({**prepared(needed=False), "__tamma_stack_status": {"unreachable": True}}, "not reached"),
     ],
 )
@@ -155,7 +163,7 @@ def test_a_host_that_cannot_keeps_all_of_them(problem: dict[str, Any]) -> None:
     found = fleet(["a", "b"], {"a": prepared(), "b": problem})
     assert found["rollout"] == []
     assert found["failed"] == {"b": "x"}
-    assert found["lines"] == ["Nothing was touched on any host, because of b."]
+    assert found["lines"] == ["The rollout has not begun, because of b."]
 
 
 def test_a_host_that_is_down_is_left_out_and_reported() -> None:
@@ -169,7 +177,7 @@ def test_a_host_that_is_down_stops_it_when_the_operator_wants_that() -> None:
     found = fleet(["a", "b"], {"a": prepared(when_unreachable="stop"), "b": DOWN})
     assert found["rollout"] == []
     assert list(found["failed"]) == ["b"]
-    assert found["lines"] == ["Nothing was touched on any host, because of b."]
+    assert found["lines"] == ["The rollout has not begun, because of b."]
 
 
 def test_a_host_outside_of_the_limit_stops_nothing() -> None:
@@ -205,7 +213,7 @@ def test_a_release_that_serves_and_is_not_completed_ends_the_rollout(named: dict
 def test_what_fails_before_the_deploy_ends_the_rollout() -> None:
     failed = {**prepared(), "__tamma_update_problem": "x"}
     found = fleet(["a", "b"], {"a": failed, "b": prepared()})
-    assert found["lines"] == ["Nothing was touched on any host, because of a."]
+    assert found["lines"] == ["The rollout has not begun, because of a."]
     later = fleet(["a", "b", "c"], {"a": deployed(), "b": failed, "c": prepared()})
     assert later["failed"] == {"b": "x"}
     assert "The rollout ended at b; hosts not touched: 1." in later["lines"][0]

@@ -94,3 +94,13 @@ def test_a_webhook_is_told_of_every_moment(webhook: str, told: Told, monkeypatch
     (words,) = told
     assert words.startswith("the webhook does not take it: ")
     assert "token" not in words
+
+
+@pytest.mark.parametrize(
+    "address", ["hooks.example.org/T0/token", "http://a b/token", "http://a:port/token", "://token"]
+)
+def test_what_is_no_address_shows_no_secret(address: str, told: Told) -> None:
+    hooks.run(Hooks(webhook=address), AFTER, FACTS, told)
+    (words,) = told
+    assert words.startswith("the webhook does not take it: ")
+    assert "token" not in words

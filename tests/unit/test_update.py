@@ -248,6 +248,7 @@ def test_a_resume_that_fails_says_what_to_type(tmp_path: Path, monkeypatch: pyte
 def test_a_resume_that_goes_back_leaves_a_failed_release(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, came: bool, outcome: str
 ) -> None:
+    """At once, or when the deploy that follows begins."""
     monkeypatch.setattr(audit, "DIRECTORY", str(tmp_path / "log"))
     known = Known(tmp_path)
     assert not known.resume()
@@ -256,6 +257,8 @@ def test_a_resume_that_goes_back_leaves_a_failed_release(
     begin(tmp_path)
     monkeypatch.setattr(known, "_go_back", lambda _journal, _deploys: came)
     assert known.resume()
+    assert (update.pending(str(tmp_path)) is None) == came
+    known._supersede(update.STUCK)
     assert update.pending(str(tmp_path)) is None
     assert known.history.entry(4).outcome == history.FAILED
     assert known.history.current() == known.history.entry(3)
@@ -321,8 +324,15 @@ def test_what_is_left_of_a_release_that_serves_keeps_no_other_one_out(
         known.resume()
     assert stuck.value.facts["outcome"] == update.INCOMPLETE
     assert update.pending(str(tmp_path)) is not None
+    monkeypatch.setattr(known, "_stack_or_none", lambda: None)
+    with pytest.raises(update.Stuck, match="completing it failed"):
+        known.resume(deploys=True)
+    monkeypatch.setattr(known, "_stack_or_none", lambda: _Stack(True, False))
     assert known.resume(deploys=True)
+    assert update.pending(str(tmp_path)) is not None, "until a deploy takes its place"
+    known._supersede(update.STUCK)
     assert update.pending(str(tmp_path)) is None
+    assert [line["outcome"] for line in audit.lines("tamma")][-1] == history.SERVES
     assert [(item.number, item.outcome) for item in known.history.entries()] == [
         (3, history.SERVES),
         (4, history.SERVES),
