@@ -213,5 +213,5 @@ def test_what_production_asks_of_a_host() -> None:
     assert found["elsa-server"][2:] == (2, 1.0, 1024, 512, ())
     assert found["edge"].ports == (("", 80), ("", 443))
     # docs/production.md says these.
-    assert sum(item.replicas * item.memory for item in found.values()) == 8448
+    assert sum(item.replicas * item.memory for item in found.values()) == 9216
     assert sum(item.replicas * item.reserved for item in found.values()) == 2496
