@@ -11,7 +11,6 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from ansible.plugins.action import ActionBase
 
@@ -86,7 +85,10 @@ class ActionModule(ActionBase):
         problems += edge_settings.problems(arguments["edge"])
         if arguments["backups"]:
             problems += backups.problems(arguments["backups"])
-        problems += [*_not_steps(arguments["batches"]), *_no_address(arguments["webhook"])]
+        problems += [
+            *_not_steps(arguments["batches"]),
+            *variables.no_address("tamma_stack_hooks.webhook", arguments["webhook"]),
+        ]
         about_certificate, warnings = _certificate(arguments["edge"])
         problems += about_certificate
         if arguments["production"]:
@@ -132,12 +134,6 @@ def _not_steps(batches: list[str]) -> Iterable[str]:
                 "tamma_stack_update_batches has the step '%s': give a number of hosts, such as 1, or a share of them, "
                 "such as 25%%." % step
             )
-
-
-def _no_address(webhook: str) -> Iterable[str]:
-    parts = urlsplit(webhook)
-    if webhook and not (parts.scheme in ("http", "https") and parts.hostname):
-        yield "tamma_stack_hooks.webhook is no address: it begins with https:// or http:// and a host."
 
 
 def _certificate(edge: dict[str, Any]) -> tuple[list[str], list[str]]:

@@ -34,7 +34,7 @@ _OF_RELEASES = {"rolled_back": ROLLED_BACK, "stuck": STUCK, "incomplete": INCOMP
 # Who has to go back still.
 _NOT_BACK = (UNTOUCHED, UNREACHED, FAILED, ROLLED_BACK, STUCK, COMPLETED)
 _LOST = "The connection was lost. The host may be between two releases: "
-_DIED = "The module did not come to its end. The host may be between two releases: "
+_DIED = "The module did not come to its end. The host may be between two releases: %s.\n%s"
 
 
 class State(NamedTuple):
@@ -65,7 +65,7 @@ def state(host: str, known: Mapping[str, Any], check: bool = False) -> State:
     if touched:
         outcome = _of_touched(known, release, problem)
         if outcome == DIED:
-            problem = "%s%s\n%s" % (_DIED, "run the playbook again.", problem)
+            problem = _DIED % ("run the playbook again", problem)
         return told(outcome, _LOST + "run the playbook again when it is back." if outcome == LOST else "")
     if answer.get("unreachable") or release.get("unreachable"):
         words = str((release if release.get("unreachable") else answer).get("msg") or "")
@@ -99,7 +99,7 @@ def state_of_rollback(host: str, known: Mapping[str, Any], check: bool = False) 
         gone = WOULD_GO_BACK if check else BACK
         return told(gone if release.get("changed") else UNCHANGED)
     if outcome == DIED:
-        problem = "%s%s\n%s" % (_DIED, "type 'tammactl resume' on it.", problem)
+        problem = _DIED % ("type 'tammactl resume' on it", problem)
     return told(outcome, _LOST + "status.yml says which one serves when it is back." if outcome == LOST else "")
 
 

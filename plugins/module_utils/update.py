@@ -726,7 +726,8 @@ class Update:
         Says whether it serves, which it need not when another deploy follows.
         """
         work = self._make(self._before(), None)
-        if journal.mode == GUARDED and journal.step != PREPARED:
+        held = journal.mode == GUARDED and journal.step != PREPARED
+        if held:
             stack = self._stack()
             # Nobody waits for what a failed release has begun.
             writing = self._stop_writers(stack, _SECONDS_TO_GIVE_UP if journal.step == COPIED else None)
@@ -738,7 +739,7 @@ class Update:
             self._database_as_before(stack, journal)
         planned = work.prepare(work.plan())
         try:
-            if journal.mode == GUARDED and journal.step != PREPARED:
+            if held:
                 work.carry_out_held(planned)
                 self._release_held()
                 planned = work.plan()

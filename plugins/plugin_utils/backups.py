@@ -9,11 +9,11 @@ import difflib
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
-from urllib.parse import urlsplit
 
 from ansible_collections.meywd.tamma.plugins.module_utils.backup_setup import TIMERS
 from ansible_collections.meywd.tamma.plugins.module_utils.placeholders import is_placeholder
 from ansible_collections.meywd.tamma.plugins.module_utils.retention import RULES
+from ansible_collections.meywd.tamma.plugins.plugin_utils import variables
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
 _ENVIRONMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -45,9 +45,7 @@ def problems(settings: Mapping[str, Any]) -> list[str]:
         )
     if int(settings["random_delay"]) < 0:
         found.append("tamma_backup_random_delay is less than 0: it takes seconds.")
-    webhook = urlsplit(settings["notify_webhook"])
-    if settings["notify_webhook"] and not (webhook.scheme in ("http", "https") and webhook.hostname):
-        found.append("tamma_backup_notify_webhook is no address: it begins with https:// or http:// and a host.")
+    found += variables.no_address("tamma_backup_notify_webhook", settings["notify_webhook"])
     path = settings["metrics_file"]
     if path and not (path.startswith("/") and path.endswith(".prom")):
         found.append(

@@ -9,6 +9,7 @@ import difflib
 import re
 from collections.abc import Iterable
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import yaml
 
@@ -43,3 +44,10 @@ def unknown(found: Iterable[str], names: set[str]) -> list[tuple[str, str]]:
         if near or any(name.startswith(prefix) for prefix in prefixes):
             problems.append((name, near[0] if near else ""))
     return problems
+
+
+def no_address(name: str, value: str) -> Iterable[str]:
+    """Say it when a variable is set and is no address of a webhook; the address itself may be a secret."""
+    parts = urlsplit(value)
+    if value and not (parts.scheme in ("http", "https") and parts.hostname):
+        yield "%s is no address: it begins with https:// or http:// and a host." % name
