@@ -28,7 +28,7 @@ LIMITS = {
     "tamma-api": (512, 0.5),
     "tamma-engine": (1024, 1.0),
     "tamma-dashboard": (256, 0.25),
-    "edge": (256, 1.0),
+    "edge": (1024, 1.0),
 }
 TWICE = {"elsa-server", "tamma-api-dotnet", "tamma-dashboard"}
 
