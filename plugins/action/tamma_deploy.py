@@ -33,6 +33,8 @@ def _plan_lines(result: dict[str, Any]) -> list[str]:
     lines += ["pull %s" % image for image in result.get("pulls", [])]
     lines += result.get("database", [])
     lines += ["%s %s: %s" % (step["action"], step["service"], step["reason"]) for step in result.get("plan", [])]
+    if result.get("comes"):
+        lines.append("come %s" % result["comes"])
     return lines
 
 

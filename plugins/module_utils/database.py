@@ -386,8 +386,9 @@ class Database:
         """
         with self.session() as session:
             carried, newest = properties(session), major(version(session))
-        source = identifier(self.name)
-        statement = "CREATE DATABASE %s TEMPLATE %s" % (identifier(name), source)
+        owner = self.query("SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = %s", self.name)[0][0]
+        names = tuple(map(identifier, (name, owner or "", self.name)))
+        statement = "CREATE DATABASE %s OWNER %s TEMPLATE %s" % names
         if newest >= 15:
             statement += " STRATEGY file_copy"
         # In two, because a database is made in no transaction.

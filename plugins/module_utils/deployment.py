@@ -384,8 +384,8 @@ class Deployment:
             back = journal.reversed()
             self._progress("rotate", "it failed: back to the former secrets")
             try:
-                former = {**self._release.secrets, **back.new}
-                self._aim(self._release._replace(secrets=former, refuses_placeholders=False), back)
+                former = {**self._wanted.secrets, **back.new}
+                self._aim(self._wanted._replace(secrets=former, refuses_placeholders=False), back)
                 self._change_secrets(self.plan(), back)
             except OperatorError as exc:
                 raise OperatorError(

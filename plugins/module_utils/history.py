@@ -45,7 +45,7 @@ class Entry(NamedTuple):
     of. mode: "first", "rolling" or "guarded". guard: the copy of the database from before it, if it is still there.
     schema: the fingerprint of the database's schema when it began to serve; before: when its deploy began. backup: the
     backup that was taken then. seconds: how long the deploy took. problem: why it failed. options: what a release needs
-    beside its files.
+    beside its files. target: the release that it went back to, 0 for one that went forward.
     """
 
     number: int
@@ -65,6 +65,7 @@ class Entry(NamedTuple):
     options: Dict[str, Any]
     before: str = ""
     backup: str = ""
+    target: int = 0
 
 
 class History:
@@ -99,10 +100,15 @@ class History:
         return serving(self.entries())
 
     def before(self, number: int) -> Optional[Entry]:
-        """The newest release before *number* that served."""
-        return next(
-            (item for item in reversed(self.entries()) if item.outcome == SERVES and item.number < number), None
-        )
+        """The newest release that served before *number*; if that went back, before the release that it went back to.
+
+        Who goes back twice is two releases further back, and not at the one that was left first.
+        """
+        entries = {item.number: item for item in self.entries()}
+        while number in entries and entries[number].target:
+            number = entries[number].target
+        served = [item for item in entries.values() if item.outcome == SERVES and item.number < number]
+        return served[-1] if served else None
 
     def next_number(self) -> int:
         """The number of the release that comes."""

@@ -62,6 +62,16 @@ def operations_of(settings: Configuration, progress: Progress, wait: float = 0) 
     return Operations(settings, progress, wait, resume)
 
 
+def log_rotation(project: str, known: History, by: str, origin: str, progress: Progress) -> None:
+    """Write into the audit log that a rotation which was cut off has been completed."""
+    current = known.current()
+    number = current.number if current else 0
+    facts = {"what": audit.RESUME, "by": by, "origin": origin, "from": number, "to": number}
+    refused = audit.append(project, {**facts, "outcome": "serves", "reason": ROTATION})
+    if refused:
+        progress("log", "the audit log takes no line: %s" % refused)
+
+
 @contextlib.contextmanager
 def to_its_end(project: str, directory: str, socket: str) -> Iterator[None]:
     """Go on when the connection breaks off, and go back when somebody ends the process in good order.
@@ -173,7 +183,7 @@ class OnHost:
         found = []
         if restore.pending(self._directory):
             stack = Stack(self._project, self._directory, self._engine, self._program)
-            if restore.Restoring(stack, self._progress).resume():
+            if restore.Restoring(stack, self._progress).resume(deploys):
                 found.append(RESTORE)
         if self.update().resume(deploys):
             found.append(UPDATE)
@@ -184,17 +194,9 @@ class OnHost:
             # What the host has is the former value, in so far as it was not written yet.
             work = self._make(present._replace(secrets={**present.secrets, **cut_off.new}), cut_off)
             work.apply(work.plan())
-            self._log_rotation()
+            log_rotation(self._project, self.history, self._by, self._origin, self._progress)
             found.append(ROTATION)
         return found
-
-    def _log_rotation(self) -> None:
-        current = self.history.current()
-        number = current.number if current else 0
-        facts = {"what": audit.RESUME, "by": self._by, "origin": self._origin, "from": number, "to": number}
-        refused = audit.append(self._project, {**facts, "outcome": "serves", "reason": ROTATION})
-        if refused:
-            self._progress("log", "the audit log takes no line: %s" % refused)
 
     def update(self, by: str = "", origin: str = "", reason: str = "") -> update.Update:
         """What changes the release, with the settings of the last one."""

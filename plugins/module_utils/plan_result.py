@@ -13,8 +13,11 @@ from ansible_collections.meywd.tamma.plugins.module_utils.module import diff_fil
 from ansible_collections.meywd.tamma.plugins.module_utils.servers import InitSql
 
 
-def describe(planned: Planned, pulled: List[str]) -> Dict[str, Any]:
-    """The plan as the module returns it; *pulled* are the images that came before it was made."""
+def describe(planned: Planned, pulled: List[str], comes: str = "") -> Dict[str, Any]:
+    """The plan as the module returns it.
+
+    pulled: the images that came before it was made. comes: see :func:`diff`.
+    """
     changes = [change._asdict() for change in planned.plan.changes]
     return {
         "changed": planned.changed or bool(pulled),
@@ -23,7 +26,7 @@ def describe(planned: Planned, pulled: List[str]) -> Dict[str, Any]:
         "database": database_steps(planned.init_sql),
         "files": [{"path": change.path, "action": change.action} for change in planned.file_changes],
         "settings": planned.settings_changes,
-        "diff": diff(planned),
+        "diff": diff(planned, comes),
     }
 
 
@@ -32,12 +35,14 @@ def database_steps(init_sql: Optional[InitSql]) -> List[str]:
     return ["run %s" % init_sql] if init_sql else []
 
 
-def diff(planned: Planned) -> List[Dict[str, str]]:
-    """The plan for --diff: files, then images and services."""
+def diff(planned: Planned, comes: str = "") -> List[Dict[str, str]]:
+    """The plan for --diff: files, then images and services. comes: how the release comes, if that is known."""
     parts = diff_files(planned.file_changes, planned.settings_changes)
     lines = ["pull %s" % images.tagged(image) for image in planned.plan.pulls]
     lines += database_steps(planned.init_sql)
     lines += ["%s %s: %s" % (change.action, change.service, change.reason) for change in planned.plan.changes]
+    if comes:
+        lines.append("come %s" % comes)
     if lines:
         parts.append({"prepared": "\n".join(lines) + "\n"})
     return parts

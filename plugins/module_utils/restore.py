@@ -203,8 +203,12 @@ class Restoring:
             raise
         self._end()
 
-    def resume(self) -> bool:
-        """Bring a restore that was cut off to its end, or take back what it has left; say whether there was one."""
+    def resume(self, deploys: bool = False) -> bool:
+        """Bring a restore that was cut off to its end, or take back what it has left; say whether there was one.
+
+        deploys: whether a deploy follows. Once the former data is back, that may correct what keeps services from
+        coming up with it.
+        """
         journal = pending(self._stack.directory)
         if journal is None:
             return False
@@ -217,7 +221,7 @@ class Restoring:
             self._swap(journal)
         elif journal.way == BACK:
             self._progress("swap", "a former restore was cut off on the way back: completing that")
-            self._swap_back(journal)
+            self._swap_back(journal, deploys)
         else:
             self._progress("swap", "a former restore was cut off before it changed anything: removing what it left")
             self._undo(journal)
@@ -348,7 +352,7 @@ class Restoring:
         if isinstance(failure, OperatorError):
             failure.message += outcome
 
-    def _swap_back(self, journal: Journal) -> None:
+    def _swap_back(self, journal: Journal, deploys: bool = False) -> None:
         """Put the former data back, however far the swap came; what was restored goes."""
         before = BEFORE + journal.stamp
         moved = [path for path in self._volumes().values() if os.path.isdir(os.path.join(path, before))]
@@ -363,7 +367,12 @@ class Restoring:
             self._database.swap(journal.before, journal.scratch)
         for directory in moved:
             swap_directory_back(directory, before)
-        self._writers.start()
+        try:
+            self._writers.start()
+        except OperatorError as exc:
+            if not deploys:
+                raise
+            self._progress("swap", "the former data is in its place, and the deploy comes next: %s" % exc.message)
         self._undo(journal)
 
     # -- the rest ---------------------------------------------------------------------------

@@ -134,6 +134,8 @@ class Rollout:
 
         A service that migrates the database at its start takes no lock for that.
         """
+        if not created:
+            return  # it shall have no container
         first, *others = sorted(created, key=lambda item: item.number)
         self._engine.start_container(first.id)
         if others:

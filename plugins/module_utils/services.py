@@ -10,9 +10,11 @@ import time
 from typing import Any, Callable, Dict, List, Optional
 
 from ansible_collections.meywd.tamma.plugins.module_utils import gate
+from ansible_collections.meywd.tamma.plugins.module_utils.compose import last_line
 from ansible_collections.meywd.tamma.plugins.module_utils.engine import NUMBER_LABEL
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
 from ansible_collections.meywd.tamma.plugins.module_utils.probes import Probes
+from ansible_collections.meywd.tamma.plugins.module_utils.runner import Result
 from ansible_collections.meywd.tamma.plugins.module_utils.stack import Stack
 
 _POLL_SECONDS = 0.2
@@ -69,6 +71,15 @@ class Group:
             self._progress("stop", ", ".join(name for name in names if alive[name]))
             _at_once(lambda identifier: self._stack.engine.stop_container(identifier, seconds), found)
 
+    def ready(self) -> bool:
+        """Whether each has a container that serves now."""
+        for name in self._names:
+            found = [self._stack.engine.container(item["Id"]) for item in self._stack.containers(name)]
+            states = [gate.state(one, name) for one in found if one]
+            if not any(gate.judge(seen, seen.restarts).outcome == "ready" for seen in states):
+                return False
+        return True
+
     def remove(self) -> None:
         """Remove their containers, so that none of them can start again: one that crashes is started by its engine."""
         found = [item["Id"] for name in self._names for item in self._stack.containers(name)]
@@ -109,11 +120,17 @@ def start_database(stack: Stack, deadline: float, progress: Progress, anew: bool
     service = stack.postgres
     if service and anew:
         # It depends on nothing.
-        stack.compose.up([service.name])
+        _came(stack, stack.compose.up([service.name]))
         Group(stack, [service.name], deadline, progress).start()
     elif service and not stack.running(service.name):
-        stack.compose.run("up", "--detach", "--no-deps", "--no-recreate", service.name, timeout=deadline)
+        options = ("--detach", "--no-deps", "--no-recreate")
+        _came(stack, stack.compose.run("up", *options, service.name, timeout=deadline))
         Group(stack, [service.name], deadline, progress).start()
+
+
+def _came(stack: Stack, result: Result) -> None:
+    if result.rc:
+        raise OperatorError("Docker Compose could not start PostgreSQL: %s." % stack.mask(last_line(result.err)))
 
 
 def _at_once(do: Callable[[str], None], containers: List[str]) -> None:

@@ -39,6 +39,7 @@ from ansible_collections.meywd.tamma.plugins.module_utils.errors import Operator
 from ansible_collections.meywd.tamma.plugins.module_utils.files import File, read, recorded, remove, write
 from ansible_collections.meywd.tamma.plugins.module_utils.history import Entry, History
 from ansible_collections.meywd.tamma.plugins.module_utils.hold import Hold
+from ansible_collections.meywd.tamma.plugins.module_utils.logins import Refused
 from ansible_collections.meywd.tamma.plugins.module_utils.release import (
     ENV_FILE,
     Release,
@@ -150,12 +151,16 @@ class Done(NamedTuple):
 
 
 class Foreseen(NamedTuple):
-    """What would come of a run. former: the release that serves. mode: how the new one would come; none: no change."""
+    """What would come of a run. former: the release that serves. mode: how the new one would come; none: no change.
+
+    words: the same for the operator, with what it costs.
+    """
 
     planned: Planned
     work: Deployment
     former: Optional[Entry]
     mode: str
+    words: str = ""
 
 
 class Update:
@@ -201,7 +206,11 @@ class Update:
         work = self._make(release, rotation)
         planned = work.plan()
         current = self.history.current()
-        return Foreseen(planned, work, current, self._mode(planned, current, Change()) if planned.changed else "")
+        if current is None or not planned.changed:
+            return Foreseen(planned, work, current, FIRST if planned.changed else "")
+        mode = self._mode(planned, current, Change())
+        words = "" if rotation else self._what_happens(mode, planned, self._migrating(planned, current), Change())
+        return Foreseen(planned, work, current, mode, words)
 
     def resume(self, deploys: bool = False) -> bool:
         """Bring an update that was cut off to its end, or go back; say whether there was one. Raises Stuck.
@@ -250,16 +259,19 @@ class Update:
             ) from exc
         return True
 
-    def _supersede(self, outcome: str) -> None:
-        """End what was cut off and could not be completed, now that a deploy takes its place or has found all well."""
-        left = pending(self._directory)
-        if left is None:
-            return
+    def _supersede(self, left: Journal, outcome: str) -> None:
+        """Record what becomes of a release that was cut off, now that another one takes its place, or all is well."""
         if left.step == SERVING:
             self._tell(left, history.SERVES)
-            self._end()
         else:
-            self._fail(left, _cut_off(left), outcome)
+            self._record_failure(left, _cut_off(left), outcome)
+
+    def _end_superseded(self) -> None:
+        """End what was cut off and could not be completed, now that a deploy has found all well."""
+        left = pending(self._directory)
+        if left:
+            self._supersede(left, ROLLED_BACK)
+            self._end()
 
     def _forget_unbegun(self) -> None:
         """Forget what an operator that died had ready for an update which had not begun yet, or had ended."""
@@ -346,6 +358,13 @@ class Update:
 
     def _deploy(self, work: Deployment, change: Change) -> Done:
         self._mask = work.redactor.mask
+        left = pending(self._directory)
+        if left and left.step != SERVING and work.rotates:
+            raise OperatorError(
+                "Release %d was cut off, and the way back to release %d is not complete: type 'tammactl resume' on the "
+                "host, or deploy a release that can serve, then rotate. No secret was changed."
+                % (left.number, left.former)
+            )
         ready = self._get_ready(work, change)
         planned, current = ready.planned, ready.former
         number = self.history.next_number()
@@ -354,7 +373,7 @@ class Update:
         if not planned.changed:
             # Nothing to do is no promise that all is well: it is waited for and asked.
             work.carry_out(planned)
-            self._supersede(ROLLED_BACK)
+            self._end_superseded()
             return Done(planned, work, current)
         return self._replace(work, planned, current, number, ready.mode, change)
 
@@ -385,7 +404,7 @@ class Update:
             # What is behind a tag was not known before: it may be a guarded release after all.
             self._check_room(mode, planned, change)
         if not work.rotates:
-            self._say_what_happens(mode, planned, migrating, change)
+            self._progress("plan", self._what_happens(mode, planned, migrating, change))
         return Foreseen(planned, work, current, mode)
 
     def _deployed(self) -> bool:
@@ -429,38 +448,31 @@ class Update:
         entries = self.history.entries()
         return [item for item in entries if item.number > target.number and item.outcome == history.SERVES]
 
-    def _say_what_happens(self, mode: str, planned: Planned, migrating: List[str], change: Change) -> None:
+    def _what_happens(self, mode: str, planned: Planned, migrating: List[str], change: Change) -> str:
+        """How a release comes, why, and what it costs."""
         if mode == ROLLING and not migrating:
-            self._progress("plan", "rolling: no service that writes to the database gets another image")
-            return
+            return "rolling: no service that writes to the database gets another image"
         if mode == ROLLING:
             why = (
                 "as asked for" if self._settings.mode == ROLLING else "because this stack's database is another one now"
             )
-            self._progress(
-                "plan",
+            return (
                 "rolling, %s: %s get another image, and no copy of the database is made that a failure could go back to"
-                % (why, ", ".join(migrating)),
+                % (why, ", ".join(migrating))
             )
-            return
         if change.database:
-            self._progress("plan", "guarded: the database goes back as well; the present one is kept")
-            return
+            return "guarded: the database goes back as well; the present one is kept"
         stack = self._stack()
         anew = self._replaced_keepers(stack, planned)
         reasons = [words % ", ".join(names) for words, names in ((_ANOTHER, migrating), (_ANEW, anew)) if names]
-        size = self._database_at_work(stack).size()
-        seconds = max(1, round(size / _COPY_BYTES_PER_SECOND))
-        self._progress(
-            "plan",
-            "guarded: %s; the database (%s) is copied inside its server, about %d s, and requests "
-            "wait at the edge for that and for the start of the services, at most %d s"
-            % (
-                " and ".join(reasons) or "as asked for",
-                room.human(size),
-                seconds,
-                self._settings.hold,
-            ),
+        copied = ""
+        if self._stack_or_none():
+            size = Database(stack).size()
+            copied = " (%s), about %d s" % (room.human(size), max(1, round(size / _COPY_BYTES_PER_SECOND)))
+        return (
+            "guarded: %s; the database is copied inside its server%s, and requests wait at the edge for that and for "
+            "the start of the services, at most %d s"
+            % (" and ".join(reasons) or "as asked for", copied, self._settings.hold)
         )
 
     def _check_room(self, mode: str, planned: Planned, change: Change) -> None:
@@ -490,13 +502,13 @@ class Update:
                 size += int((self._engine.image(item.get("ImageID") or "") or {}).get("Size") or 0)
         return size
 
-    def _entry(self, work: Deployment, number: int, mode: str, reason: str = "") -> Entry:
+    def _entry(self, work: Deployment, number: int, mode: str, change: Change) -> Entry:
         return Entry(
             number=number,
             time=moments.now(),
             by=self._settings.by,
             origin=self._settings.origin,
-            reason=reason or self._settings.reason,
+            reason=change.reason or self._settings.reason,
             version=work.release.settings.get("TAMMA_VERSION", ""),
             outcome=history.RUNNING,
             mode=mode,
@@ -507,14 +519,15 @@ class Update:
             content="",
             images={},
             options={**history.options(work.release), "update": self._settings.kept()},
+            target=change.target.number if change.target else 0,
         )
 
     def _alone(self, work: Deployment, planned: Planned, number: int, mode: str) -> Done:
         """Deploy where there is nothing to go back to, or where the rotation of secrets goes back by itself."""
         before = self.history.current()
         planned = work.apply(planned)
-        self._supersede(ROLLED_BACK)
-        entry = self._serves(self._entry(work, number, mode), planned)
+        self._end_superseded()
+        entry = self._serves(self._entry(work, number, mode, Change()), planned)
         entry = entry._replace(seconds=round(time.monotonic() - self._began, 1), before=entry.schema)
         same = before is not None and before.content == entry.content
         if before and same:
@@ -528,7 +541,7 @@ class Update:
     def _adopt(self, work: Deployment) -> Entry:
         """Take what runs on the host for its first release; it was deployed before there was a history."""
         found = self._make(self.present(), None).plan()
-        entry = self._serves(self._entry(work, self.history.next_number(), FIRST, "found on the host"), found)
+        entry = self._serves(self._entry(work, self.history.next_number(), FIRST, Change("found on the host")), found)
         self.history.keep(entry)
         self._retain()
         self._audit(entry._replace(by="", origin=""), 0, audit.FOUND, "")
@@ -555,7 +568,7 @@ class Update:
     ) -> Done:
         began, since = time.monotonic(), int(time.time())
         # If it fails, its images go together with its record.
-        entry = self._entry(work, number, mode, change.reason)
+        entry = self._entry(work, number, mode, change)
         entry = entry._replace(before=self._schema(), images=self._pictures(planned))
         journal = Journal(number, current.number, mode, "", "", "", PREPARED)
         self._hook(hooks.BEFORE, journal, entry)
@@ -565,10 +578,11 @@ class Update:
             except (OperatorError, OSError) as exc:
                 self._hook(hooks.FAILED, journal, entry, UNCHANGED, _words(exc))
                 raise
-        self._supersede(STUCK)
-        self._keep_before()
-        self.history.note(entry)
-        self._note(journal)
+        try:
+            self._begin(journal, entry)
+        except OSError as exc:
+            self._hook(hooks.FAILED, journal, entry, UNCHANGED, _words(exc))
+            raise
         try:
             if mode == GUARDED:
                 journal = self._guarded(work, journal, change, since)
@@ -578,7 +592,7 @@ class Update:
                     migrations.check(self._engine, self._stack(), self._progress, since)
             journal = journal._replace(step=SERVING)
             self._note(journal)
-        except (OperatorError, OSError, KeyboardInterrupt) as failure:
+        except (Exception, KeyboardInterrupt) as failure:
             # What the journal on the disk says is further than what is known here.
             journal = pending(self._directory) or journal
             # From SERVING on it only goes forward, also when the failure was in writing that down.
@@ -593,6 +607,17 @@ class Update:
             self._hook(hooks.FAILED, journal, entry, INCOMPLETE, words)
             raise
         return Done(planned, work, entry)
+
+    def _begin(self, journal: Journal, entry: Entry) -> None:
+        """Put on the disk that a release begins, in the place of what was cut off before; one of both always stands."""
+        left = pending(self._directory)
+        # A way back that waits for this release has its own, which are those in place now.
+        if left is None or left.step == SERVING:
+            self._keep_before()
+        self.history.note(entry)
+        if left:
+            self._supersede(left, STUCK)
+        self._note(journal)
 
     def _hook(self, moment: str, journal: Journal, entry: Entry, outcome: str = "", problem: str = "") -> None:
         """Tell whoever wants to know of a moment of a release."""
@@ -647,8 +672,8 @@ class Update:
             if item.backup:
                 return "", item
         raise OperatorError(
-            "The schema of the database has changed since release %d, and the copy from before is gone. Restore a "
-            "backup from that time first ('tammactl backups', 'tammactl restore'), then go back; nothing was changed."
+            "The schema of the database has changed since release %d; the copy from before is gone, and no backup was "
+            "taken by the updates since. Choose a later release ('tammactl releases'); nothing was changed."
             % target.number
         )
 
@@ -730,7 +755,7 @@ class Update:
         if held:
             stack = self._stack()
             # Nobody waits for what a failed release has begun.
-            writing = self._stop_writers(stack, _SECONDS_TO_GIVE_UP if journal.step == COPIED else None)
+            writing = self._stop_writers(stack, _SECONDS_TO_GIVE_UP if journal.step == COPIED else None, back=True)
             if journal.step == COPIED:
                 # A container of the failed release that crashes is started again by its engine, at any moment, and then
                 # migrates the database that has just come back.
@@ -745,15 +770,30 @@ class Update:
                 planned = work.plan()
             work.carry_out(planned)
         except OperatorError as exc:
+            self._stop_holding()
             if not deploys or work.plan().file_changes:
                 raise
             self._progress("resume", self._mask(exc.message))
-            if self._holding:
-                # The edge says when to come again, until something serves.
-                self._holding.close()
-                self._holding = None
             return False
         return True
+
+    def _stop_holding(self) -> None:
+        """Let the requests through to who can answer them, whatever else is not ready.
+
+        If nobody can, the edge says when to come again, until something serves.
+        """
+        if self._holding is None:
+            return
+        stack = self._stack()
+        names = [name for name in self._holding.held if name in stack.project.services]
+        try:
+            if services.Group(stack, names, self._base.deadline, self._progress).ready():
+                self._release_held()
+        except OperatorError as exc:
+            self._progress("hold", self._mask(exc.message))
+        if self._holding:
+            self._holding.close()
+            self._holding = None
 
     def _start_database_as_before(self, stack: Stack, work: Deployment) -> None:
         """Start PostgreSQL by its former definition: by one that the failed release has changed it may not come up."""
@@ -776,7 +816,7 @@ class Update:
             return
         # A migration that was cut off may be under way in the server, where nobody sees it before it is committed.
         known.end_sessions()
-        if journal.step == COPIED and known.schema() != journal.schema:
+        if journal.step == COPIED and _changed(known, journal):
             failed = known.called(database.FAILED + str(journal.number))
             known.drop(failed)
             known.swap(journal.guard, failed)
@@ -784,14 +824,18 @@ class Update:
         else:
             known.drop(journal.guard)
 
-    def _fail(self, journal: Journal, problem: str, outcome: str = ROLLED_BACK) -> None:
+    def _fail(self, journal: Journal, problem: str) -> None:
         """Record that a release failed; what there was from before is not needed any more."""
-        entry = self.history.entry(journal.number)
-        seconds = history.age(entry) if self._doing == audit.RESUME else round(time.monotonic() - self._began, 1)
-        self.history.note(entry._replace(outcome=history.FAILED, problem=self._mask(problem), seconds=seconds))
-        self._tell(journal, outcome, problem)
+        entry = self._record_failure(journal, problem, ROLLED_BACK)
         self._end()
-        self._hook(hooks.FAILED, journal, entry, outcome, problem)
+        self._hook(hooks.FAILED, journal, entry, ROLLED_BACK, problem)
+
+    def _record_failure(self, journal: Journal, problem: str, outcome: str) -> Entry:
+        entry = self.history.entry(journal.number)
+        entry = entry._replace(outcome=history.FAILED, problem=self._mask(problem), seconds=history.age(entry))
+        self.history.note(entry)
+        self._tell(journal, outcome, problem)
+        return entry
 
     def _tell(self, journal: Journal, outcome: str, problem: str = "") -> None:
         """Write into the audit log what came of a release that took the place of another one, or should have."""
@@ -834,12 +878,23 @@ class Update:
         stack = self._stack_or_none()
         return Database(stack).schema() if stack else ""
 
-    def _stop_writers(self, stack: Stack, seconds: Optional[int] = None) -> services.Group:
-        """Stop who writes to the database, and let the requests to them wait. seconds: as for services.Group.stop."""
+    def _stop_writers(self, stack: Stack, seconds: Optional[int] = None, back: bool = False) -> services.Group:
+        """Stop who writes to the database, and let the requests to them wait.
+
+        seconds: as for services.Group.stop. back: on the way back, which an edge that cannot hold does not keep up.
+        """
         writing = services.Group(stack, stack.writers, self._base.deadline, self._progress)
         # The engine may need long to finish its issue, and meanwhile everybody is served.
         writing.stop_unasked(seconds)
-        self._hold(stack)
+        try:
+            self._hold(stack)
+        except OperatorError as exc:
+            if not back:
+                raise
+            self._progress("hold", "requests do not wait: %s" % self._mask(exc.message))
+            if self._holding:
+                self._holding.close()
+                self._holding = None
         writing.stop(seconds)
         return writing
 
@@ -936,12 +991,24 @@ def _elsewhere(stack: Stack, planned: Planned) -> bool:
     return (stack.postgres is None) != (planner.keeper(planned.project, "POSTGRES_PASSWORD") is None)
 
 
+def _changed(known: Database, journal: Journal) -> bool:
+    """Whether the failed release has made something else of the database: also nothing, or what cannot be read."""
+    if not known.exists(known.name):
+        return True
+    try:
+        return known.schema() != journal.schema
+    except Refused:
+        return True
+
+
 def _words(failure: BaseException) -> str:
     if isinstance(failure, OperatorError):
         return failure.message
     if isinstance(failure, KeyboardInterrupt):
         return "The update was interrupted."
-    return "%s." % failure
+    if isinstance(failure, OSError):
+        return "%s." % failure
+    return "This is a mistake of the collection (%s: %s): please report it." % (type(failure).__name__, failure)
 
 
 def _cut_off(journal: Journal) -> str:

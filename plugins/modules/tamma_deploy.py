@@ -253,6 +253,11 @@ mode:
   returned: success
   type: str
   sample: guarded
+comes:
+  description: How the release would come, why, and what that costs, for the operator.
+  returned: in check mode, when an engine answers
+  type: str
+  sample: "guarded: tamma-api get another image; the database is copied inside its server (12 MB), about 1 s"
 digests:
   description: The images with the digests that they were pinned to, as far as they are known.
   returned: success
@@ -438,19 +443,25 @@ def deploy(module: AnsibleModule, progress: ProgressFile) -> Dict[str, Any]:
     def make(what: Release, journal: Optional[rotation.Journal]) -> Deployment:
         return Deployment(what, runner, engine, shell.compose_program(), progress, journal)
 
-    turn = update.Update(make, wanted, engine, shell.compose_program(), progress, settings(module.params))
+    how = settings(module.params)
+    turn = update.Update(make, wanted, engine, shell.compose_program(), progress, how)
     if module.check_mode:
         journal = rotation.pending(wanted.directory) or rotation.begin(names, known_settings(wanted), wanted)
-        planned, work, former, mode = turn.foresee(wanted, journal)
-        result = with_boot(describe(planned, []), boot.change())
+        foreseen = turn.foresee(wanted, journal)
+        result = with_boot(describe(foreseen.planned, [], foreseen.words), boot.change())
         needed = result["changed"] or bool(on_host.unfinished(wanted.directory))
-        return {**result, **about(wanted, former, mode, work.digests), "needed": needed}
+        return {
+            **result,
+            **about(wanted, foreseen.former, foreseen.mode, foreseen.work.digests),
+            "comes": foreseen.words,
+            "needed": needed,
+        }
     lock = Lock(lock_file(wanted.project), "deploy", module.params["lock_timeout"])
     with on_host.to_its_end(wanted.project, wanted.directory, socket), lock:
         resumed = False
         if restore.pending(wanted.directory):
             stack = Stack(wanted.project, wanted.directory, engine, shell.compose_program())
-            resumed = restore.Restoring(stack, progress, wanted.deadline).resume()
+            resumed = restore.Restoring(stack, progress, wanted.deadline).resume(deploys=True)
         resumed = turn.resume(deploys=True) or resumed
         if module.params["prepare"]:
             return prepare(wanted, turn, boot, resumed)
@@ -467,6 +478,7 @@ def deploy(module: AnsibleModule, progress: ProgressFile) -> Dict[str, Any]:
                 first = make(present._replace(secrets={**present.secrets, **journal.new}), journal)
                 planned = first.plan()
             first.apply(planned)
+            on_host.log_rotation(wanted.project, turn.history, how.by, how.origin, progress)
             names = [name for name in names if name not in cut_off.new]
         former = turn.history.current()
         planned, work, entry = turn.run(wanted, rotation.begin(names, known_settings(wanted), wanted))

@@ -45,6 +45,9 @@ def test_a_copy_that_is_gone_is_made_of_the_backup_from_then(stack: Stack) -> No
     assert again.unchanged, again.output
 
     # The rollback itself can be taken back: what served until then is the copy that is kept.
-    stack.shell("tammactl rollback")
+    stack.shell("tammactl rollback 3")
     assert data.ask(CONTAINER, COUNT).strip() == "1"
     assert THIRD in stack.shell("curl -fsS http://127.0.0.1:3100/api/health")
+    # Without a number it is the release before the third one, not the one that was left just now.
+    plan = json.loads(stack.shell("tammactl --json rollback --plan 2>/dev/null"))["rollback"]
+    assert (plan["release"], plan["version"]) == (2, SECOND)

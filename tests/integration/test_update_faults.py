@@ -682,6 +682,15 @@ def test_what_a_failed_release_does_in_the_database_is_ended(releases: Releases)
 
 
 @pytest.mark.fault_matrix
+def test_a_database_that_a_failed_release_has_dropped_comes_back(releases: Releases) -> None:
+    with releases.promised():
+        assert releases("update", NEW, fault=PHASES["copied"]).status == KILLED
+        drop = "DROP DATABASE tamma WITH (FORCE)"
+        releases.stack.shell(f"docker exec tamma-postgres-1 psql -qU tamma -d postgres -c '{drop}'")
+        releases.well("resume")
+
+
+@pytest.mark.fault_matrix
 def test_a_rollback_of_what_was_cut_off_goes_no_further(releases: Releases) -> None:
     with releases.promised():
         assert releases("update", NEW, fault=PHASES["copied"]).status == KILLED

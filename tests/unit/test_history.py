@@ -91,6 +91,20 @@ def test_a_record_is_read_back(tmp_path: Path) -> None:
     assert known.next_number() == 13
 
 
+def test_who_goes_back_twice_is_two_releases_further_back(tmp_path: Path) -> None:
+    """And not at the release that was left first."""
+    known = History(str(tmp_path))
+    for item in (entry(1), entry(2), entry(3), entry(4)._replace(target=2)):
+        known.note(item)
+    assert known.before(4) == known.entry(1)
+    known.note(entry(5))
+    assert known.before(5) == known.entry(4)
+    known.note(entry(6)._replace(target=4))
+    assert known.before(6) == known.entry(1)
+    known.forget(2)
+    assert known.before(6) == known.entry(1)
+
+
 def test_a_release_that_is_not_there_or_cannot_be_read_is_said(tmp_path: Path) -> None:
     known = History(str(tmp_path))
     with pytest.raises(OperatorError, match="This host has no release 7: 'tammactl releases'"):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -27,6 +28,7 @@ from ansible_collections.meywd.tamma.plugins.module_utils.engine import SERVICE_
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
 from ansible_collections.meywd.tamma.plugins.module_utils.files import FileChange
 from ansible_collections.meywd.tamma.plugins.module_utils.hooks import Hooks
+from ansible_collections.meywd.tamma.plugins.module_utils.logins import Refused
 from ansible_collections.meywd.tamma.plugins.module_utils.planner import Plan
 from ansible_collections.meywd.tamma.plugins.module_utils.update import Change, Journal, Update
 from tests.unit.test_history import base, entry
@@ -258,12 +260,71 @@ def test_a_resume_that_goes_back_leaves_a_failed_release(
     monkeypatch.setattr(known, "_go_back", lambda _journal, _deploys: came)
     assert known.resume()
     assert (update.pending(str(tmp_path)) is None) == came
-    known._supersede(update.STUCK)
-    assert update.pending(str(tmp_path)) is None
+    known._begin(JOURNAL._replace(number=5), entry(5, outcome=history.RUNNING))
+    assert cast(update.Journal, update.pending(str(tmp_path))).number == 5
     assert known.history.entry(4).outcome == history.FAILED
     assert known.history.current() == known.history.entry(3)
     assert [line["outcome"] for line in audit.lines("tamma")] == [outcome]
-    assert not known.resume()
+
+
+def test_a_release_that_cannot_be_written_down_leaves_what_was_cut_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A way back that waits for a deploy is not forgotten because the disk is full when that begins."""
+    monkeypatch.setattr(audit, "DIRECTORY", str(tmp_path / "log"))
+    known = Known(tmp_path)
+    for item in (entry(3), entry(4, outcome=history.RUNNING)):
+        known.history.note(item)
+    begin(tmp_path)
+    kept = tmp_path / ".tamma" / "before" / ".env"
+    kept.parent.mkdir()
+    kept.write_text("TAMMA_VERSION=0.2.0\n", encoding="utf-8")
+
+    def full(_journal: update.Journal) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(known, "_note", full)
+    with pytest.raises(OSError, match="No space"):
+        known._begin(JOURNAL._replace(number=5), entry(5, outcome=history.RUNNING))
+    assert update.pending(str(tmp_path)) == JOURNAL
+    assert kept.exists()
+
+
+def test_no_secret_is_rotated_while_a_way_back_is_not_complete(tmp_path: Path) -> None:
+    known = Known(tmp_path)
+    begin(tmp_path)
+
+    class Rotates:
+        rotates = True
+
+        redactor = SimpleNamespace(mask=str)
+
+    with pytest.raises(OperatorError, match=r"way back to release 3 is not complete.*No secret was changed"):
+        known._deploy(cast(Any, Rotates()), update.Change())
+
+
+class Kept:
+    """A server. there: whether the stack's database is; its schema may be unreadable."""
+
+    name = "tamma"
+
+    def __init__(self, there: bool, schema: str) -> None:
+        self._there, self._schema = there, schema
+
+    def exists(self, _name: str) -> bool:
+        return self._there
+
+    def schema(self) -> str:
+        if not self._schema:
+            raise Refused("could not open relation", "XX000")
+        return self._schema
+
+
+@pytest.mark.parametrize(
+    ("there", "schema", "changed"), [(True, "s", False), (True, "t", True), (True, "", True), (False, "s", True)]
+)
+def test_a_database_that_is_gone_or_cannot_be_read_was_changed(there: bool, schema: str, changed: bool) -> None:
+    assert update._changed(cast(Any, Kept(there, schema)), JOURNAL._replace(schema="s")) == changed
 
 
 class Ill:
@@ -330,8 +391,9 @@ def test_what_is_left_of_a_release_that_serves_keeps_no_other_one_out(
     monkeypatch.setattr(known, "_stack_or_none", lambda: _Stack(True, False))
     assert known.resume(deploys=True)
     assert update.pending(str(tmp_path)) is not None, "until a deploy takes its place"
-    known._supersede(update.STUCK)
-    assert update.pending(str(tmp_path)) is None
+    known._begin(JOURNAL._replace(number=5), entry(5, outcome=history.RUNNING))
+    assert cast(update.Journal, update.pending(str(tmp_path))).number == 5
+    known.history.forget(5)
     assert [line["outcome"] for line in audit.lines("tamma")][-1] == history.SERVES
     assert [(item.number, item.outcome) for item in known.history.entries()] == [
         (3, history.SERVES),
