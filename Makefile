@@ -14,6 +14,8 @@ export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
 export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 export PYTHON
 unexport PYTHONHOME PYTHONPATH VIRTUAL_ENV
+# Ansible starts some hundred times in a test run, and nobody shall compile it as often.
+unexport PYTHONDONTWRITEBYTECODE
 
 BENCH := python3 -m tests.bench
 PYTEST := python3 -m pytest
@@ -71,7 +73,7 @@ molecule: $(READY) ## One scenario on the test bench (SCENARIO=default)
 	@$(PYTEST) tests/test_molecule.py --capture=no --scenario $(SCENARIO)
 
 test: $(READY) ## All of the above: what CI runs
-	@$(PYTEST) --images-beside
+	@$(PYTEST) --images-beside --numprocesses 2 --no-loadscope-reorder --verbose
 
 faults: $(READY) ## Let operators die wherever they change something, and everything else go wrong (hours)
 	@$(BENCH) images

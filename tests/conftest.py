@@ -5,8 +5,10 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 import tests.tools.checkout  # noqa: F401 - before anything of the collection is imported
 from tests.bench.names import cache_dir
@@ -40,7 +42,7 @@ _BUILDER = pytest.StashKey["subprocess.Popen[bytes]"]()
 
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Begin to build. Whoever brings a sandbox up waits for the end of that, and builds what is missing then."""
-    if session.config.getoption("--images-beside"):
+    if session.config.getoption("--images-beside") and not hasattr(session.config, "workerinput"):
         with (cache_dir() / "images.log").open("wb") as log:
             command = [sys.executable, "-m", "tests.bench", "images"]
             builder = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
@@ -55,8 +57,23 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
         builder.wait()
 
 
+class Scheduling(LoadScopeScheduling):
+    """Which tests stay together when several processes run them (`make test`): those that share a host, or a file."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        """Name what a test stays together with."""
+        if nodeid.startswith("tests/integration/"):
+            return "tests/integration"
+        # Each scenario has a sandbox of its own.
+        return nodeid if nodeid.startswith("tests/test_molecule.py") else nodeid.split("::", 1)[0]
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling:
+    return Scheduling(config, log)
+
+
 #: What hangs shall say where, instead of taking the time of all others. A Molecule scenario has less of its own.
-SECONDS_OF_A_UNIT, SECONDS_OF_A_TEST = 120, 1800
+SECONDS_OF_A_UNIT, SECONDS_OF_A_TEST = 120, 2700
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -13,7 +13,7 @@ import pytest
 from tests.tools.run import run
 
 ROOT = Path(__file__).resolve().parent.parent
-SECONDS = 1500
+SECONDS = 2400
 
 
 def listed_scenarios() -> list[str]:
@@ -33,9 +33,9 @@ def test_every_scenario_is_listed() -> None:
 
 
 @pytest.fixture
-def sandbox() -> Iterator[None]:
-    """The scenarios' sandbox for one run at a time: another checkout on this machine has to wait."""
-    with (Path(tempfile.gettempdir()) / "tamma-molecule.lock").open("a") as lock:
+def sandbox(scenario: str) -> Iterator[None]:
+    """A scenario's sandbox for one run at a time: another checkout on this machine has to wait."""
+    with (Path(tempfile.gettempdir()) / f"tamma-molecule-{scenario}.lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 

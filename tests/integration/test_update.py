@@ -8,6 +8,7 @@ The scenarios molecule/update and molecule/podman-update have what every release
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -217,6 +218,9 @@ def test_check_mode_says_what_would_happen_and_does_nothing(old: Updates) -> Non
     outcome = old.stack.play("update", "--check", variables={**PRODUCTION, **SETTINGS, "tamma_stack_version": NEW})
     assert outcome.status == 0, outcome.output
     assert f"tamma-api-dotnet:{NEW}" in outcome.output
+    assert re.search(
+        r"would come guarded: .*the database is copied inside its server \(.* [KMG]iB\), about", outcome.output
+    )
     assert (data.values(CONTAINER), old.containers(), old.databases()) == before
     old.serves(OLD)
 

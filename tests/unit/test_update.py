@@ -105,6 +105,35 @@ class Containers:
         return {"Id": reference}
 
 
+@pytest.mark.parametrize(
+    ("mode", "replaced", "words"),
+    [
+        ("auto", ["tamma-dashboard"], "rolling: no service that writes"),
+        ("rolling", ["tamma-api"], "rolling, as asked for: tamma-api get another image, and no copy"),
+        (
+            "auto",
+            ["tamma-api"],
+            "guarded: tamma-api get another image; the database is copied inside its server (2.0 GiB)",
+        ),
+        ("guarded", [], "guarded: as asked for; "),
+    ],
+)
+def test_what_a_release_costs_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str, replaced: list[str], words: str
+) -> None:
+    monkeypatch.setattr(update, "Database", lambda _stack: SimpleNamespace(size=lambda: 2 << 30))
+    known = Known(tmp_path, mode=mode)
+    monkeypatch.setattr(known, "_stack", lambda: _Stack(True, False))
+    writing = [name for name in replaced if name != "tamma-dashboard"]
+    project = parse_project({"name": "tamma", "services": SERVICES}, dict.fromkeys(SERVICES, "0"))
+    planned = cast(Any, SimpleNamespace(plan=Plan([], [], [], []), replaced_writers=writing, project=project))
+    came = known._mode(planned, entry(1), Change())
+    said = known._what_happens(came, planned, writing, Change())
+    assert said.startswith(words)
+    if came == update.GUARDED:
+        assert "about 20 s, and requests wait" in said
+
+
 def test_the_journal_is_read_back(tmp_path: Path) -> None:
     assert update.pending(str(tmp_path)) is None
     begin(tmp_path)

@@ -16,7 +16,6 @@ from tests.bench.load import Load
 from tests.tools import authority
 from tests.tools.deployed import site
 
-NEW_VERSION = {"tamma_stack_version": "0.2.0"}
 OTHER_SETTINGS = {
     "tamma_stack_overrides": {
         "services": {
@@ -51,20 +50,10 @@ def served(edge: Edge) -> str:
     return ssl.DER_cert_to_PEM_cert(shown)
 
 
-def test_a_new_version_under_load(edge: Edge) -> None:
-    assert edge.ask("GET", "/api/health").json()["version"] == "0.1.0"
-    with Load(edge) as load:
-        done = site(NEW_VERSION)
-    assert done.returncode == 0, done.stdout
-    assert not load.failures, load.report()
-    assert edge.ask("GET", "/api/health").json()["version"] == "0.2.0"
-    assert edge.ask("GET", "/version.json").json()["version"] == "0.2.0"
-
-
 def test_a_configuration_that_cannot_work_is_not_taken_over(host: Host, edge: Edge) -> None:
     serving = served(edge)
     configuration = host.file("/opt/tamma/edge/Caddyfile").sha256sum
-    done = site({**NEW_VERSION, "tamma_stack_edge_users": {}, "tamma_stack_edge_forward_auth": "http://login:443"})
+    done = site({"tamma_stack_edge_users": {}, "tamma_stack_edge_forward_auth": "http://login:443"})
     assert done.returncode != 0
     assert "Caddy does not accept the configuration of the edge" in done.stdout
     assert host.file("/opt/tamma/edge/Caddyfile").sha256sum == configuration
@@ -77,7 +66,7 @@ def test_other_settings_and_a_renewed_certificate_under_load(edge: Edge, tmp_pat
     trusted = edge._replace(authority=edge.authority + "".join(path.read_text() for path in tmp_path.glob("*/ca.pem")))
     with Load(trusted) as load:
         for certificate_now in (first, second):
-            done = site({**NEW_VERSION, **OTHER_SETTINGS, **certificate_now})
+            done = site({**OTHER_SETTINGS, **certificate_now})
             assert done.returncode == 0, done.stdout
             assert served(edge) == certificate_now["tamma_stack_edge_certificate"]
     assert not load.failures, load.report()
