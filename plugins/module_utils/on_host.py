@@ -149,6 +149,7 @@ class OnHost:
         with self.alone(operation, wait):
             self.resume(deploys=True)
             yield
+            self._complete_restore()
 
     @contextlib.contextmanager
     def locked_to_go_back(self, number: int, wait: float = 0) -> Iterator[None]:
@@ -168,6 +169,7 @@ class OnHost:
                     outcome=COMPLETED,
                 )
             yield
+            self._complete_restore()
 
     @contextlib.contextmanager
     def alone(self, operation: str, wait: float = 0) -> Iterator[None]:
@@ -181,10 +183,8 @@ class OnHost:
         deploys: whether a deploy follows (see ``update.Update.resume``).
         """
         found = []
-        if restore.pending(self._directory):
-            stack = Stack(self._project, self._directory, self._engine, self._program)
-            if restore.Restoring(stack, self._progress).resume(deploys):
-                found.append(RESTORE)
+        if self._complete_restore(deploys):
+            found.append(RESTORE)
         if self.update().resume(deploys):
             found.append(UPDATE)
         cut_off = rotation.pending(self._directory)
@@ -197,6 +197,12 @@ class OnHost:
             log_rotation(self._project, self.history, self._by, self._origin, self._progress)
             found.append(ROTATION)
         return found
+
+    def _complete_restore(self, deploys: bool = False) -> bool:
+        if not restore.pending(self._directory):
+            return False
+        stack = Stack(self._project, self._directory, self._engine, self._program)
+        return restore.Restoring(stack, self._progress).resume(deploys)
 
     def update(self, by: str = "", origin: str = "", reason: str = "") -> update.Update:
         """What changes the release, with the settings of the last one."""

@@ -207,7 +207,7 @@ class Restoring:
         """Bring a restore that was cut off to its end, or take back what it has left; say whether there was one.
 
         deploys: whether a deploy follows. Once the former data is back, that may correct what keeps services from
-        coming up with it.
+        coming up with it; until then the journal stays, and this completes it afterwards.
         """
         journal = pending(self._stack.directory)
         if journal is None:
@@ -373,6 +373,7 @@ class Restoring:
             if not deploys:
                 raise
             self._progress("swap", "the former data is in its place, and the deploy comes next: %s" % exc.message)
+            return
         self._undo(journal)
 
     # -- the rest ---------------------------------------------------------------------------

@@ -71,14 +71,15 @@ class Group:
             self._progress("stop", ", ".join(name for name in names if alive[name]))
             _at_once(lambda identifier: self._stack.engine.stop_container(identifier, seconds), found)
 
-    def ready(self) -> bool:
-        """Whether each has a container that serves now."""
+    def ready(self) -> Dict[str, List[str]]:
+        """The ids of the containers that can serve now, by service; nothing for one that has none."""
+        found: Dict[str, List[str]] = {}
         for name in self._names:
-            found = [self._stack.engine.container(item["Id"]) for item in self._stack.containers(name)]
-            states = [gate.state(one, name) for one in found if one]
-            if not any(gate.judge(seen, seen.restarts).outcome == "ready" for seen in states):
-                return False
-        return True
+            inspected = [self._stack.engine.container(item["Id"]) for item in self._stack.containers(name)]
+            for seen in [gate.state(one, name) for one in inspected if one]:
+                if gate.judge(seen, seen.restarts).outcome == "ready":
+                    found.setdefault(name, []).append(seen.id)
+        return found
 
     def remove(self) -> None:
         """Remove their containers, so that none of them can start again: one that crashes is started by its engine."""

@@ -9,6 +9,7 @@ one, with the database as it was; from then on nobody does, because what was ack
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import time
@@ -221,8 +222,8 @@ class Update:
         """
         journal = pending(self._directory)
         sweep(self._base)
+        self._forget_unbegun(journal)
         if journal is None:
-            self._forget_unbegun()
             return False
         self._doing, self._began = audit.RESUME, time.monotonic()
         outcome, way = STUCK, "the way back to release %d" % journal.former
@@ -259,25 +260,24 @@ class Update:
             ) from exc
         return True
 
-    def _supersede(self, left: Journal, outcome: str) -> None:
-        """Record what becomes of a release that was cut off, now that another one takes its place, or all is well."""
-        if left.step == SERVING:
-            self._tell(left, history.SERVES)
-        else:
-            self._record_failure(left, _cut_off(left), outcome)
-
-    def _end_superseded(self) -> None:
-        """End what was cut off and could not be completed, now that a deploy has found all well."""
+    def _supersede(self, outcome: str, end: Callable[[], None]) -> None:
+        """Record what becomes of a release that was cut off and not completed, if there is one; *end* its journal."""
         left = pending(self._directory)
-        if left:
-            self._supersede(left, ROLLED_BACK)
-            self._end()
+        if left is None or left.step == SERVING:
+            end()
+            if left:
+                self._tell(left, history.SERVES)
+            return
+        entry = self._record_failure(left, _cut_off(left), outcome)
+        end()
+        self._hook(hooks.FAILED, left, entry, outcome, _cut_off(left))
 
-    def _forget_unbegun(self) -> None:
+    def _forget_unbegun(self, journal: Optional[Journal]) -> None:
         """Forget what an operator that died had ready for an update which had not begun yet, or had ended."""
-        shutil.rmtree(os.path.join(self._directory, _BEFORE), ignore_errors=True)
+        if journal is None:
+            shutil.rmtree(os.path.join(self._directory, _BEFORE), ignore_errors=True)
         for item in self.history.entries():
-            if item.outcome == history.RUNNING:
+            if item.outcome == history.RUNNING and (journal is None or item.number != journal.number):
                 self.history.forget(item.number)
 
     def update_to(self, version: str) -> Done:
@@ -373,7 +373,7 @@ class Update:
         if not planned.changed:
             # Nothing to do is no promise that all is well: it is waited for and asked.
             work.carry_out(planned)
-            self._end_superseded()
+            self._supersede(ROLLED_BACK, self._end)
             return Done(planned, work, current)
         return self._replace(work, planned, current, number, ready.mode, change)
 
@@ -466,9 +466,11 @@ class Update:
         anew = self._replaced_keepers(stack, planned)
         reasons = [words % ", ".join(names) for words, names in ((_ANOTHER, migrating), (_ANEW, anew)) if names]
         copied = ""
-        if self._stack_or_none():
-            size = Database(stack).size()
-            copied = " (%s), about %d s" % (room.human(size), max(1, round(size / _COPY_BYTES_PER_SECOND)))
+        # A database that does not answer is told by what needs it.
+        with contextlib.suppress(OperatorError):
+            if self._stack_or_none():
+                size = Database(stack).size()
+                copied = " (%s), about %d s" % (room.human(size), max(1, round(size / _COPY_BYTES_PER_SECOND)))
         return (
             "guarded: %s; the database is copied inside its server%s, and requests wait at the edge for that and for "
             "the start of the services, at most %d s"
@@ -526,7 +528,7 @@ class Update:
         """Deploy where there is nothing to go back to, or where the rotation of secrets goes back by itself."""
         before = self.history.current()
         planned = work.apply(planned)
-        self._end_superseded()
+        self._supersede(ROLLED_BACK, self._end)
         entry = self._serves(self._entry(work, number, mode, Change()), planned)
         entry = entry._replace(seconds=round(time.monotonic() - self._began, 1), before=entry.schema)
         same = before is not None and before.content == entry.content
@@ -615,9 +617,7 @@ class Update:
         if left is None or left.step == SERVING:
             self._keep_before()
         self.history.note(entry)
-        if left:
-            self._supersede(left, STUCK)
-        self._note(journal)
+        self._supersede(STUCK, lambda: self._note(journal))
 
     def _hook(self, moment: str, journal: Journal, entry: Entry, outcome: str = "", problem: str = "") -> None:
         """Tell whoever wants to know of a moment of a release."""
@@ -672,8 +672,8 @@ class Update:
             if item.backup:
                 return "", item
         raise OperatorError(
-            "The schema of the database has changed since release %d; the copy from before is gone, and no backup was "
-            "taken by the updates since. Choose a later release ('tammactl releases'); nothing was changed."
+            "The schema of the database has changed since release %d; the copy from then is gone, and the update that "
+            "changed it took no backup. Choose a later release ('tammactl releases'); nothing was changed."
             % target.number
         )
 
@@ -751,7 +751,7 @@ class Update:
         Says whether it serves, which it need not when another deploy follows.
         """
         work = self._make(self._before(), None)
-        held = journal.mode == GUARDED and journal.step != PREPARED
+        held = journal.mode == GUARDED and journal.step != PREPARED and not self._is_back(journal)
         if held:
             stack = self._stack()
             # Nobody waits for what a failed release has begun.
@@ -777,29 +777,38 @@ class Update:
             return False
         return True
 
+    def _is_back(self, journal: Journal) -> bool:
+        """Whether a way back has come as far as the database already, and somebody may write to it again."""
+        stack = self._stack_or_none()
+        if journal.step != COPIED or stack is None:
+            return False
+        try:
+            return not Database(stack).exists(journal.guard)
+        except OperatorError:
+            return False
+
     def _stop_holding(self) -> None:
         """Let the requests through to who can answer them, whatever else is not ready.
 
-        If nobody can, the edge says when to come again, until something serves.
+        For a service that cannot, the edge says when to come again, until something serves.
         """
         if self._holding is None:
             return
         stack = self._stack()
         names = [name for name in self._holding.held if name in stack.project.services]
         try:
-            if services.Group(stack, names, self._base.deadline, self._progress).ready():
-                self._release_held()
+            self._release_held(services.Group(stack, names, self._base.deadline, self._progress).ready())
         except OperatorError as exc:
             self._progress("hold", self._mask(exc.message))
-        if self._holding:
-            self._holding.close()
-            self._holding = None
+            self._close_hold()
 
     def _start_database_as_before(self, stack: Stack, work: Deployment) -> None:
         """Start PostgreSQL by its former definition: by one that the failed release has changed it may not come up."""
+        if stack.postgres is None:
+            return
         planned = work.plan()
         changed = [change.service for change in planned.plan.changes if change.action in ("create", "recreate")]
-        anew = stack.postgres is not None and stack.postgres.name in changed
+        anew = stack.postgres.name in changed
         if anew:
             work.put_in_place(work.prepare(planned))
         services.start_database(self._stack(), self._base.deadline, self._progress, anew)
@@ -819,8 +828,11 @@ class Update:
         if journal.step == COPIED and _changed(known, journal):
             failed = known.called(database.FAILED + str(journal.number))
             known.drop(failed)
+            left = "what the failed release made of it is %s" % failed
+            if not known.exists(known.name):
+                left = "the failed release had dropped it"
             known.swap(journal.guard, failed)
-            self._progress("back", "the database is as it was; what the failed release made of it is %s" % failed)
+            self._progress("back", "the database is as it was; %s" % left)
         else:
             known.drop(journal.guard)
 
@@ -892,9 +904,7 @@ class Update:
             if not back:
                 raise
             self._progress("hold", "requests do not wait: %s" % self._mask(exc.message))
-            if self._holding:
-                self._holding.close()
-                self._holding = None
+            self._close_hold()
         writing.stop(seconds)
         return writing
 
@@ -908,29 +918,33 @@ class Update:
         item = edge.service(stack.project)
         if item is None or not stack.running(item.name):
             return
-        if self._holding is None:
-            self._holding = Hold(Edge(stack.compose, self._directory, stack.project), self._engine)
-            self._held_since = time.monotonic()
         names = [name for name in stack.writers if name in edge.routed(stack.project)]
         self._progress("hold", "requests to %s wait, at most %d s" % (", ".join(names), self._settings.hold))
-        self._holding.begin(names, self._settings.hold)
+        if self._holding is None:
+            begun = Hold(Edge(stack.compose, self._directory, stack.project), self._engine)
+            begun.begin(names, self._settings.hold)
+            self._holding, self._held_since = begun, time.monotonic()
         serving = {name: [one["Id"] for one in stack.running(name)] for name in names}
         self._holding.drain(serving, self._base.drain)
 
-    def _release_held(self) -> None:
-        """Let them through to the containers that are there now."""
+    def _release_held(self, serving: Optional[Dict[str, List[str]]] = None) -> None:
+        """Let them through. serving: to which containers, by service; to all that run if not given."""
         if self._holding is None:
             return
-        stack = self._stack()
-        names = [name for name in self._holding.held if name in stack.project.services]
-        came = self._holding.release(
-            {name: [one["Id"] for one in stack.running(name)] for name in names}, self._base.drain
-        )
+        if serving is None:
+            stack = self._stack()
+            names = [name for name in self._holding.held if name in stack.project.services]
+            serving = {name: [one["Id"] for one in stack.running(name)] for name in names}
+        came = self._holding.release(serving, self._base.drain)
         self._progress(
             "hold", "%d connections waited or came through, %.1f s in all" % (came, time.monotonic() - self._held_since)
         )
-        self._holding.close()
-        self._holding = None
+        self._close_hold()
+
+    def _close_hold(self) -> None:
+        if self._holding:
+            self._holding.close()
+            self._holding = None
 
     def _back_up(self, number: int) -> str:
         """Take a backup, as a safety net beside the copy in the server; return its id. Without repositories: none."""
@@ -997,7 +1011,10 @@ def _changed(known: Database, journal: Journal) -> bool:
         return True
     try:
         return known.schema() != journal.schema
-    except Refused:
+    except Refused as exc:
+        # It may answer another time: connection, resources, an operator's hand, the system below it.
+        if exc.code[:2] in ("08", "53", "57", "58"):
+            raise
         return True
 
 

@@ -458,10 +458,14 @@ def deploy(module: AnsibleModule, progress: ProgressFile) -> Dict[str, Any]:
         }
     lock = Lock(lock_file(wanted.project), "deploy", module.params["lock_timeout"])
     with on_host.to_its_end(wanted.project, wanted.directory, socket), lock:
-        resumed = False
-        if restore.pending(wanted.directory):
+
+        def complete_restore(deploys: bool) -> bool:
+            if not restore.pending(wanted.directory):
+                return False
             stack = Stack(wanted.project, wanted.directory, engine, shell.compose_program())
-            resumed = restore.Restoring(stack, progress, wanted.deadline).resume(deploys=True)
+            return restore.Restoring(stack, progress, wanted.deadline).resume(deploys)
+
+        resumed = complete_restore(deploys=True)
         resumed = turn.resume(deploys=True) or resumed
         if module.params["prepare"]:
             return prepare(wanted, turn, boot, resumed)
@@ -482,6 +486,8 @@ def deploy(module: AnsibleModule, progress: ProgressFile) -> Dict[str, Any]:
             names = [name for name in names if name not in cut_off.new]
         former = turn.history.current()
         planned, work, entry = turn.run(wanted, rotation.begin(names, known_settings(wanted), wanted))
+        # What the deploy has corrected kept it from its end.
+        complete_restore(deploys=False)
         rows = status.rows(engine, wanted.project, planned.project)
     change = boot.change()
     if change:

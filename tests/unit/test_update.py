@@ -228,7 +228,7 @@ def test_which_copy_of_the_database_belongs_to_a_release(tmp_path: Path) -> None
     server: Any = Server("guard_3", "guard_5")
     assert known._copy_of(server, Change(target=known.history.entry(1))) == ("guard_3", known.history.entry(3))
     assert known._copy_of(server, Change(target=known.history.entry(3)))[0] == "guard_5"
-    with pytest.raises(OperatorError, match="the copy from before is gone"):
+    with pytest.raises(OperatorError, match="the copy from then is gone"):
         known._copy_of(server, Change(target=known.history.entry(5)))
     nothing: Any = Server()
     with pytest.raises(OperatorError, match="nothing was changed"):
@@ -244,7 +244,7 @@ def test_which_copy_of_the_database_belongs_to_a_release(tmp_path: Path) -> None
     # A backup from then does as well.
     known.history.note(entry(3, before="a", schema="b", backup="then"))
     assert known._copy_of(nothing, Change(target=known.history.entry(1))) == ("", known.history.entry(3))
-    with pytest.raises(OperatorError, match="the copy from before is gone"):
+    with pytest.raises(OperatorError, match="the copy from then is gone"):
         known._copy_of(nothing, Change(target=known.history.entry(3)))
 
 
@@ -333,7 +333,7 @@ def test_no_secret_is_rotated_while_a_way_back_is_not_complete(tmp_path: Path) -
 
 
 class Kept:
-    """A server. there: whether the stack's database is; its schema may be unreadable."""
+    """A server. there: whether the stack's database is. schema: also the code of an error."""
 
     name = "tamma"
 
@@ -344,16 +344,21 @@ class Kept:
         return self._there
 
     def schema(self) -> str:
-        if not self._schema:
-            raise Refused("could not open relation", "XX000")
+        if len(self._schema) == 5:
+            raise Refused("no", self._schema)
         return self._schema
 
 
 @pytest.mark.parametrize(
-    ("there", "schema", "changed"), [(True, "s", False), (True, "t", True), (True, "", True), (False, "s", True)]
+    ("there", "schema", "changed"), [(True, "s", False), (True, "t", True), (True, "XX000", True), (False, "s", True)]
 )
 def test_a_database_that_is_gone_or_cannot_be_read_was_changed(there: bool, schema: str, changed: bool) -> None:
     assert update._changed(cast(Any, Kept(there, schema)), JOURNAL._replace(schema="s")) == changed
+
+
+def test_a_server_that_cannot_answer_now_is_asked_again_another_time() -> None:
+    with pytest.raises(Refused):
+        update._changed(cast(Any, Kept(True, "53100")), JOURNAL)
 
 
 class Ill:

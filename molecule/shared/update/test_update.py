@@ -50,8 +50,10 @@ TOLD = {
 
 @pytest.fixture(scope="module")
 def production(host: Host) -> Production:
-    """The host, with data."""
+    """The host as its inventory says, with data."""
     found = Production(host)
+    deployed = found.site(OLD)
+    assert deployed.status == 0, deployed.output
     found.fill(MEBIBYTES)
     return found
 
