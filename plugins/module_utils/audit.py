@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import os
 import pwd
-from typing import Any, Dict, List, Mapping
+from typing import Any, Callable, Dict, List, Mapping
 
 from ansible_collections.meywd.tamma.plugins.module_utils import moments
 from ansible_collections.meywd.tamma.plugins.module_utils.files import read
@@ -34,6 +34,13 @@ def user() -> str:
         return os.environ.get("SUDO_USER") or pwd.getpwuid(number).pw_name
     except KeyError:
         return str(number)
+
+
+def tell(project: str, facts: Mapping[str, Any], progress: Callable[[str, str], None]) -> None:
+    """Add a line, or tell the operator why there is none."""
+    refused = append(project, facts)
+    if refused:
+        progress("log", "the audit log takes no line: %s" % refused)
 
 
 def append(project: str, facts: Mapping[str, Any]) -> str:

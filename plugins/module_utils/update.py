@@ -249,7 +249,7 @@ class Update:
                     "resume", "release %d was cut off: back to release %d" % (journal.number, journal.former)
                 )
                 if self._go_back(journal, deploys):
-                    self._fail(journal, _cut_off(journal))
+                    self._fail(journal, _cut_off(journal), ROLLED_BACK, self._end)
         except (OperatorError, OSError) as exc:
             problem = self._mask(_words(exc))
             self._tell(journal, outcome, problem)
@@ -268,9 +268,7 @@ class Update:
             if left:
                 self._tell(left, history.SERVES)
             return
-        entry = self._record_failure(left, _cut_off(left), outcome)
-        end()
-        self._hook(hooks.FAILED, left, entry, outcome, _cut_off(left))
+        self._fail(left, _cut_off(left), outcome, end)
 
     def _forget_unbegun(self, journal: Optional[Journal]) -> None:
         """Forget what an operator that died had ready for an update which had not begun yet, or had ended."""
@@ -574,15 +572,11 @@ class Update:
         entry = entry._replace(before=self._schema(), images=self._pictures(planned))
         journal = Journal(number, current.number, mode, "", "", "", PREPARED)
         self._hook(hooks.BEFORE, journal, entry)
-        if mode == GUARDED and self._settings.backup and not change.target:
-            try:
-                entry = entry._replace(backup=self._back_up(number))
-            except (OperatorError, OSError) as exc:
-                self._hook(hooks.FAILED, journal, entry, UNCHANGED, _words(exc))
-                raise
         try:
+            if mode == GUARDED and self._settings.backup and not change.target:
+                entry = entry._replace(backup=self._back_up(number))
             self._begin(journal, entry)
-        except OSError as exc:
+        except (OperatorError, OSError) as exc:
             self._hook(hooks.FAILED, journal, entry, UNCHANGED, _words(exc))
             raise
         try:
@@ -730,7 +724,7 @@ class Update:
         self._progress("back", "release %d failed: back to release %d" % (journal.number, journal.former))
         try:
             self._go_back(journal)
-            self._fail(journal, words)
+            self._fail(journal, words, ROLLED_BACK, self._end)
         except (OperatorError, OSError) as exc:
             self._tell(journal, STUCK, words)
             self._hook(hooks.FAILED, journal, self.history.entry(journal.number), STUCK, words)
@@ -836,25 +830,22 @@ class Update:
         else:
             known.drop(journal.guard)
 
-    def _fail(self, journal: Journal, problem: str) -> None:
-        """Record that a release failed; what there was from before is not needed any more."""
-        entry = self._record_failure(journal, problem, ROLLED_BACK)
-        self._end()
-        self._hook(hooks.FAILED, journal, entry, ROLLED_BACK, problem)
-
-    def _record_failure(self, journal: Journal, problem: str, outcome: str) -> Entry:
+    def _fail(self, journal: Journal, problem: str, outcome: str, end: Callable[[], None]) -> None:
+        """Record that a release failed, and end its journal by *end*."""
         entry = self.history.entry(journal.number)
-        entry = entry._replace(outcome=history.FAILED, problem=self._mask(problem), seconds=history.age(entry))
-        self.history.note(entry)
+        self.history.note(
+            entry._replace(outcome=history.FAILED, problem=self._mask(problem), seconds=history.age(entry))
+        )
         self._tell(journal, outcome, problem)
-        return entry
+        end()
+        self._hook(hooks.FAILED, journal, entry, outcome, problem)
 
     def _tell(self, journal: Journal, outcome: str, problem: str = "") -> None:
         """Write into the audit log what came of a release that took the place of another one, or should have."""
         self._audit(self.history.entry(journal.number), journal.former, outcome, problem)
 
     def _audit(self, entry: Entry, former: int, outcome: str, problem: str) -> None:
-        refused = audit.append(
+        audit.tell(
             self._base.project,
             {
                 "what": self._doing,
@@ -869,9 +860,8 @@ class Update:
                 "reason": entry.reason,
                 "problem": self._mask(problem),
             },
+            self._progress,
         )
-        if refused:
-            self._progress("log", "the audit log takes no line: %s" % refused)
 
     # -- what the steps are made of -----------------------------------------------------------
 

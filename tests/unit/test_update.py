@@ -79,6 +79,16 @@ class Known(Update):
         return self._mode(planned, current, change or Change())
 
 
+def cut_off(directory: Path, monkeypatch: pytest.MonkeyPatch, journal: Journal = JOURNAL) -> Known:
+    """The update of a host on which release 3 serves, and release 4 was cut off; its audit log is beside it."""
+    monkeypatch.setattr(audit, "DIRECTORY", str(directory / "log"))
+    known = Known(directory)
+    for item in (entry(3), entry(4, outcome=history.RUNNING)):
+        known.history.note(item)
+    begin(directory, journal)
+    return known
+
+
 class _Stack:
     """A stack with a database of its own, or one outside."""
 
@@ -257,11 +267,7 @@ def test_what_the_next_release_goes_by_is_plain(tmp_path: Path) -> None:
 
 
 def test_a_resume_that_fails_says_what_to_type(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(audit, "DIRECTORY", str(tmp_path / "log"))
-    known = Known(tmp_path)
-    for item in (entry(3), entry(4, outcome=history.RUNNING)):
-        known.history.note(item)
-    begin(tmp_path)
+    known = cut_off(tmp_path, monkeypatch)
 
     def fails(_journal: Journal, _deploys: bool) -> None:
         raise OSError(28, "No space left on device")
@@ -280,12 +286,8 @@ def test_a_resume_that_goes_back_leaves_a_failed_release(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, came: bool, outcome: str
 ) -> None:
     """At once, or when the deploy that follows begins."""
-    monkeypatch.setattr(audit, "DIRECTORY", str(tmp_path / "log"))
-    known = Known(tmp_path)
-    assert not known.resume()
-    for item in (entry(3), entry(4, outcome=history.RUNNING)):
-        known.history.note(item)
-    begin(tmp_path)
+    assert not Known(tmp_path).resume()
+    known = cut_off(tmp_path, monkeypatch)
     monkeypatch.setattr(known, "_go_back", lambda _journal, _deploys: came)
     assert known.resume()
     assert (update.pending(str(tmp_path)) is None) == came
@@ -300,11 +302,7 @@ def test_a_release_that_cannot_be_written_down_leaves_what_was_cut_off(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A way back that waits for a deploy is not forgotten because the disk is full when that begins."""
-    monkeypatch.setattr(audit, "DIRECTORY", str(tmp_path / "log"))
-    known = Known(tmp_path)
-    for item in (entry(3), entry(4, outcome=history.RUNNING)):
-        known.history.note(item)
-    begin(tmp_path)
+    known = cut_off(tmp_path, monkeypatch)
     kept = tmp_path / ".tamma" / "before" / ".env"
     kept.parent.mkdir()
     kept.write_text("TAMMA_VERSION=0.2.0\n", encoding="utf-8")
@@ -323,13 +321,9 @@ def test_no_secret_is_rotated_while_a_way_back_is_not_complete(tmp_path: Path) -
     known = Known(tmp_path)
     begin(tmp_path)
 
-    class Rotates:
-        rotates = True
-
-        redactor = SimpleNamespace(mask=str)
-
+    work: Any = SimpleNamespace(rotates=True, redactor=SimpleNamespace(mask=str))
     with pytest.raises(OperatorError, match=r"way back to release 3 is not complete.*No secret was changed"):
-        known._deploy(cast(Any, Rotates()), update.Change())
+        known._deploy(work, update.Change())
 
 
 class Kept:
@@ -401,11 +395,7 @@ def test_what_is_left_of_a_release_that_serves_keeps_no_other_one_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its files may be what is wrong, and those of the next deploy right."""
-    monkeypatch.setattr(audit, "DIRECTORY", str(tmp_path / "log"))
-    known = Known(tmp_path)
-    for item in (entry(3), entry(4, outcome=history.RUNNING)):
-        known.history.note(item)
-    begin(tmp_path, JOURNAL._replace(step=update.SERVING))
+    known = cut_off(tmp_path, monkeypatch, JOURNAL._replace(step=update.SERVING))
 
     def fails(*_: object) -> None:
         raise OperatorError("the edge does not take its configuration")
