@@ -62,7 +62,7 @@ def _engine(work: Operations) -> List[Finding]:
     if program is None:
         return [Finding("problem", "Docker Compose is missing: run site.yml.")]
     try:
-        project = Compose(Runner(), program, settings.directory, settings.project).project()
+        project = Compose(Runner(), program, settings.directory, settings.project).outline()
     except OperatorError as exc:
         return [Finding("problem", exc.message)]
     return [

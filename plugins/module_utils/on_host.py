@@ -117,7 +117,7 @@ def _what_stands(project: str, directory: str, socket: str) -> str:
 def rows_of(project: str, directory: str, socket: str) -> List[status.Row]:
     """Every container of a stack, and the services that have none."""
     program = find_compose()
-    known = Compose(Runner(), program, directory, project).project() if program else None
+    known = Compose(Runner(), program, directory, project).outline() if program else None
     return status.rows(Engine(socket), project, known)
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from typing import Any, Dict, List, Optional
+from typing import Any, Dict, List, Optional, Tuple
 
 from ansible_collections.meywd.tamma.plugins.module_utils import servers
 from ansible_collections.meywd.tamma.plugins.module_utils.compose import Compose, Project, Service
@@ -35,13 +35,19 @@ class Stack:
                 "There is no stack in %s: deploy it with site.yml, or name its directory in tamma_stack_directory."
                 % directory
             )
+        self._files = _files(directory)
         self.name = project
         self.directory = directory
         self.engine = engine
         self.runner = Runner({"DOCKER_HOST": "unix://%s" % engine.path})
         self.compose = Compose(self.runner, program, directory, project)
         self.settings = settings_on_host(directory)
-        self.project: Project = self.compose.project()
+        #: Without the hashes of its services.
+        self.project: Project = self.compose.outline()
+
+    def is_current(self) -> bool:
+        """Whether the files that it was read from are the same still."""
+        return self._files == _files(self.directory)
 
     def mask(self, text: str) -> str:
         """Take the stack's secrets out of a text, such as the lines of a log."""
@@ -98,6 +104,13 @@ class Stack:
             "PostgreSQL of the stack %s does not run: bring the stack up with site.yml, or type 'docker compose up -d' "
             "in %s." % (self.name, self.directory)
         )
+
+
+def _files(directory: str) -> Dict[str, Tuple[int, int, int]]:
+    """What a stack is read from: name → what is another one when the file was written."""
+    with os.scandir(directory) as entries:
+        found = {item.name: item.stat() for item in entries if item.name == ENV_FILE or item.name.endswith(".yml")}
+    return {name: (item.st_ino, item.st_ctime_ns, item.st_size) for name, item in found.items()}
 
 
 def writers(project: Project) -> List[str]:

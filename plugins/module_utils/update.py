@@ -182,6 +182,7 @@ class Update:
         # Requests that wait, from the beginning of a guarded update until something serves.
         self._holding: Optional[Hold] = None
         self._held_since = 0.0
+        self._known: Optional[Stack] = None
         # For the audit log: what somebody is doing, since when, and what keeps secrets out of it.
         self._doing = audit.DEPLOY
         self._began = time.monotonic()
@@ -866,7 +867,10 @@ class Update:
     # -- what the steps are made of -----------------------------------------------------------
 
     def _stack(self) -> Stack:
-        return Stack(self._base.project, self._directory, self._engine, self._program)
+        """The stack as its files are now; Compose reads them again when one was written since."""
+        if self._known is None or not self._known.is_current():
+            self._known = Stack(self._base.project, self._directory, self._engine, self._program)
+        return self._known
 
     def _stack_if_there(self) -> Optional[Stack]:
         return self._stack() if os.path.exists(os.path.join(self._directory, ENV_FILE)) else None

@@ -137,7 +137,7 @@ def inform(params: Dict[str, Any]) -> Dict[str, Any]:
     directory = params["directory"]
     project = None
     if program and os.path.exists(os.path.join(directory, ENV_FILE)):
-        project = Compose(shell.runner(params), program, directory, params["project"]).project()
+        project = Compose(shell.runner(params), program, directory, params["project"]).outline()
     rows = status.rows(engine, params["project"], project) if engine.is_there() else []
     found = [
         {"service": endpoint.service, "url": endpoint.url, "problem": outside.ask(endpoint.url, at=endpoint.at) or ""}

@@ -54,6 +54,7 @@ def _up(arguments: argparse.Namespace) -> None:
         releases.build()
         registry.ensure()
         pushed = registry.push(releases.served())
+        ssh.key()
     if pushed:
         say(f"Pushed {len(pushed)} images to the registry: {', '.join(pushed)}")
     sandbox = hosts.up(arguments.name, arguments.hosts, arguments.publish)

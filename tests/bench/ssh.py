@@ -33,12 +33,14 @@ def remember(port: int, host_key: str) -> None:
     """Note which key the host behind a published port has, instead of an earlier one there."""
     address = f"[127.0.0.1]:{port}"
     algorithm, base64 = host_key.split()[:2]
-    with known_hosts().open("r+") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        lines = [line for line in file if not line.startswith(f"{address} ")]
-        file.seek(0)
-        file.truncate()
-        file.writelines([*lines, f"{address} {algorithm} {base64}\n"])
+    path = known_hosts()
+    # SSH clients read it at any time and lock nothing: they see it with this line or without, never half of it.
+    with path.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        lines = [line for line in path.read_text().splitlines(keepends=True) if not line.startswith(f"{address} ")]
+        renewed = path.with_suffix(".new")
+        renewed.write_text("".join([*lines, f"{address} {algorithm} {base64}\n"]))
+        renewed.replace(path)
 
 
 def options() -> list[str]:

@@ -16,7 +16,7 @@ import secrets
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -25,6 +25,8 @@ import yaml
 
 from tests.bench import faults
 from tests.bench.command import docker
+from tests.bench.inventory import ALL_GROUP
+from tests.bench.inventory import inventory as bench_inventory
 from tests.bench.names import LABEL, NETWORK, REGISTRY_ADDRESS, REGISTRY_CONTAINER, REGISTRY_VOLUME
 from tests.tools.outcome import Outcome
 from tests.tools.roles import ROOT
@@ -88,11 +90,11 @@ class Installed:
         """Run a playbook at -vvv --diff, and hunt the canaries in its output."""
         extra = self.directory / "variables.yml"
         extra.write_text(yaml.safe_dump(variables or {}), encoding="utf-8")
+        return self._play(playbook, "-e", f"@{self._secrets}", "-e", f"@{extra}", *options)
+
+    def _play(self, playbook: str, *options: str) -> Outcome:
         done = subprocess.run(
-            [
-                *("ansible-playbook", *self.inventory, f"meywd.tamma.{playbook}"),
-                *("-vvv", "--diff", "-e", f"@{self._secrets}", "-e", f"@{extra}", *options),
-            ],
+            ["ansible-playbook", *self.inventory, f"meywd.tamma.{playbook}", "-vvv", "--diff", *options],
             cwd=self.directory,
             env=self.env,
             stdin=subprocess.DEVNULL,
@@ -116,6 +118,19 @@ class Stack(Installed, Host):
         Installed.__init__(self, directory)
         Host.__init__(self, sandbox)
         self.env["TAMMA_SANDBOX"] = sandbox
+
+    def play_each(self, playbook: str, cases: Mapping[str, Mapping[str, Any]]) -> Outcome:
+        """Run a playbook once for hosts that are this one under the names of *cases*, each with variables of its own.
+
+        It ends at the first task that refuses one of them.
+        """
+        known = bench_inventory(self.sandbox)
+        common = {**known[ALL_GROUP]["vars"], **known["_meta"]["hostvars"][HOST], **self.canaries}
+        hosts = {"tamma": {"vars": common, "hosts": {name: dict(variables) for name, variables in cases.items()}}}
+        file = self.directory / "cases.yml"
+        file.write_text(yaml.safe_dump(hosts), encoding="utf-8")
+        file.chmod(0o600)
+        return self._play(playbook, "-i", str(file), "--limit", ",".join(cases))
 
     def containers(self) -> dict[str, str]:
         """Service → id of its container."""

@@ -6,7 +6,10 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from typing import NamedTuple
+
+import yaml
 
 
 class Outcome(NamedTuple):
@@ -24,3 +27,9 @@ class Outcome(NamedTuple):
     def told(self) -> str:
         """The sentences with which it failed."""
         return "\n".join(re.findall(r"^\[ERROR\]: (.*?)^fatal: ", self.output, re.MULTILINE | re.DOTALL))
+
+    @property
+    def refused(self) -> dict[str, str]:
+        """Host → the sentences with which its task failed."""
+        results = re.findall(r"^fatal: \[(.+?)\]: FAILED! =>(.*?)(?=^\S)", self.output, re.MULTILINE | re.DOTALL)
+        return {host: yaml.safe_load(textwrap.dedent(result))["msg"] for host, result in results}
