@@ -14,10 +14,12 @@ from ansible_collections.meywd.tamma.plugins.module_utils import backup_setup, h
 from ansible_collections.meywd.tamma.plugins.module_utils.compose import Compose, find_compose
 from ansible_collections.meywd.tamma.plugins.module_utils.engine import Engine
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
+from ansible_collections.meywd.tamma.plugins.module_utils.lock import at_work
 from ansible_collections.meywd.tamma.plugins.module_utils.operations import (
     Configuration,
     Operations,
     configuration,
+    lock_file,
     settings_file,
 )
 from ansible_collections.meywd.tamma.plugins.module_utils.restic import PROGRAM_PATH
@@ -37,8 +39,8 @@ class Finding(NamedTuple):
 def examine(work: Operations, now: Optional[float] = None) -> List[Finding]:
     """Look at the engine, the services, what was interrupted, the disks and the backups; changes nothing."""
     found = _engine(work)
-    found += _interrupted(work.settings.directory)
-    found += _releases(work.settings.directory)
+    found += _interrupted(work.settings.project, work.settings.directory)
+    found += _releases(work.settings.project, work.settings.directory)
     found += _disks(work)
     found += _restic(work)
     found += _timers(work)
@@ -76,12 +78,16 @@ def _engine(work: Operations) -> List[Finding]:
     ]
 
 
-def _interrupted(directory: str) -> List[Finding]:
-    return [Finding("problem", words) for words in interrupted(directory)]
+def _interrupted(project: str, directory: str) -> List[Finding]:
+    severity = "advice" if at_work(lock_file(project)) else "problem"
+    return [Finding(severity, words) for words in interrupted(project, directory)]
 
 
-def interrupted(directory: str) -> List[str]:
-    """What has begun on a host and has not ended, a sentence for each. It may be under way at this moment."""
+def interrupted(project: str, directory: str) -> List[str]:
+    """What has begun on a host and has not ended, a sentence for each; or who is at it at this moment."""
+    who = at_work(lock_file(project))
+    if who and on_host.unfinished(directory):
+        return ["This stack is being worked on by %s." % who]
     found = []
     for name, pending in on_host.JOURNALS.items():
         try:
@@ -101,7 +107,7 @@ def interrupted(directory: str) -> List[str]:
     return found
 
 
-def releases(directory: str) -> Dict[str, Any]:
+def releases(project: str, directory: str) -> Dict[str, Any]:
     """The history of a stack's releases: each, which one serves, what was cut off, and whether the last one failed."""
     entries = history.History(directory).entries()
     serving = history.serving(entries)
@@ -111,7 +117,7 @@ def releases(directory: str) -> Dict[str, Any]:
         # What an update goes by may hold a webhook's address, which is a secret.
         "releases": [{key: value for key, value in row.items() if key != "options"} for row in rows],
         "release": serving.number if serving else 0,
-        "pending": interrupted(directory),
+        "pending": interrupted(project, directory),
         "failure": _failure(last, serving) if last and last.outcome == history.FAILED else "",
     }
 
@@ -127,9 +133,9 @@ def _failure(last: history.Entry, serving: Optional[history.Entry]) -> str:
     )
 
 
-def _releases(directory: str) -> List[Finding]:
+def _releases(project: str, directory: str) -> List[Finding]:
     try:
-        failed = releases(directory)["failure"]
+        failed = releases(project, directory)["failure"]
     except OperatorError as exc:
         return [Finding("problem", exc.message)]
     return [Finding("advice", failed)] if failed else []

@@ -193,7 +193,6 @@ def options(release: Release) -> Dict[str, Any]:
     """What a release needs beside its files, for whoever goes back to it without an inventory."""
     return {
         "generated": release.generated,
-        "secrets": sorted(release.secrets),
         "deadline": release.deadline,
         "deadlines": release.deadlines,
         "drain": release.drain,

@@ -86,7 +86,7 @@ class Hold:
         """Hold the requests of those of the services that are behind the edge, each for *seconds* at most.
 
         What was begun before goes on: see :meth:`drain`. What is held already stays held. A refusal by the edge
-        raises OperatorError and holds nothing.
+        raises OperatorError, a full disk OSError; then nothing is held.
         """
         wanted = [name for name in names if name in self._edge.routed]
         before = self._edge.state(wanted)
@@ -96,9 +96,11 @@ class Hold:
             changed = [name for name in wanted if self._edge.hold(name, seconds)]
             if changed or (wanted and not self._edge.has_loaded):
                 self._edge.reload()
-        except OperatorError:
-            self._edge.restore(before)
-            self.close()
+        except (OperatorError, OSError):
+            try:
+                self._edge.restore(before)
+            finally:
+                self.close()
             raise
 
     def drain(self, containers: Mapping[str, Iterable[str]], seconds: float) -> None:

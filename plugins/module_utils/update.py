@@ -764,11 +764,11 @@ class Update:
                 self._release_held()
                 planned = work.plan()
             work.carry_out(planned)
-        except OperatorError as exc:
+        except (OperatorError, OSError) as exc:
             self._stop_holding()
             if not deploys or work.plan().file_changes:
                 raise
-            self._progress("resume", self._mask(exc.message))
+            self._progress("resume", self._mask(_words(exc)))
             return False
         return True
 
@@ -793,8 +793,8 @@ class Update:
         names = [name for name in self._holding.held if name in stack.project.services]
         try:
             self._release_held(services.Group(stack, names, self._base.deadline, self._progress).ready())
-        except OperatorError as exc:
-            self._progress("hold", self._mask(exc.message))
+        except (OperatorError, OSError) as exc:
+            self._progress("hold", self._mask(_words(exc)))
             self._close_hold()
 
     def _start_database_as_before(self, stack: Stack, work: Deployment) -> None:
@@ -894,10 +894,10 @@ class Update:
         writing.stop_unasked(seconds)
         try:
             self._hold(stack)
-        except OperatorError as exc:
+        except (OperatorError, OSError) as exc:
             if not back:
                 raise
-            self._progress("hold", "requests do not wait: %s" % self._mask(exc.message))
+            self._progress("hold", "requests do not wait: %s" % self._mask(_words(exc)))
             self._close_hold()
         writing.stop(seconds)
         return writing

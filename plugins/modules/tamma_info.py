@@ -92,7 +92,7 @@ releases:
     - {number: 4, time: "2026-01-01T12:00:00Z", by: alice, origin: laptop, reason: "", version: 0.2.0, outcome: serves,
        serves: true, mode: guarded, seconds: 23.1, problem: "", guard: tamma_guard_4}
 pending:
-  description: What was cut off and not completed yet, a sentence for each. It may be under way at this moment.
+  description: What was cut off and not completed yet, a sentence for each; or who works on the stack at this moment.
   returned: success
   type: list
   elements: str
@@ -150,7 +150,7 @@ def inform(params: Dict[str, Any]) -> Dict[str, Any]:
         "services": [row._asdict() for row in rows],
         "endpoints": found,
         "backups": doctor.overview(params["project"]),
-        **doctor.releases(directory),
+        **doctor.releases(params["project"], directory),
         "restarted": [],
         "healthy": bool(rows) and all(row.ready for row in rows) and not any(item["problem"] for item in found),
     }

@@ -154,7 +154,7 @@ def go_back(module: AnsibleModule, progress: ProgressFile) -> Dict[str, Any]:
     place = params["project"], params["directory"], params["engine_socket"]
     host = on_host.OnHost(*place, progress, params["by"], params["origin"])
     if module.check_mode:
-        interrupted = doctor.interrupted(params["directory"])
+        interrupted = doctor.interrupted(params["project"], params["directory"])
         if interrupted:
             raise OperatorError("\n".join(interrupted))
         turn = host.update()

@@ -709,8 +709,36 @@ def test_a_deploy_corrects_what_cannot_go_back(releases: Releases) -> None:
         releases.stack.shell(f"sed -i '/--spider/ s#3100/api/health#3100/never#' {path} && grep -q 3100/never {path}")
         answer = releases("resume")
         assert answer.status == STUCK, answer.said
+        # Nobody has to wait for what is ill: of the others the edge has the answers.
+        assert releases.edge().ask("GET", "/elsa-api/health").json()["version"] == OLD
+        assert releases.edge().ask("GET", "/api/health").status_code in (502, 503)
         outcome = releases.play("site", tamma_stack_deadline=15)
         assert outcome.status == 0, outcome.output
+
+
+@pytest.mark.fault_matrix
+def test_an_edge_that_cannot_hold_keeps_nothing_from_going_back(releases: Releases) -> None:
+    with releases.promised():
+        assert releases("update", NEW, fault=PHASES["copied"]).status == KILLED
+        releases.stack.shell("echo 'no configuration {' >> /opt/tamma/edge/Caddyfile")
+        answer = releases("resume")
+        assert answer.status == 0, answer.said
+        assert "requests do not wait: The edge refuses" in answer.said, answer.said
+
+
+@pytest.mark.fault_matrix
+def test_a_service_without_containers_is_in_nobodys_way(releases: Releases) -> None:
+    nobody = {"services": {"tamma-dashboard": {"deploy": {"replicas": 0}}}}
+    assert releases.play("site", tamma_stack_overrides=nobody).status == 0
+    try:
+        updated = releases.play("site", tamma_stack_version=NEW, tamma_stack_overrides=nobody)
+        assert updated.status == 0, updated.output
+        assert releases.edge().ask("GET", "/api/health").json()["version"] == NEW
+        assert releases.well("rollback")["release"]
+        assert releases.edge().ask("GET", "/api/health").json()["version"] == OLD
+        assert {service for service, _ in releases.running()} == set(releases.services) - {"tamma-dashboard"}
+    finally:
+        assert releases.play("site").status == 0
 
 
 @pytest.mark.fault_matrix

@@ -14,8 +14,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.meywd.tamma.plugins.module_utils import history, update
+from ansible_collections.meywd.tamma.plugins.module_utils import doctor, history, update
 from ansible_collections.meywd.tamma.plugins.module_utils.doctor import Finding, backups, kept_findings, releases
+from ansible_collections.meywd.tamma.plugins.module_utils.lock import Lock
 from ansible_collections.meywd.tamma.plugins.module_utils.operations import Configuration
 from ansible_collections.meywd.tamma.plugins.module_utils.restic import Repository
 from tests.unit.test_history import entry
@@ -98,11 +99,11 @@ def test_without_a_limit_any_age_is_right(age: float) -> None:
 def history_of(directory: Path, *entries: history.Entry) -> dict[str, Any]:
     for item in entries:
         history.History(str(directory)).note(item)
-    return releases(str(directory))
+    return releases("tamma", str(directory))
 
 
 def test_a_host_without_releases(tmp_path: Path) -> None:
-    assert releases(str(tmp_path)) == {"releases": [], "release": 0, "pending": [], "failure": ""}
+    assert releases("tamma", str(tmp_path)) == {"releases": [], "release": 0, "pending": [], "failure": ""}
 
 
 def test_which_release_serves(tmp_path: Path) -> None:
@@ -132,11 +133,25 @@ def test_what_was_cut_off_is_told(tmp_path: Path, step: str, words: str) -> None
     journal = update.Journal(2, 1, update.GUARDED, "", "", "", step)
     (tmp_path / ".tamma").mkdir()
     (tmp_path / update.JOURNAL).write_text(json.dumps(journal._asdict()), encoding="utf-8")
-    (found,) = releases(str(tmp_path))["pending"]
+    (found,) = releases("tamma", str(tmp_path))["pending"]
     assert found.startswith(words)
     (tmp_path / update.JOURNAL).write_text("{", encoding="utf-8")
-    (found,) = releases(str(tmp_path))["pending"]
+    (found,) = releases("tamma", str(tmp_path))["pending"]
     assert "does not tell how far" in found
+
+
+def test_what_is_under_way_was_not_cut_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lock = str(tmp_path / "tamma.lock")
+    monkeypatch.setattr(doctor, "lock_file", lambda _project: lock)
+    (tmp_path / ".tamma").mkdir()
+    with Lock(lock, "deploy"):
+        assert releases("tamma", str(tmp_path))["pending"] == []
+        journal = update.Journal(2, 1, update.GUARDED, "", "", "", update.COPIED)
+        (tmp_path / update.JOURNAL).write_text(json.dumps(journal._asdict()), encoding="utf-8")
+        (found,) = releases("tamma", str(tmp_path))["pending"]
+        assert found.startswith("This stack is being worked on by a deploy (process ")
+    (found,) = releases("tamma", str(tmp_path))["pending"]
+    assert "was cut off" in found
 
 
 def test_what_releases_keep_is_told_with_its_size() -> None:

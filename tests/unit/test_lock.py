@@ -18,7 +18,7 @@ import pytest
 
 import ansible_collections
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
-from ansible_collections.meywd.tamma.plugins.module_utils.lock import Lock
+from ansible_collections.meywd.tamma.plugins.module_utils.lock import Lock, at_work
 
 HOLDER = """
 import sys, time
@@ -121,3 +121,17 @@ def test_a_holder_that_has_not_said_its_name_yet(path: str) -> None:
 def test_only_its_owner_sees_into_the_directory(path: str) -> None:
     with Lock(path, "deploy"):
         assert Path(path).parent.stat().st_mode & 0o777 == 0o700
+
+
+def test_who_is_at_work_is_seen_without_asking_for_the_lock(path: str, holder: subprocess.Popen[str]) -> None:
+    assert re.fullmatch(r"a restore \(process %d, since \d\d:\d\d:\d\d\)" % holder.pid, at_work(path))
+    holder.kill()
+    holder.wait()
+    assert at_work(path) == ""
+
+
+def test_nobody_is_at_work_where_there_is_no_lock(path: str) -> None:
+    assert at_work(path) == ""
+    with Lock(path, "deploy"):
+        assert at_work(path)
+    assert at_work(path) == ""

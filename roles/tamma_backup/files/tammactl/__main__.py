@@ -401,7 +401,7 @@ def _status(work: operations.Operations, arguments: argparse.Namespace) -> int:
         [("SERVICE", "CONTAINER", "STATE", "HEALTH", "SINCE")]
         + [(row["service"], row["container"] or "-", row["state"], row["health"], row["since"] or "-") for row in rows]
     )
-    known = doctor.releases(settings.directory)
+    known = doctor.releases(settings.project, settings.directory)
     lines += ["", *_serving(known), *known["pending"]]
     well = well and not known["pending"]
     backups = doctor.overview(settings.project)
@@ -432,7 +432,7 @@ def _releases(work: operations.Operations, arguments: argparse.Namespace) -> int
         entries = audit.lines(work.settings.project)
         _show(arguments, {"ok": True, "log": entries}, log_table(entries))
         return DONE
-    known = doctor.releases(work.settings.directory)
+    known = doctor.releases(work.settings.project, work.settings.directory)
     _show(arguments, {"ok": True, **known}, [*release_table(known["releases"]), *known["pending"]])
     return DONE
 
@@ -512,7 +512,7 @@ def _rollback(work: operations.Operations, arguments: argparse.Namespace) -> int
     host = _host(work)
     seen = None
     if arguments.plan or _asks(arguments):
-        unfinished = doctor.interrupted(work.settings.directory)
+        unfinished = doctor.interrupted(work.settings.project, work.settings.directory)
         if unfinished:
             raise OperatorError("\n".join(unfinished))
         turn = host.update()
@@ -541,7 +541,7 @@ def _resume(work: operations.Operations, arguments: argparse.Namespace) -> int:
     host = _host(work)
     with host.to_its_end(), host.alone("resume", arguments.wait):
         found = host.resume()
-    known = doctor.releases(work.settings.directory)
+    known = doctor.releases(work.settings.project, work.settings.directory)
     lines = ["Completed: %s." % ", ".join(found)] if found else ["Nothing was cut off."]
     told = {key: known[key] for key in ("release", "failure")}
     _show(arguments, {"ok": True, "completed": found, **told}, lines + _serving(known))
