@@ -95,7 +95,9 @@ def release_lines(hosts: Iterable[str], hostvars: Mapping[str, Any], variable: s
             for one in result.get("releases") or []
             if one["serves"]
         ]
+        who = result.get("busy")
         told = [result.get("failure"), *(result.get("pending") or [])]
+        told += ["This stack is being worked on by %s." % who] if who else []
         lines += ["%s  %s" % (host, words) for words in told if words]
     return lines
 

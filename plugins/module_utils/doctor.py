@@ -79,15 +79,19 @@ def _engine(work: Operations) -> List[Finding]:
 
 
 def _interrupted(project: str, directory: str) -> List[Finding]:
-    severity = "advice" if at_work(lock_file(project)) else "problem"
-    return [Finding(severity, words) for words in interrupted(project, directory)]
-
-
-def interrupted(project: str, directory: str) -> List[str]:
-    """What has begun on a host and has not ended, a sentence for each; or who is at it at this moment."""
     who = at_work(lock_file(project))
-    if who and on_host.unfinished(directory):
-        return ["This stack is being worked on by %s." % who]
+    if who:
+        return [Finding("advice", being_worked_on(who))]
+    return [Finding("problem", words) for words in interrupted(directory)]
+
+
+def being_worked_on(who: str) -> str:
+    """A sentence for that."""
+    return "This stack is being worked on by %s." % who
+
+
+def interrupted(directory: str) -> List[str]:
+    """What has begun on a host and has not ended, a sentence for each, unless somebody is at it at this moment."""
     found = []
     for name, pending in on_host.JOURNALS.items():
         try:
@@ -112,12 +116,14 @@ def releases(project: str, directory: str) -> Dict[str, Any]:
     entries = history.History(directory).entries()
     serving = history.serving(entries)
     last = entries[-1] if entries else None
+    who = at_work(lock_file(project))
     rows = [{**item._asdict(), "serves": serving is not None and item.number == serving.number} for item in entries]
     return {
         # What an update goes by may hold a webhook's address, which is a secret.
         "releases": [{key: value for key, value in row.items() if key != "options"} for row in rows],
         "release": serving.number if serving else 0,
-        "pending": interrupted(project, directory),
+        "pending": [] if who else interrupted(directory),
+        "busy": who,
         "failure": _failure(last, serving) if last and last.outcome == history.FAILED else "",
     }
 

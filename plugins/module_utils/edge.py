@@ -9,6 +9,7 @@ engine would send requests to containers that are starting or stopping.
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import os
 import time
@@ -160,12 +161,18 @@ class Edge:
             return
         # Before: a change that comes while it loads must not pass for loaded.
         mark = fingerprint(_present(self._directory, DIRECTORY))
+        # Whatever happens until its answer is written down, the next one to come lets it load again.
+        former = loaded(self._directory)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(os.path.join(self._directory, _LOADED))
         done = self._compose.run(
             *("exec", "-T", self._service.name, "caddy", "reload", "--force"),
             *("--config", self._service.labels[CONFIG_LABEL], "--adapter", "caddyfile"),
             timeout=_RELOAD_SECONDS,
         )
         if done.rc:
+            if former:
+                self.mark(former)
             raise OperatorError(
                 "The edge refuses its new configuration and goes on with the former one: %s." % _reason(done.err),
                 rc=done.rc,

@@ -49,9 +49,7 @@ class Lock:
                 if time.monotonic() >= deadline:
                     who = _holder(self._file)
                     self._file.close()
-                    raise Busy(
-                        "This stack is being worked on by %s; wait until it has ended and run this again." % who
-                    ) from None
+                    raise _busy(who) from None
                 if self._waiting:
                     self._waiting(_holder(self._file))
                     self._waiting = None
@@ -80,6 +78,17 @@ def at_work(path: str) -> str:
             return _holder(file) if held else ""
     except OSError:
         return ""
+
+
+def refuse_if_held(path: str) -> None:
+    """Raise Busy if somebody holds the lock in file *path* at this moment."""
+    who = at_work(path)
+    if who:
+        raise _busy(who)
+
+
+def _busy(who: str) -> Busy:
+    return Busy("This stack is being worked on by %s; wait until it has ended and run this again." % who)
 
 
 def _holder(file: IO[str]) -> str:

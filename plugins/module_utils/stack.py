@@ -5,11 +5,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 from typing import Any, Dict, List, Optional, Tuple
 
-from ansible_collections.meywd.tamma.plugins.module_utils import servers
+from ansible_collections.meywd.tamma.plugins.module_utils import secret_files, servers
 from ansible_collections.meywd.tamma.plugins.module_utils.compose import Compose, Project, Service
 from ansible_collections.meywd.tamma.plugins.module_utils.engine import Engine, addresses, of_service
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
@@ -108,9 +109,14 @@ class Stack:
 
 def _files(directory: str) -> Dict[str, Tuple[int, int, int]]:
     """What a stack is read from: name → what is another one when the file was written."""
-    with os.scandir(directory) as entries:
-        found = {item.name: item.stat() for item in entries if item.name == ENV_FILE or item.name.endswith(".yml")}
-    return {name: (item.st_ino, item.st_ctime_ns, item.st_size) for name, item in found.items()}
+    found = {}
+    for name in (secret_files.STORE, *os.listdir(directory)):
+        if name in (ENV_FILE, secret_files.STORE) or name.endswith(".yml"):
+            # An editor's lock is a link that leads nowhere.
+            with contextlib.suppress(FileNotFoundError):
+                status = os.stat(os.path.join(directory, name))
+                found[name] = status.st_ino, status.st_ctime_ns, status.st_size
+    return found
 
 
 def writers(project: Project) -> List[str]:

@@ -789,9 +789,9 @@ class Update:
         """
         if self._holding is None:
             return
-        stack = self._stack()
-        names = [name for name in self._holding.held if name in stack.project.services]
         try:
+            stack = self._stack()
+            names = [name for name in self._holding.held if name in stack.project.services]
             self._release_held(services.Group(stack, names, self._base.deadline, self._progress).ready())
         except (OperatorError, OSError) as exc:
             self._progress("hold", self._mask(_words(exc)))

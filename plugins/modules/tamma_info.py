@@ -92,11 +92,16 @@ releases:
     - {number: 4, time: "2026-01-01T12:00:00Z", by: alice, origin: laptop, reason: "", version: 0.2.0, outcome: serves,
        serves: true, mode: guarded, seconds: 23.1, problem: "", guard: tamma_guard_4}
 pending:
-  description: What was cut off and not completed yet, a sentence for each; or who works on the stack at this moment.
+  description: What was cut off and not completed yet, a sentence for each; nothing as long as somebody is at it.
   returned: success
   type: list
   elements: str
   sample: []
+busy:
+  description: Who works on the stack at this moment; empty for nobody.
+  returned: success
+  type: str
+  sample: an update (process 4242, since 14:02:11)
 failure:
   description: That the last release failed, and why; empty otherwise.
   returned: success

@@ -125,8 +125,9 @@ class Stack(Installed, Host):
         It ends at the first task that refuses one of them.
         """
         known = bench_inventory(self.sandbox)
-        common = {**known[ALL_GROUP]["vars"], **known["_meta"]["hostvars"][HOST], **self.canaries}
-        hosts = {"tamma": {"vars": common, "hosts": {name: dict(variables) for name, variables in cases.items()}}}
+        connection = {**known[ALL_GROUP]["vars"], **known["_meta"]["hostvars"][HOST]}
+        named = {name: {**self.canaries, **variables} for name, variables in cases.items()}
+        hosts = {"tamma": {"vars": connection, "hosts": named}}
         file = self.directory / "cases.yml"
         file.write_text(yaml.safe_dump(hosts), encoding="utf-8")
         file.chmod(0o600)

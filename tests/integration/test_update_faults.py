@@ -144,7 +144,7 @@ class Releases(Production):
         while True:
             found = self("status").result
             ready = [row["ready"] for row in found.get("services", [])]
-            if ready and all(ready) and not found["pending"]:
+            if ready and all(ready) and not found["pending"] and not found["busy"]:
                 return
             assert time.monotonic() < until, found
             time.sleep(0.5)

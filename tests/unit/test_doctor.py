@@ -103,7 +103,13 @@ def history_of(directory: Path, *entries: history.Entry) -> dict[str, Any]:
 
 
 def test_a_host_without_releases(tmp_path: Path) -> None:
-    assert releases("tamma", str(tmp_path)) == {"releases": [], "release": 0, "pending": [], "failure": ""}
+    assert releases("tamma", str(tmp_path)) == {
+        "releases": [],
+        "release": 0,
+        "pending": [],
+        "busy": "",
+        "failure": "",
+    }
 
 
 def test_which_release_serves(tmp_path: Path) -> None:
@@ -145,13 +151,16 @@ def test_what_is_under_way_was_not_cut_off(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.setattr(doctor, "lock_file", lambda _project: lock)
     (tmp_path / ".tamma").mkdir()
     with Lock(lock, "deploy"):
-        assert releases("tamma", str(tmp_path))["pending"] == []
         journal = update.Journal(2, 1, update.GUARDED, "", "", "", update.COPIED)
         (tmp_path / update.JOURNAL).write_text(json.dumps(journal._asdict()), encoding="utf-8")
-        (found,) = releases("tamma", str(tmp_path))["pending"]
-        assert found.startswith("This stack is being worked on by a deploy (process ")
-    (found,) = releases("tamma", str(tmp_path))["pending"]
-    assert "was cut off" in found
+        now = releases("tamma", str(tmp_path))
+        assert (now["pending"], now["busy"][:17]) == ([], "a deploy (process")
+        (finding,) = doctor._interrupted("tamma", str(tmp_path))
+        assert finding == Finding("advice", "This stack is being worked on by %s." % now["busy"])
+    later = releases("tamma", str(tmp_path))
+    assert (len(later["pending"]), later["busy"]) == (1, "")
+    (finding,) = doctor._interrupted("tamma", str(tmp_path))
+    assert (finding.severity, "was cut off" in finding.words) == ("problem", True)
 
 
 def test_what_releases_keep_is_told_with_its_size() -> None:

@@ -112,6 +112,20 @@ def test_a_refused_configuration_does_not_count_as_loaded(tmp_path: Path) -> Non
     assert not work.is_current([CADDYFILE, INITIAL])
 
 
+def test_after_a_refusal_the_former_configuration_is_loaded_still(tmp_path: Path) -> None:
+    runner = Recorder()
+    work = running(tmp_path, runner)
+    write(str(tmp_path), [CADDYFILE, INITIAL])
+    work.reload()
+    write(str(tmp_path), [CADDYFILE._replace(content="no configuration\n")])
+    runner.result = Result(1, "", "Error: no")
+    with pytest.raises(OperatorError):
+        work.reload()
+    assert not work.has_loaded
+    write(str(tmp_path), [CADDYFILE])
+    assert work.has_loaded
+
+
 def test_what_a_release_no_longer_has_does_not_count(tmp_path: Path) -> None:
     work = running(tmp_path, Recorder())
     users = File("edge/users.caddy", "alice hash\n", 0o600, secret=True)

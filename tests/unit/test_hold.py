@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 import socketserver
@@ -17,11 +18,13 @@ from typing import Any
 
 import pytest
 
+from ansible_collections.meywd.tamma.plugins.module_utils import edge as edge_module
 from ansible_collections.meywd.tamma.plugins.module_utils import hold
 from ansible_collections.meywd.tamma.plugins.module_utils.compose import Compose, Project, Service
 from ansible_collections.meywd.tamma.plugins.module_utils.edge import Edge
 from ansible_collections.meywd.tamma.plugins.module_utils.engine import Engine
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
+from ansible_collections.meywd.tamma.plugins.module_utils.files import File
 from ansible_collections.meywd.tamma.plugins.module_utils.hold import Gate, Hold, Target
 from ansible_collections.meywd.tamma.plugins.module_utils.runner import Result, Runner
 
@@ -323,6 +326,29 @@ def test_an_edge_that_refuses_holds_nothing(tmp_path: Path, caddy: Caddy) -> Non
         work.begin(["api"], 20)
     assert (edge.held, edge.names("api")) == ([], ["tamma-old"])
     assert not list(tmp_path.rglob("*.socket"))
+
+
+@pytest.mark.parametrize("full", ["api.caddy", "edge-loaded"])
+def test_a_full_disk_holds_nothing(tmp_path: Path, caddy: Caddy, monkeypatch: pytest.MonkeyPatch, full: str) -> None:
+    """In the place of a file from its first write on until somebody makes room."""
+    edge, work = stack(tmp_path, caddy)
+    edge.route("api", ["tamma-old"])
+    edge.reload()
+    room = iter([False, True, True])
+
+    def write(directory: str, files: list[File]) -> None:
+        if any(item.path.endswith(full) for item in files) and not next(room):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        real(directory, files)
+
+    real = edge_module.write
+    monkeypatch.setattr(edge_module, "write", write)
+    with pytest.raises(OSError, match="No space left"):
+        work.begin(["api"], 20)
+    assert (edge.held, edge.names("api")) == ([], ["tamma-old"])
+    assert not list(tmp_path.rglob("*.socket"))
+    # Caddy may have loaded the hold, and has to hear of its end.
+    assert edge.has_loaded == (len(caddy.loaded) == 1)
 
 
 def test_a_container_without_an_address_gets_nothing(tmp_path: Path, caddy: Caddy) -> None:

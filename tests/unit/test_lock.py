@@ -17,8 +17,9 @@ from pathlib import Path
 import pytest
 
 import ansible_collections
+from ansible_collections.meywd.tamma.plugins.module_utils import lock
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
-from ansible_collections.meywd.tamma.plugins.module_utils.lock import Lock, at_work
+from ansible_collections.meywd.tamma.plugins.module_utils.lock import Busy, Lock, at_work, refuse_if_held
 
 HOLDER = """
 import sys, time
@@ -123,11 +124,17 @@ def test_only_its_owner_sees_into_the_directory(path: str) -> None:
         assert Path(path).parent.stat().st_mode & 0o777 == 0o700
 
 
-def test_who_is_at_work_is_seen_without_asking_for_the_lock(path: str, holder: subprocess.Popen[str]) -> None:
+def test_who_is_at_work_is_seen_without_asking_for_the_lock(
+    path: str, holder: subprocess.Popen[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lock.fcntl, "flock", lambda *_arguments: pytest.fail("it asked"))
     assert re.fullmatch(r"a restore \(process %d, since \d\d:\d\d:\d\d\)" % holder.pid, at_work(path))
+    with pytest.raises(Busy, match="being worked on by a restore"):
+        refuse_if_held(path)
     holder.kill()
     holder.wait()
     assert at_work(path) == ""
+    refuse_if_held(path)
 
 
 def test_nobody_is_at_work_where_there_is_no_lock(path: str) -> None:

@@ -30,7 +30,7 @@ from ansible_collections.meywd.tamma.plugins.module_utils import (
 )
 from ansible_collections.meywd.tamma.plugins.module_utils.compose import find_compose, last_line
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
-from ansible_collections.meywd.tamma.plugins.module_utils.lock import Busy
+from ansible_collections.meywd.tamma.plugins.module_utils.lock import Busy, refuse_if_held
 from ansible_collections.meywd.tamma.plugins.module_utils.room import human
 from ansible_collections.meywd.tamma.plugins.module_utils.runner import Runner
 
@@ -402,7 +402,7 @@ def _status(work: operations.Operations, arguments: argparse.Namespace) -> int:
         + [(row["service"], row["container"] or "-", row["state"], row["health"], row["since"] or "-") for row in rows]
     )
     known = doctor.releases(settings.project, settings.directory)
-    lines += ["", *_serving(known), *known["pending"]]
+    lines += ["", *_serving(known), *_begun(known)]
     well = well and not known["pending"]
     backups = doctor.overview(settings.project)
     if backups["repositories"]:
@@ -411,9 +411,14 @@ def _status(work: operations.Operations, arguments: argparse.Namespace) -> int:
         lines += ["", "No backups are configured."]
     lines += backups["problems"]
     well = well and not backups["problems"]
-    told = {key: known[key] for key in ("release", "pending", "failure")}
+    told = {key: known[key] for key in ("release", "pending", "busy", "failure")}
     _show(arguments, {"ok": well, "services": rows, "backups": backups, **told}, lines)
     return DONE if well else UNWELL
+
+
+def _begun(known: Dict[str, Any]) -> List[str]:
+    """Who is at work on the stack, or what was cut off."""
+    return [doctor.being_worked_on(known["busy"])] if known["busy"] else list(known["pending"])
 
 
 def _serving(known: Dict[str, Any]) -> List[str]:
@@ -433,7 +438,7 @@ def _releases(work: operations.Operations, arguments: argparse.Namespace) -> int
         _show(arguments, {"ok": True, "log": entries}, log_table(entries))
         return DONE
     known = doctor.releases(work.settings.project, work.settings.directory)
-    _show(arguments, {"ok": True, **known}, [*release_table(known["releases"]), *known["pending"]])
+    _show(arguments, {"ok": True, **known}, [*release_table(known["releases"]), *_begun(known)])
     return DONE
 
 
@@ -512,8 +517,9 @@ def _rollback(work: operations.Operations, arguments: argparse.Namespace) -> int
     host = _host(work)
     seen = None
     if arguments.plan or _asks(arguments):
-        unfinished = doctor.interrupted(work.settings.project, work.settings.directory)
+        unfinished = doctor.interrupted(work.settings.directory)
         if unfinished:
+            refuse_if_held(operations.lock_file(work.settings.project))
             raise OperatorError("\n".join(unfinished))
         turn = host.update()
         seen = host.history.current()
