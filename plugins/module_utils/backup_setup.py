@@ -12,6 +12,12 @@ import shutil
 from typing import Dict, List, NamedTuple, Sequence, Set
 
 from ansible_collections.meywd.tamma.plugins.module_utils import boot
+from ansible_collections.meywd.tamma.plugins.module_utils.configuration import (
+    CONFIGURATION,
+    Configuration,
+    records_file,
+    settings_file,
+)
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
 from ansible_collections.meywd.tamma.plugins.module_utils.files import (
     File,
@@ -21,12 +27,6 @@ from ansible_collections.meywd.tamma.plugins.module_utils.files import (
     remove,
     replace_bytes,
     write,
-)
-from ansible_collections.meywd.tamma.plugins.module_utils.operations import (
-    CONFIGURATION,
-    RECORDS,
-    Configuration,
-    settings_file,
 )
 from ansible_collections.meywd.tamma.plugins.module_utils.restic import CACHE
 from ansible_collections.meywd.tamma.plugins.module_utils.runner import Runner
@@ -99,7 +99,7 @@ def directory(project: str) -> str:
 
 def records(project: str) -> str:
     """Where it is recorded what came of the operations."""
-    return "%s/%s/backups.json" % (RECORDS.lstrip("/"), project)
+    return records_file(project).lstrip("/")
 
 
 def password_file(project: str, repository: str) -> str:

@@ -12,16 +12,15 @@ from typing import Any, Dict, List, NamedTuple, Optional
 
 from ansible_collections.meywd.tamma.plugins.module_utils import backup_setup, history, moments, on_host, status, update
 from ansible_collections.meywd.tamma.plugins.module_utils.compose import Compose, find_compose
-from ansible_collections.meywd.tamma.plugins.module_utils.engine import Engine
-from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
-from ansible_collections.meywd.tamma.plugins.module_utils.lock import at_work
-from ansible_collections.meywd.tamma.plugins.module_utils.operations import (
+from ansible_collections.meywd.tamma.plugins.module_utils.configuration import (
     Configuration,
-    Operations,
     configuration,
-    lock_file,
     settings_file,
 )
+from ansible_collections.meywd.tamma.plugins.module_utils.engine import Engine
+from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
+from ansible_collections.meywd.tamma.plugins.module_utils.lock import at_work, lock_file
+from ansible_collections.meywd.tamma.plugins.module_utils.operations import Operations
 from ansible_collections.meywd.tamma.plugins.module_utils.restic import PROGRAM_PATH
 from ansible_collections.meywd.tamma.plugins.module_utils.room import human
 from ansible_collections.meywd.tamma.plugins.module_utils.runner import Runner

@@ -13,8 +13,14 @@ from typing import IO, Callable, Optional
 
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
 
+RUN = "/run/tamma"
 #: Every lock of the machine, a line each (proc_locks(5)); one that somebody waits for has an arrow in the second place.
 _LOCKS = "/proc/locks"
+
+
+def lock_file(project: str) -> str:
+    """Who holds it is at work on the stack."""
+    return os.path.join(RUN, project + ".lock")
 
 
 class Busy(OperatorError):

@@ -12,7 +12,6 @@ from ansible_collections.meywd.tamma.plugins.module_utils.compose import find_co
 from ansible_collections.meywd.tamma.plugins.module_utils.engine import DOCKER_SOCKET
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
 from ansible_collections.meywd.tamma.plugins.module_utils.files import File, FileChange
-from ansible_collections.meywd.tamma.plugins.module_utils.operations import Operations, configuration
 from ansible_collections.meywd.tamma.plugins.module_utils.progress import ProgressFile
 from ansible_collections.meywd.tamma.plugins.module_utils.release import ENV_FILE
 from ansible_collections.meywd.tamma.plugins.module_utils.runner import Runner
@@ -62,11 +61,6 @@ BACKUP_ARGUMENTS: Dict[str, Dict[str, Any]] = {
     "project": {"type": "str", "default": "tamma"},
     "repository": {"type": "str", "default": ""},
 }
-
-
-def operations(module: Any) -> Operations:
-    """The operations on the backups of the module's stack for who only asks, with the settings on the host."""
-    return Operations(configuration(module.params["project"]), lambda _phase, _words: None)
 
 
 def setting(value: Any) -> str:

@@ -16,13 +16,14 @@ from typing import Any, Callable, ContextManager, Dict, Iterator, List, Optional
 
 from ansible_collections.meywd.tamma.plugins.module_utils import audit, restore, rotation, status, update
 from ansible_collections.meywd.tamma.plugins.module_utils.compose import Compose, find_compose
+from ansible_collections.meywd.tamma.plugins.module_utils.configuration import Configuration
 from ansible_collections.meywd.tamma.plugins.module_utils.deployment import Deployment
 from ansible_collections.meywd.tamma.plugins.module_utils.engine import Engine
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
 from ansible_collections.meywd.tamma.plugins.module_utils.history import History
 from ansible_collections.meywd.tamma.plugins.module_utils.hooks import Hooks
-from ansible_collections.meywd.tamma.plugins.module_utils.lock import Busy, Lock
-from ansible_collections.meywd.tamma.plugins.module_utils.operations import Configuration, Operations, lock_file
+from ansible_collections.meywd.tamma.plugins.module_utils.lock import Busy, Lock, lock_file
+from ansible_collections.meywd.tamma.plugins.module_utils.operations import Operations
 from ansible_collections.meywd.tamma.plugins.module_utils.release import Release
 from ansible_collections.meywd.tamma.plugins.module_utils.runner import Runner
 from ansible_collections.meywd.tamma.plugins.module_utils.stack import Stack

@@ -16,8 +16,7 @@ import json
 import os
 import subprocess
 import time
-from types import MappingProxyType
-from typing import Any, Callable, Dict, Iterator, List, Mapping, NamedTuple, Optional, Sequence
+from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence
 
 from ansible_collections.meywd.tamma.plugins.module_utils import (
     backup,
@@ -29,18 +28,20 @@ from ansible_collections.meywd.tamma.plugins.module_utils import (
     room,
 )
 from ansible_collections.meywd.tamma.plugins.module_utils.compose import find_compose
+from ansible_collections.meywd.tamma.plugins.module_utils.configuration import (
+    Configuration,
+    configuration_or_none,
+    records_file,
+)
 from ansible_collections.meywd.tamma.plugins.module_utils.engine import Engine
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
 from ansible_collections.meywd.tamma.plugins.module_utils.files import File, read, write
 from ansible_collections.meywd.tamma.plugins.module_utils.history import History
-from ansible_collections.meywd.tamma.plugins.module_utils.lock import Lock
-from ansible_collections.meywd.tamma.plugins.module_utils.restic import Repository, Restic
+from ansible_collections.meywd.tamma.plugins.module_utils.lock import Lock, lock_file
+from ansible_collections.meywd.tamma.plugins.module_utils.restic import Restic
 from ansible_collections.meywd.tamma.plugins.module_utils.runner import Runner
 from ansible_collections.meywd.tamma.plugins.module_utils.stack import Stack
 
-CONFIGURATION = "/etc/tamma"
-RECORDS = "/var/lib/tamma"
-RUN = "/run/tamma"
 _NOTIFY_SECONDS = 30
 # Before the name of an operation in the records: the last one that went well.
 _GOOD = "good_"
@@ -52,61 +53,10 @@ _READERS = 4
 Progress = Callable[[str, str], None]
 
 
-class Configuration(NamedTuple):
-    """The settings of a stack's backups. keep: see retention. check_subset: how much data a check reads ("5%").
-
-    overdue_hours: operation → how old the last good one may be; one that is not named may be of any age. drill: where
-    it restores to, see restore.DRILLS.
-    """
-
-    project: str
-    directory: str
-    engine_socket: str
-    repositories: List[Repository]
-    keep: Dict[str, int]
-    check_subset: str
-    notify_command: str
-    notify_webhook: str
-    metrics_file: str
-    overdue_hours: Mapping[str, int] = MappingProxyType({})
-    drill: str = "server"
-
-
-def settings_file(project: str, root: str = CONFIGURATION) -> str:
-    """Where the role tamma_backup writes the settings."""
-    return os.path.join(root, project, "backup.json")
-
-
-def lock_file(project: str) -> str:
-    """Who holds it is at work on the stack."""
-    return os.path.join(RUN, project + ".lock")
-
-
-def configuration(project: str, root: str = CONFIGURATION) -> Configuration:
-    """Read the settings that the role tamma_backup wrote. Raises OperatorError when there are none."""
-    path = settings_file(project, root)
-    text = read(path)
-    if text is None:
-        raise OperatorError(
-            "This host knows no settings of backups for the stack %s (%s is missing): check its name, and run "
-            "site.yml, which writes them." % (project, path)
-        )
-    try:
-        values = json.loads(text)
-        return Configuration(**{**values, "repositories": [Repository(**item) for item in values["repositories"]]})
-    except (ValueError, TypeError, KeyError) as exc:
-        raise OperatorError("%s cannot be read (%s): run site.yml, which writes it." % (path, exc)) from exc
-
-
-def configuration_or_none(project: str) -> Optional[Configuration]:
-    """The same; None when there are none. Raises OperatorError for settings that cannot be read."""
-    return configuration(project) if os.path.exists(settings_file(project)) else None
-
-
 def records(project: str) -> Dict[str, Any]:
     """What came of the last operations of a stack: repository → operation → entry."""
     try:
-        found = json.loads(read(os.path.join(RECORDS, project, "backups.json")) or "{}")
+        found = json.loads(read(records_file(project)) or "{}")
     except ValueError:
         found = {}
     return found if isinstance(found, dict) else {}
@@ -224,13 +174,14 @@ class Operations:
         try:
             self._write_down(operation, repository, entry)
         except (OSError, OperatorError) as exc:
+            place = os.path.dirname(records_file(self.settings.project))
             why = getattr(exc, "strerror", None) or str(exc).rstrip(".")
             if entry["ok"]:
                 raise OperatorError(
                     "The %s in %s went well, but that cannot be written down in %s: %s. Until it can, status and "
-                    "metrics know the one before alone." % (operation, repository, RECORDS, why)
+                    "metrics know the one before alone." % (operation, repository, place, why)
                 ) from exc
-            self.progress("record", "that it failed cannot be written down in %s: %s" % (RECORDS, why))
+            self.progress("record", "that it failed cannot be written down in %s: %s" % (place, why))
         finally:
             if not entry["ok"]:
                 self._notify(operation, repository, entry["problem"])
@@ -241,10 +192,8 @@ class Operations:
         found[operation] = entry
         if entry["ok"]:
             found[_GOOD + operation] = entry
-        write(
-            os.path.join(RECORDS, self.settings.project),
-            [File("backups.json", json.dumps(records, indent=1, sort_keys=True) + "\n", 0o600)],
-        )
+        place, name = os.path.split(records_file(self.settings.project))
+        write(place, [File(name, json.dumps(records, indent=1, sort_keys=True) + "\n", 0o600)])
         if self.settings.metrics_file:
             directory, name = os.path.split(self.settings.metrics_file)
             write(directory, [File(name, metrics(self.settings.project, records))])

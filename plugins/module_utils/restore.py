@@ -496,10 +496,6 @@ def swap_directory_back(directory: str, before: str) -> None:
     shutil.rmtree(coming, ignore_errors=True)
 
 
-# Where a drill restores to.
-DRILLS = ("server", "container")
-
-
 class Drill:
     """Restores a backup where nobody is disturbed, compares it, and removes it."""
 

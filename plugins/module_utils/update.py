@@ -32,6 +32,7 @@ from ansible_collections.meywd.tamma.plugins.module_utils import (
     services,
     upgrades,
 )
+from ansible_collections.meywd.tamma.plugins.module_utils.configuration import configuration, configuration_or_none
 from ansible_collections.meywd.tamma.plugins.module_utils.database import Database
 from ansible_collections.meywd.tamma.plugins.module_utils.deployment import Deployment, Planned, sweep
 from ansible_collections.meywd.tamma.plugins.module_utils.edge import Edge
@@ -674,7 +675,7 @@ class Update:
 
     def _make_copy(self, known: Database, item: Entry) -> None:
         """Make the copy of the database from before a release anew, of the backup from then."""
-        work = operations.Operations(operations.configuration(self._base.project), self._progress)
+        work = operations.Operations(configuration(self._base.project), self._progress)
         name = known.called(database.GUARD + str(item.number))
         self._progress(
             "guard", "the copy from before release %d is gone: the backup from then is restored" % item.number
@@ -942,7 +943,7 @@ class Update:
 
     def _back_up(self, number: int) -> str:
         """Take a backup, as a safety net beside the copy in the server; return its id. Without repositories: none."""
-        settings = operations.configuration_or_none(self._base.project)
+        settings = configuration_or_none(self._base.project)
         if settings is None or not settings.repositories:
             self._progress("backup", "none: no repository for backups is set up on this host")
             return ""

@@ -46,6 +46,8 @@ from typing import Any, Dict
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.meywd.tamma.plugins.module_utils import module as shell
+from ansible_collections.meywd.tamma.plugins.module_utils.configuration import configuration
+from ansible_collections.meywd.tamma.plugins.module_utils.operations import Operations
 
 
 def main() -> None:
@@ -53,7 +55,7 @@ def main() -> None:
     module = AnsibleModule(argument_spec=dict(shell.BACKUP_ARGUMENTS), supports_check_mode=True)
 
     def work() -> Dict[str, Any]:
-        found = shell.operations(module).info()
+        found = Operations(configuration(module.params["project"]), lambda _phase, _words: None).info()
         name = module.params["repository"]
         return {"changed": False, "repositories": [item for item in found if name in ("", item["repository"])]}
 

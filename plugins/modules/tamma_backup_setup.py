@@ -144,11 +144,10 @@ from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.meywd.tamma.plugins.module_utils import backup_setup, host
 from ansible_collections.meywd.tamma.plugins.module_utils import module as shell
+from ansible_collections.meywd.tamma.plugins.module_utils.configuration import DRILLS, Configuration
 from ansible_collections.meywd.tamma.plugins.module_utils.files import read
-from ansible_collections.meywd.tamma.plugins.module_utils.lock import Lock
-from ansible_collections.meywd.tamma.plugins.module_utils.operations import Configuration, lock_file
+from ansible_collections.meywd.tamma.plugins.module_utils.lock import Lock, lock_file
 from ansible_collections.meywd.tamma.plugins.module_utils.restic import PROGRAM_PATH, Repository
-from ansible_collections.meywd.tamma.plugins.module_utils.restore import DRILLS
 
 
 def wanted(params: Dict[str, Any], store: bool) -> backup_setup.Wanted:

@@ -308,8 +308,7 @@ from ansible_collections.meywd.tamma.plugins.module_utils.errors import Operator
 from ansible_collections.meywd.tamma.plugins.module_utils.files import FileChange, fingerprint
 from ansible_collections.meywd.tamma.plugins.module_utils.history import Entry
 from ansible_collections.meywd.tamma.plugins.module_utils.hooks import Hooks
-from ansible_collections.meywd.tamma.plugins.module_utils.lock import Lock
-from ansible_collections.meywd.tamma.plugins.module_utils.operations import lock_file
+from ansible_collections.meywd.tamma.plugins.module_utils.lock import Lock, lock_file
 from ansible_collections.meywd.tamma.plugins.module_utils.plan_result import database_steps, describe
 from ansible_collections.meywd.tamma.plugins.module_utils.progress import ProgressFile
 from ansible_collections.meywd.tamma.plugins.module_utils.registry import Login

@@ -80,8 +80,8 @@ from typing import Any, Dict
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.meywd.tamma.plugins.module_utils import module as shell
+from ansible_collections.meywd.tamma.plugins.module_utils.configuration import configuration
 from ansible_collections.meywd.tamma.plugins.module_utils.on_host import operations_of
-from ansible_collections.meywd.tamma.plugins.module_utils.operations import configuration
 from ansible_collections.meywd.tamma.plugins.module_utils.restore import PARTS
 
 

@@ -139,8 +139,7 @@ from ansible_collections.meywd.tamma.plugins.module_utils import module as shell
 from ansible_collections.meywd.tamma.plugins.module_utils.engine import Engine
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
 from ansible_collections.meywd.tamma.plugins.module_utils.history import Entry
-from ansible_collections.meywd.tamma.plugins.module_utils.lock import refuse_if_held
-from ansible_collections.meywd.tamma.plugins.module_utils.operations import lock_file
+from ansible_collections.meywd.tamma.plugins.module_utils.lock import lock_file, refuse_if_held
 from ansible_collections.meywd.tamma.plugins.module_utils.plan_result import describe
 from ansible_collections.meywd.tamma.plugins.module_utils.progress import ProgressFile
 

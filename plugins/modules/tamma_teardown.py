@@ -62,8 +62,7 @@ from ansible_collections.meywd.tamma.plugins.module_utils import module as shell
 from ansible_collections.meywd.tamma.plugins.module_utils.boot import Boot
 from ansible_collections.meywd.tamma.plugins.module_utils.engine import Engine
 from ansible_collections.meywd.tamma.plugins.module_utils.engines import refuse_a_move
-from ansible_collections.meywd.tamma.plugins.module_utils.lock import Lock
-from ansible_collections.meywd.tamma.plugins.module_utils.operations import lock_file
+from ansible_collections.meywd.tamma.plugins.module_utils.lock import Lock, lock_file
 
 
 def tear_down(module: AnsibleModule) -> Dict[str, Any]:

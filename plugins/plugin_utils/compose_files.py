@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeVar
 
 import yaml
+from ansible.module_utils.common.yaml import SafeLoader
 
 _VARIABLE = re.compile(r"\$(?:(?P<escaped>\$)|(?P<plain>[A-Za-z_]\w*)|\{(?P<name>[A-Za-z_]\w*)(?P<rest>[:?+-])?)")
 
@@ -40,8 +41,8 @@ class Replacement(NamedTuple):
     value: Any
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML with the tags that Compose adds for overlays."""
+class _Loader(SafeLoader):
+    """YAML with the tags that Compose adds for overlays; by the parser in C where there is one."""
 
 
 def _replacement(loader: _Loader, _suffix: str, node: yaml.Node) -> Replacement:
@@ -57,7 +58,7 @@ _Loader.add_multi_constructor("!", _replacement)
 
 def parse(text: str) -> dict[str, Any]:
     """Read a Compose file; what has a tag of Compose's is a :class:`Replacement`."""
-    document: dict[str, Any] = yaml.load(text, Loader=_Loader) or {}  # noqa: S506 - a SafeLoader with Compose's tags
+    document: dict[str, Any] = yaml.load(str(text), Loader=_Loader) or {}  # noqa: S506 - a SafeLoader with Compose's tags
     return document
 
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import yaml
+from ansible.module_utils.common.yaml import yaml_load
 
 # So near that it is a slip of the finger: a user's own tamma_github_token is farther away.
 _CLOSE = 0.89
@@ -22,7 +22,7 @@ def known(collection: Path) -> set[str]:
     """The names of all role variables of the collection in *collection*."""
     names: set[str] = set()
     for spec in sorted(collection.glob("roles/*/meta/argument_specs.yml")):
-        for entry in yaml.safe_load(spec.read_text(encoding="utf-8"))["argument_specs"].values():
+        for entry in yaml_load(spec.read_text(encoding="utf-8"))["argument_specs"].values():
             names.update(entry.get("options") or {})
     return names
 

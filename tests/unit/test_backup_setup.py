@@ -25,8 +25,8 @@ from ansible_collections.meywd.tamma.plugins.module_utils.backup_setup import (
     Wanted,
     files,
 )
+from ansible_collections.meywd.tamma.plugins.module_utils.configuration import Configuration, configuration
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
-from ansible_collections.meywd.tamma.plugins.module_utils.operations import Configuration, configuration
 from ansible_collections.meywd.tamma.plugins.module_utils.restic import Repository
 from ansible_collections.meywd.tamma.plugins.module_utils.runner import Runner
 

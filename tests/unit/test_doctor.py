@@ -15,9 +15,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.meywd.tamma.plugins.module_utils import doctor, history, update
+from ansible_collections.meywd.tamma.plugins.module_utils.configuration import Configuration
 from ansible_collections.meywd.tamma.plugins.module_utils.doctor import Finding, backups, kept_findings, releases
 from ansible_collections.meywd.tamma.plugins.module_utils.lock import Lock
-from ansible_collections.meywd.tamma.plugins.module_utils.operations import Configuration
 from ansible_collections.meywd.tamma.plugins.module_utils.restic import Repository
 from tests.unit.test_history import entry
 

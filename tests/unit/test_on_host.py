@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from ansible_collections.meywd.tamma.plugins.module_utils import audit, on_host, operations, rotation
+from ansible_collections.meywd.tamma.plugins.module_utils import audit, lock, on_host, rotation
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
 from ansible_collections.meywd.tamma.plugins.module_utils.files import File, record, write
 from ansible_collections.meywd.tamma.plugins.module_utils.history import History
@@ -44,7 +44,7 @@ class Work:
 @pytest.fixture
 def host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> OnHost:
     monkeypatch.setattr(on_host, "find_compose", lambda: "/bin/false")
-    monkeypatch.setattr(operations, "RUN", str(tmp_path / "run"))
+    monkeypatch.setattr(lock, "RUN", str(tmp_path / "run"))
     monkeypatch.setattr(audit, "DIRECTORY", str(tmp_path / "log"))
     env = f"COMPOSE_PROJECT_NAME=tamma\nCOMPOSE_FILE=docker-compose.yml\n{GIVEN}=before\n{MADE}=before\n"
     write(str(tmp_path), [File(".env", env, 0o600)])

@@ -17,15 +17,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.meywd.tamma.plugins.module_utils import operations
+from ansible_collections.meywd.tamma.plugins.module_utils import configuration as configuration_module
+from ansible_collections.meywd.tamma.plugins.module_utils import lock, operations
 from ansible_collections.meywd.tamma.plugins.module_utils.backup import Taken
+from ansible_collections.meywd.tamma.plugins.module_utils.configuration import Configuration, configuration
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
-from ansible_collections.meywd.tamma.plugins.module_utils.operations import (
-    Configuration,
-    Operations,
-    configuration,
-    metrics,
-)
+from ansible_collections.meywd.tamma.plugins.module_utils.operations import Operations, metrics
 from ansible_collections.meywd.tamma.plugins.module_utils.restic import Repository
 
 SETTINGS = Configuration(
@@ -48,7 +45,7 @@ class Told(list[tuple[str, str]]):
 
 @pytest.fixture(autouse=True)
 def _records(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(operations, "RECORDS", str(tmp_path / "records"))
+    monkeypatch.setattr(configuration_module, "RECORDS", str(tmp_path / "records"))
 
 
 def work(told: Told | None = None, **changed: Any) -> Operations:
@@ -92,7 +89,7 @@ class Away:
 
 @pytest.fixture
 def away(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> type[Away]:
-    monkeypatch.setattr(operations, "RUN", str(tmp_path / "run"))
+    monkeypatch.setattr(lock, "RUN", str(tmp_path / "run"))
     monkeypatch.setattr(operations.backup, "_SCRATCH", str(tmp_path / "run"))
     monkeypatch.setattr(operations.backup, "Taking", Away)
     monkeypatch.setattr(operations.Operations, "_at_rest", lambda _self: None)
@@ -132,7 +129,7 @@ def test_records_without_room_keep_nobody_from_being_told(tmp_path: Path) -> Non
     assert (tmp_path / "told").read_text(encoding="utf-8") == "The disk is full.\n"
     ((phase, words),) = told
     assert phase == "record"
-    assert words.startswith("that it failed cannot be written down in %s: " % (tmp_path / "records"))
+    assert words.startswith("that it failed cannot be written down in %s: " % (tmp_path / "records" / "tamma"))
     expected = r"^The drill in local went well, but that cannot be written down in "
     with pytest.raises(OperatorError, match=expected), notifying._recorded("drill", "local"):
         pass
@@ -296,7 +293,7 @@ def test_settings_that_cannot_be_read(tmp_path: Path, text: str) -> None:
 
 
 def test_what_was_cut_off_is_completed_before_anything_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(operations, "RUN", str(tmp_path / "run"))
+    monkeypatch.setattr(lock, "RUN", str(tmp_path / "run"))
 
     class Store:
         repository = SETTINGS.repositories[0]

@@ -21,7 +21,14 @@ from typing import Any
 import pytest
 
 from ansible_collections.meywd.tamma.plugins.action.tamma_backup_setup import zipapp
-from ansible_collections.meywd.tamma.plugins.module_utils import audit, history, on_host, operations, update
+from ansible_collections.meywd.tamma.plugins.module_utils import (
+    audit,
+    configuration,
+    history,
+    lock,
+    on_host,
+    update,
+)
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
 from ansible_collections.meywd.tamma.plugins.module_utils.lock import Busy, Lock
 from ansible_collections.meywd.tamma.plugins.module_utils.plan_result import rollback_lines
@@ -155,11 +162,11 @@ def test_completion_of_values() -> None:
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A host with the settings of a stack that has no backups and no engine."""
-    monkeypatch.setattr(operations, "CONFIGURATION", str(tmp_path / "etc"))
-    monkeypatch.setattr(operations, "RECORDS", str(tmp_path / "records"))
-    monkeypatch.setattr(operations, "RUN", str(tmp_path / "run"))
+    monkeypatch.setattr(configuration, "CONFIGURATION", str(tmp_path / "etc"))
+    monkeypatch.setattr(configuration, "RECORDS", str(tmp_path / "records"))
+    monkeypatch.setattr(lock, "RUN", str(tmp_path / "run"))
     monkeypatch.delenv("TAMMA_STACK", raising=False)
-    for function in (operations.configuration, operations.settings_file, tammactl.stack_name):
+    for function in (configuration.configuration, configuration.settings_file, tammactl.stack_name):
         monkeypatch.setattr(
             function, "__defaults__", tuple(str(tmp_path / "etc") for _default in function.__defaults__ or ())
         )
@@ -168,7 +175,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def configure(place: Path, project: str) -> None:
-    settings = operations.Configuration(
+    settings = configuration.Configuration(
         project=project,
         directory=str(place / "stack"),
         engine_socket=str(place / "no.sock"),

@@ -29,8 +29,13 @@ from ansible_collections.meywd.tamma.plugins.module_utils import (
     update,
 )
 from ansible_collections.meywd.tamma.plugins.module_utils.compose import find_compose, last_line
+from ansible_collections.meywd.tamma.plugins.module_utils.configuration import (
+    CONFIGURATION,
+    configuration,
+    settings_file,
+)
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
-from ansible_collections.meywd.tamma.plugins.module_utils.lock import Busy, refuse_if_held
+from ansible_collections.meywd.tamma.plugins.module_utils.lock import Busy, lock_file, refuse_if_held
 from ansible_collections.meywd.tamma.plugins.module_utils.room import human
 from ansible_collections.meywd.tamma.plugins.module_utils.runner import Runner
 
@@ -313,12 +318,12 @@ class Progress:
             self._open = False
 
 
-def stack_name(given: str, root: str = operations.CONFIGURATION) -> str:
+def stack_name(given: str, root: str = CONFIGURATION) -> str:
     """The stack that is meant: the given one, or the only one of this host."""
     if given:
         return given
     names = sorted(os.listdir(root)) if os.path.isdir(root) else []
-    found = [name for name in names if os.path.exists(operations.settings_file(name, root))]
+    found = [name for name in names if os.path.exists(settings_file(name, root))]
     if len(found) == 1:
         return found[0]
     if not found:
@@ -334,7 +339,7 @@ def main(words: Sequence[str]) -> int:
         line.error("discard takes either names, which 'tammactl backups' lists, or --all")
     progress = Progress()
     try:
-        settings = operations.configuration(stack_name(arguments.stack))
+        settings = configuration(stack_name(arguments.stack))
         work = on_host.operations_of(settings, progress, arguments.wait)
         return COMMANDS[arguments.command](work, arguments)
     except Busy as exc:
@@ -519,7 +524,7 @@ def _rollback(work: operations.Operations, arguments: argparse.Namespace) -> int
     if arguments.plan or _asks(arguments):
         unfinished = doctor.interrupted(work.settings.directory)
         if unfinished:
-            refuse_if_held(operations.lock_file(work.settings.project))
+            refuse_if_held(lock_file(work.settings.project))
             raise OperatorError("\n".join(unfinished))
         turn = host.update()
         seen = host.history.current()
