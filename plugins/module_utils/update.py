@@ -748,6 +748,7 @@ class Update:
         """
         work = self._make(self._before(), None)
         held = journal.mode == GUARDED and journal.step != PREPARED and not self._is_back(journal)
+        planned = None
         if held:
             stack = self._stack()
             # Nobody waits for what a failed release has begun.
@@ -756,9 +757,9 @@ class Update:
                 # A container of the failed release that crashes is started again by its engine, at any moment, and then
                 # migrates the database that has just come back.
                 writing.remove()
-            self._start_database_as_before(stack, work)
+            planned = self._start_database_as_before(stack, work)
             self._database_as_before(stack, journal)
-        planned = work.prepare(work.plan())
+        planned = work.prepare(planned or work.plan())
         try:
             if held:
                 work.carry_out_held(planned)
@@ -798,16 +799,20 @@ class Update:
             self._progress("hold", self._mask(_words(exc)))
             self._close_hold()
 
-    def _start_database_as_before(self, stack: Stack, work: Deployment) -> None:
-        """Start PostgreSQL by its former definition: by one that the failed release has changed it may not come up."""
+    def _start_database_as_before(self, stack: Stack, work: Deployment) -> Optional[Planned]:
+        """Start PostgreSQL by its former definition: by one that the failed release has changed it may not come up.
+
+        Returns what is planned for the former release, unless that is another plan by now.
+        """
         if stack.postgres is None:
-            return
+            return None
         planned = work.plan()
         changed = [change.service for change in planned.plan.changes if change.action in ("create", "recreate")]
         anew = stack.postgres.name in changed
         if anew:
             work.put_in_place(work.prepare(planned))
         services.start_database(self._stack(), self._base.deadline, self._progress, anew)
+        return None if anew else planned
 
     def _database_as_before(self, stack: Stack, journal: Journal) -> None:
         known = Database(stack)
