@@ -160,6 +160,8 @@ class Load:
         self.events = 0
         #: What tamma-api called its version -> the seconds of the first and of the last such answer.
         self.versions: dict[str, tuple[float, float]] = {}
+        #: The same name -> the second at which the last request was due that it answered, however late that came.
+        self.last_asked: dict[str, float] = {}
         #: How many requests were sent once more, because their kept connection had been ended.
         self.again = 0
         #: How many handshakes the edge has refused: see HANDSHAKE_REFUSED.
@@ -339,6 +341,7 @@ class Load:
         if ask.path == HEALTH:
             version, now = answer.json()["version"], time.monotonic() - self._began
             self.versions[version] = (self.versions.get(version, (now, now))[0], now)
+            self.last_asked[version] = max(self.last_asked.get(version, 0), due - self._began)
         return answer
 
     async def _write(self, client: httpx.AsyncClient, title: str, due: float) -> None:

@@ -232,3 +232,5 @@ def test_it_knows_from_when_to_when_a_version_answered() -> None:
     # Answers on different connections may overtake each other.
     assert first < left
     assert first < came <= last
+    assert load.last_asked["1"] < left
+    assert load.last_asked["1"] < load.last_asked["2"] < last

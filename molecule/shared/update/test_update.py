@@ -25,8 +25,6 @@ NEW = "0.3.0"
 DRAIN = 3
 #: Light, because a machine with two cores has the host, the controller and the load. `make faults` has the full one.
 LIGHT: dict[str, Any] = {"rate": 20, "streams": 5, "writes": 5, "reconnect": 0}
-#: The version is asked for a few times a second, and answers arrive when the machine has time for them.
-SLACK = 1
 CONFIGURATION = {"services": {"tamma-api-dotnet": {"environment": {"Logging__LogLevel__Default": "Warning"}}}}
 CONFIGURED = {"tamma-api-dotnet"}
 #: What a release does not replace when its images are other ones.
@@ -146,10 +144,10 @@ def test_a_good_release_costs_no_request_and_no_row(production: Production, upda
     assert held(updated.done)
     assert not load.failures, load.report()
     assert len(load.acknowledged) == load.written
-    # A stream of the old version outlives its last answer by the time that it is given.
+    # A stream outlives the last request that the old version took by the time that it is given.
     assert set(load.versions) == {OLD, NEW}
     assert load.ends, "tamma-api was replaced, so its streams have ended"
-    assert min(end.second for end in load.ends) >= load.versions[OLD][1] + DRAIN - SLACK, load.report()
+    assert min(end.second for end in load.ends) >= load.last_asked[OLD] + DRAIN, load.report()
     assert production.rows()[: len(updated.rows)] == updated.rows
     assert replaced(updated.containers, production.containers()) == set(updated.containers) - STAY
     production.serves(NEW)
