@@ -88,16 +88,15 @@ class Production:
 
 
 @pytest.fixture(scope="module")
-def production(stack: Stack) -> Iterator[Production]:
-    """The host in the production profile, with an operator's own files; afterwards the host is what it was."""
+def production(stack: Stack) -> Production:
+    """The host in the production profile, with an operator's own files."""
+    stack.remove()
     outcome = stack.play("site", variables=PRODUCTION)
     assert outcome.status == 0, outcome.output
     stack.put(ROOT / "plugins" / "module_utils", f"{OPERATOR}/{MODULE_UTILS}")
     script = (Path(__file__).parent / "holding.py").read_text(encoding="utf-8")
     stack.shell(f"cat > {OPERATOR}/holding.py << 'END'\n{script}END")
-    yield Production(stack)
-    outcome = stack.play("site")
-    assert outcome.status == 0, outcome.output
+    return Production(stack)
 
 
 def test_no_request_is_lost_while_everything_that_answers_is_away(production: Production) -> None:

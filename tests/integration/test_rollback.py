@@ -23,8 +23,7 @@ COUNT = "SELECT count(*) FROM tamma.mentorship_sessions WHERE title = 'written s
 
 
 def test_a_copy_that_is_gone_is_made_of_the_backup_from_then(stack: Stack) -> None:
-    removed = stack.play("teardown", variables={"tamma_stack_remove_volumes": "tamma"})
-    assert removed.status == 0, removed.output
+    stack.remove()
     deployed = stack.play("site", variables={**SETTINGS, "tamma_stack_version": FIRST})
     assert deployed.status == 0, deployed.output
     data.generate(CONTAINER, MEBIBYTES)

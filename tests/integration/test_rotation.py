@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,15 +22,13 @@ CI_FAULTS = Path(__file__).resolve().parents[1] / "ci_faults.txt"
 
 
 @pytest.fixture(scope="module")
-def production(stack: Stack) -> Iterator[Production]:
-    """The host in the production profile with secret files; afterwards it is what it was."""
-    assert stack.play("teardown", variables={"tamma_stack_remove_volumes": "tamma"}).status == 0
+def production(stack: Stack) -> Production:
+    """The host in the production profile with secret files."""
+    stack.remove()
     production = Production(stack)
     outcome = production.play("site")
     assert outcome.status == 0, outcome.output
-    yield production
-    assert stack.play("teardown", variables={"tamma_stack_remove_volumes": "tamma"}).status == 0
-    assert stack.play("site").status == 0
+    return production
 
 
 @pytest.fixture(params=faults.listed(CI_FAULTS, "rotate"), ids=str)
