@@ -787,14 +787,17 @@ class Update:
     def _stop_holding(self) -> None:
         """Let the requests through to who can answer them, whatever else is not ready.
 
-        For a service that cannot, the edge says when to come again, until something serves.
+        Of a service that cannot they go to what runs of it, as they did before anything was held: it may get well by
+        itself. Where nothing runs, the edge says when to come again.
         """
         if self._holding is None:
             return
         try:
             stack = self._stack()
             names = [name for name in self._holding.held if name in stack.project.services]
-            self._release_held(services.Group(stack, names, self._base.deadline, self._progress).ready())
+            ready = services.Group(stack, names, self._base.deadline, self._progress).ready()
+            serving = {name: ready.get(name) or [one["Id"] for one in stack.running(name)] for name in names}
+            self._release_held({name: identifiers for name, identifiers in serving.items() if identifiers})
         except (OperatorError, OSError) as exc:
             self._progress("hold", self._mask(_words(exc)))
             self._close_hold()

@@ -707,9 +707,9 @@ def test_a_deploy_corrects_what_cannot_go_back(releases: Releases) -> None:
         releases.stack.shell(f"sed -i '/--spider/ s#3100/api/health#3100/never#' {path} && grep -q 3100/never {path}")
         answer = releases("resume")
         assert answer.status == STUCK, answer.said
-        # Nobody has to wait for what is ill: of the others the edge has the answers.
-        assert releases.edge().ask("GET", "/elsa-api/health").json()["version"] == OLD
-        assert releases.edge().ask("GET", "/api/health").status_code in (502, 503)
+        # Nobody has to wait for what is ill, and it gets requests again as well: it answers, whatever its check says.
+        for path in ("/elsa-api/health", "/api/health"):
+            assert releases.edge().ask("GET", path).json()["version"] == OLD
         outcome = releases.play("site", tamma_stack_deadline=15)
         assert outcome.status == 0, outcome.output
 
