@@ -158,7 +158,7 @@ def test_which_release_serves_and_what_failed() -> None:
     known = {"releases": [former, entry], "failure": "Release 3 failed.", "pending": ["A restore was cut off."]}
     hosts = {
         "one": {"status": known},
-        "two": {"status": {"releases": [{**entry, "by": ""}], "failure": ""}},
+        "two": {"status": {"releases": [{**entry, "by": ""}], "failure": "", "busy": "a backup (process 7)"}},
         "three": {},
     }
     assert release_lines(hosts, hosts, "status") == [
@@ -166,4 +166,5 @@ def test_which_release_serves_and_what_failed() -> None:
         "one  Release 3 failed.",
         "one  A restore was cut off.",
         "two  release 2 (0.2.0) serves, deployed at 2026-01-01T12:00:00Z by somebody",
+        "two  This stack is being worked on by a backup (process 7).",
     ]
