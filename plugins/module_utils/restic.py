@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
-from ansible_collections.meywd.tamma.plugins.module_utils.runner import Result, Runner, mortal
+from ansible_collections.meywd.tamma.plugins.module_utils.runner import Result, Runner, Stalled, mortal
 
 PROGRAM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 CACHE = "/var/cache/tamma-restic"
@@ -80,12 +80,12 @@ class Restic:
     def _try(self, *arguments: str, timeout: Optional[float] = None) -> Result:
         try:
             return self._runner.run(self.argv(*arguments), timeout=timeout)
-        except OperatorError as exc:
-            if timeout is None:
-                raise
+        except Stalled as exc:
+            if _reason(exc.complaint):
+                raise self.failure(Result(1, "", exc.complaint)) from exc
             raise OperatorError(
                 "%s does not answer within %d seconds: check its location, the network and the server there."
-                % (_capital(str(self)), timeout)
+                % (_capital(str(self)), timeout or 0)
             ) from exc
 
     def _follow(
@@ -100,9 +100,10 @@ class Restic:
         runner = self._runner.with_env(dict(env))
         try:
             return runner.pipeline(commands, on_line, directory or None, _PATIENCE_SECONDS, named)
-        except OperatorError as exc:
-            if not exc.facts.get("stalled"):
-                raise
+        except Stalled as exc:
+            # It tries again for longer than we wait, whatever the reason is.
+            if _reason(exc.complaint):
+                raise self.failure(Result(1, "", exc.complaint)) from exc
             raise OperatorError(
                 "%s got nothing done for %d seconds: check the network and the server there."
                 % (_capital(str(self)), _PATIENCE_SECONDS)

@@ -13,7 +13,7 @@ import stat
 import subprocess
 import tempfile
 import threading
-from typing import IO, Callable, Dict, List, NamedTuple, Optional
+from typing import IO, Any, Callable, Dict, List, NamedTuple, Optional
 
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
 
@@ -105,6 +105,14 @@ def _text(file: IO[str]) -> str:
     return file.read()[-_KEPT_CHARACTERS:]
 
 
+class Stalled(OperatorError):
+    """A program that got nothing done in its time. complaint: what it has said meanwhile, which may hold a login."""
+
+    def __init__(self, message: str, complaint: str, **facts: Any) -> None:
+        super().__init__(message, **facts)
+        self.complaint = complaint
+
+
 class Runner:
     """Runs programs with a small, known environment.
 
@@ -135,8 +143,8 @@ class Runner:
         """Run programs with each one's output as the next one's input; return what became of each.
 
         Nothing but the last one's lines passes through this process; *on_line* is given each of them as it comes and
-        says whether it shows that things go on. When nothing goes on for *patience* seconds (0: however long), or one
-        cannot be started, raises OperatorError. All of them have ended when this returns or raises.
+        says whether it shows that things go on. Raises Stalled when nothing goes on for *patience* seconds (0: however
+        long), and OperatorError when one cannot be started. All of them have ended when this returns or raises.
 
         named: a named pipe that is between the last two, one of which may be a program that begins another one
         elsewhere, which uses the pipe by its name. As long as the former lives, its end stays open. The other end may
@@ -178,8 +186,9 @@ class Runner:
                 if on_line and on_line(line):
                     watch.start()
             if watch.barked:
-                raise OperatorError(
-                    "'%s' got nothing done for %d seconds and was stopped." % (commands[-1][0], patience), stalled=True
+                raise Stalled(
+                    "'%s' got nothing done for %d seconds and was stopped." % (commands[-1][0], patience),
+                    _text(errors[-1]),
                 )
             return [
                 Result(process.wait(), "".join(lines) if number == len(commands) - 1 else "", _text(errors[number]))
@@ -206,7 +215,7 @@ class Runner:
     ) -> Result:
         """Run a program to its end and return its result, whatever its exit status.
 
-        Raises OperatorError when it cannot be started or takes longer than *timeout* seconds.
+        Raises OperatorError when it cannot be started, and Stalled when it takes longer than *timeout* seconds.
         """
         try:
             # Not AnsibleModule.run_command: this file also serves the command line on the host.
@@ -224,8 +233,11 @@ class Runner:
                 check=False,
             )
         except subprocess.TimeoutExpired as exc:
-            raise OperatorError(
-                "'%s' did not end within %d seconds." % (" ".join(argv[:3]), timeout or 0), cmd=argv
+            said = exc.stderr or ""
+            raise Stalled(
+                "'%s' did not end within %d seconds." % (" ".join(argv[:3]), timeout or 0),
+                said.decode(errors="replace") if isinstance(said, bytes) else said,
+                cmd=argv,
             ) from exc
         except OSError as exc:
             raise OperatorError("'%s' cannot be run: %s." % (argv[0], exc.strerror), cmd=argv) from exc

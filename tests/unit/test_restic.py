@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ansible_collections.meywd.tamma.plugins.module_utils import restic
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
 from ansible_collections.meywd.tamma.plugins.module_utils.restic import Repository, Restic, Snapshot, complaint, explain
 from ansible_collections.meywd.tamma.plugins.module_utils.runner import Result, Runner
@@ -125,6 +126,28 @@ def stand_in(tmp_path: Path) -> Path:
     (tmp_path / "answer").write_text("", encoding="utf-8")
     (tmp_path / "status").write_text("0", encoding="utf-8")
     return program
+
+
+FULL = "Save(<data/5cdc7d7f56>) returned error, retrying after 552ms: write: no space left on device"
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        (FULL, "The disk of the repository offsite is full: make room there"),
+        ("retrying after 2s: something new", "(got nothing done for|does not answer within) 1 seconds: check"),
+    ],
+)
+def test_who_tries_for_ever_is_asked_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str, told: str) -> None:
+    monkeypatch.setattr(restic, "_PATIENCE_SECONDS", 1)
+    program = tmp_path / "restic"
+    program.write_text(f"#!/bin/sh\necho '{said}' >&2\nexec sleep 60\n", encoding="utf-8")
+    program.chmod(0o755)
+    store = Restic(STORE.repository, Runner(), str(program))
+    with pytest.raises(OperatorError, match=told):
+        store._follow([[str(program)]], lambda _line: True)
+    with pytest.raises(OperatorError, match=told):
+        store._run("forget", timeout=1)
 
 
 def test_snapshots_are_read_as_restic_prints_them(stand_in: Path) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
-from ansible_collections.meywd.tamma.plugins.module_utils.runner import Result, Runner
+from ansible_collections.meywd.tamma.plugins.module_utils.runner import Result, Runner, Stalled
 
 
 def test_a_programs_result(tmp_path: Path) -> None:
@@ -165,10 +165,20 @@ def test_one_that_cannot_be_started_leaves_no_other(place: int) -> None:
 
 def test_a_pipeline_that_stands_still_is_stopped() -> None:
     began = time.monotonic()
-    with pytest.raises(OperatorError, match=r"^'sleep' got nothing done for 0 seconds and was stopped\.$") as stalled:
+    with pytest.raises(Stalled, match=r"^'sleep' got nothing done for 0 seconds and was stopped\.$") as stalled:
         Runner().pipeline([sh("exec sleep 60"), ["sleep", "60"]], patience=0.3)
-    assert stalled.value.facts == {"stalled": True}
+    assert stalled.value.complaint == ""
     assert time.monotonic() - began < 30
+
+
+def test_what_somebody_said_who_got_nothing_done_is_known() -> None:
+    says = sh("echo 'no space left' >&2; exec sleep 60")
+    with pytest.raises(Stalled) as stalled:
+        Runner().pipeline([["true"], says], patience=1)
+    assert stalled.value.complaint == "no space left\n"
+    with pytest.raises(Stalled, match="did not end within 1 seconds") as stalled:
+        Runner().run(says, timeout=1)
+    assert stalled.value.complaint == "no space left\n"
 
 
 def test_one_that_goes_on_is_not_stopped() -> None:
