@@ -360,7 +360,9 @@ PHASES = {
     "prepared": Fault("after", "replace .tamma/update.json #1"),
     "holding requests": Fault("after", "exec edge caddy #1"),
     "stopped": Fault("after", "POST /containers/…/stop #4"),
-    "copying": Fault("after", 'sql CREATE DATABASE "tamma_guard_…" TEMPLATE "tamma" STRATEGY file_copy #1'),
+    "copying": Fault(
+        "after", 'sql CREATE DATABASE "tamma_guard_…" OWNER "tamma" TEMPLATE "tamma" STRATEGY file_copy #1'
+    ),
     "copied": Fault("after", "replace .tamma/update.json #3"),
     "files written": Fault("after", "replace .env #1"),
     # ELSA has migrated the database by then, and the new API is about to.
