@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ansible_collections.meywd.tamma.plugins.module_utils.lock import being_worked_on
 from ansible_collections.meywd.tamma.plugins.module_utils.room import human
 
 
@@ -97,7 +98,7 @@ def release_lines(hosts: Iterable[str], hostvars: Mapping[str, Any], variable: s
         ]
         who = result.get("busy")
         told = [result.get("failure"), *(result.get("pending") or [])]
-        told += ["This stack is being worked on by %s." % who] if who else []
+        told += [being_worked_on(who) + "."] if who else []
         lines += ["%s  %s" % (host, words) for words in told if words]
     return lines
 

@@ -19,7 +19,12 @@ from ansible_collections.meywd.tamma.plugins.module_utils.configuration import (
 )
 from ansible_collections.meywd.tamma.plugins.module_utils.engine import Engine
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
-from ansible_collections.meywd.tamma.plugins.module_utils.lock import at_work, lock_file
+from ansible_collections.meywd.tamma.plugins.module_utils.lock import (
+    at_work,
+    being_worked_on,
+    lock_file,
+    refuse_if_held,
+)
 from ansible_collections.meywd.tamma.plugins.module_utils.operations import Operations
 from ansible_collections.meywd.tamma.plugins.module_utils.restic import PROGRAM_PATH
 from ansible_collections.meywd.tamma.plugins.module_utils.room import human
@@ -39,7 +44,7 @@ def examine(work: Operations, now: Optional[float] = None) -> List[Finding]:
     """Look at the engine, the services, what was interrupted, the disks and the backups; changes nothing."""
     found = _engine(work)
     found += _interrupted(work.settings.project, work.settings.directory)
-    found += _releases(work.settings.project, work.settings.directory)
+    found += _releases(work.settings.directory)
     found += _disks(work)
     found += _restic(work)
     found += _timers(work)
@@ -80,17 +85,20 @@ def _engine(work: Operations) -> List[Finding]:
 def _interrupted(project: str, directory: str) -> List[Finding]:
     who = at_work(lock_file(project))
     if who:
-        return [Finding("advice", being_worked_on(who))]
+        return [Finding("advice", being_worked_on(who) + ".")]
     return [Finding("problem", words) for words in interrupted(directory)]
 
 
-def being_worked_on(who: str) -> str:
-    """A sentence for that."""
-    return "This stack is being worked on by %s." % who
+def refuse_the_unfinished(project: str, directory: str) -> None:
+    """Raise OperatorError for what was cut off and not completed, and Busy while somebody is at it."""
+    found = interrupted(directory)
+    if found:
+        refuse_if_held(lock_file(project))
+        raise OperatorError("\n".join(found))
 
 
 def interrupted(directory: str) -> List[str]:
-    """What has begun on a host and has not ended, a sentence for each, unless somebody is at it at this moment."""
+    """What has begun on a host and has not ended, a sentence for each. It may be under way at this moment."""
     found = []
     for name, pending in on_host.JOURNALS.items():
         try:
@@ -114,7 +122,6 @@ def releases(project: str, directory: str) -> Dict[str, Any]:
     """The history of a stack's releases: each, which one serves, what was cut off, and whether the last one failed."""
     entries = history.History(directory).entries()
     serving = history.serving(entries)
-    last = entries[-1] if entries else None
     who = at_work(lock_file(project))
     rows = [{**item._asdict(), "serves": serving is not None and item.number == serving.number} for item in entries]
     return {
@@ -123,11 +130,16 @@ def releases(project: str, directory: str) -> Dict[str, Any]:
         "release": serving.number if serving else 0,
         "pending": [] if who else interrupted(directory),
         "busy": who,
-        "failure": _failure(last, serving) if last and last.outcome == history.FAILED else "",
+        "failure": _failure(entries),
     }
 
 
-def _failure(last: history.Entry, serving: Optional[history.Entry]) -> str:
+def _failure(entries: List[history.Entry]) -> str:
+    """That the last release failed, and why; nothing when it did not."""
+    last = entries[-1] if entries else None
+    if last is None or last.outcome != history.FAILED:
+        return ""
+    serving = history.serving(entries)
     words = next(iter(last.problem.splitlines()), "").rstrip(".") or "it is not known why"
     return "Release %d (%s) failed at %s: %s. %s" % (
         last.number,
@@ -138,9 +150,9 @@ def _failure(last: history.Entry, serving: Optional[history.Entry]) -> str:
     )
 
 
-def _releases(project: str, directory: str) -> List[Finding]:
+def _releases(directory: str) -> List[Finding]:
     try:
-        failed = releases(project, directory)["failure"]
+        failed = _failure(history.History(directory).entries())
     except OperatorError as exc:
         return [Finding("problem", exc.message)]
     return [Finding("advice", failed)] if failed else []

@@ -93,8 +93,13 @@ def refuse_if_held(path: str) -> None:
         raise _busy(who)
 
 
+def being_worked_on(who: str) -> str:
+    """Say it, without an end of the sentence."""
+    return "This stack is being worked on by %s" % who
+
+
 def _busy(who: str) -> Busy:
-    return Busy("This stack is being worked on by %s; wait until it has ended and run this again." % who)
+    return Busy("%s; wait until it has ended and run this again." % being_worked_on(who))
 
 
 def _holder(file: IO[str]) -> str:

@@ -81,12 +81,8 @@ class Restic:
         try:
             return self._runner.run(self.argv(*arguments), timeout=timeout)
         except Stalled as exc:
-            if _reason(exc.complaint):
-                raise self.failure(Result(1, "", exc.complaint)) from exc
-            raise OperatorError(
-                "%s does not answer within %d seconds: check its location, the network and the server there."
-                % (_capital(str(self)), timeout or 0)
-            ) from exc
+            words = "does not answer within %d seconds: check its location, the network and the server there."
+            raise self._gave_up(exc, words % (timeout or 0)) from exc
 
     def _follow(
         self,
@@ -101,13 +97,14 @@ class Restic:
         try:
             return runner.pipeline(commands, on_line, directory or None, _PATIENCE_SECONDS, named)
         except Stalled as exc:
-            # It tries again for longer than we wait, whatever the reason is.
-            if _reason(exc.complaint):
-                raise self.failure(Result(1, "", exc.complaint)) from exc
-            raise OperatorError(
-                "%s got nothing done for %d seconds: check the network and the server there."
-                % (_capital(str(self)), _PATIENCE_SECONDS)
-            ) from exc
+            words = "got nothing done for %d seconds: check the network and the server there."
+            raise self._gave_up(exc, words % _PATIENCE_SECONDS) from exc
+
+    def _gave_up(self, stalled: Stalled, otherwise: str) -> OperatorError:
+        """Why restic got nothing done: it tries again for longer than we wait, whatever the reason is."""
+        if _reason(stalled.complaint):
+            return self.failure(Result(1, "", stalled.complaint))
+        return OperatorError("%s %s" % (_capital(str(self)), otherwise))
 
     def failure(self, done: Result) -> OperatorError:
         """Say in one sentence why restic failed."""

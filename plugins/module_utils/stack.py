@@ -110,12 +110,11 @@ class Stack:
 def _files(directory: str) -> Dict[str, Tuple[int, int, int]]:
     """What a stack is read from: name → what is another one when the file was written."""
     found = {}
-    for name in (secret_files.STORE, *os.listdir(directory)):
-        if name in (ENV_FILE, secret_files.STORE) or name.endswith(".yml"):
-            # An editor's lock is a link that leads nowhere.
-            with contextlib.suppress(FileNotFoundError):
-                status = os.stat(os.path.join(directory, name))
-                found[name] = status.st_ino, status.st_ctime_ns, status.st_size
+    for name in (ENV_FILE, secret_files.STORE, *(name for name in os.listdir(directory) if name.endswith(".yml"))):
+        # Not every stack has a store, and an editor's lock is a link that leads nowhere.
+        with contextlib.suppress(FileNotFoundError):
+            status = os.stat(os.path.join(directory, name))
+            found[name] = status.st_ino, status.st_ctime_ns, status.st_size
     return found
 
 

@@ -137,9 +137,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.meywd.tamma.plugins.module_utils import doctor, on_host, status
 from ansible_collections.meywd.tamma.plugins.module_utils import module as shell
 from ansible_collections.meywd.tamma.plugins.module_utils.engine import Engine
-from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
 from ansible_collections.meywd.tamma.plugins.module_utils.history import Entry
-from ansible_collections.meywd.tamma.plugins.module_utils.lock import lock_file, refuse_if_held
 from ansible_collections.meywd.tamma.plugins.module_utils.plan_result import describe
 from ansible_collections.meywd.tamma.plugins.module_utils.progress import ProgressFile
 
@@ -155,10 +153,7 @@ def go_back(module: AnsibleModule, progress: ProgressFile) -> Dict[str, Any]:
     place = params["project"], params["directory"], params["engine_socket"]
     host = on_host.OnHost(*place, progress, params["by"], params["origin"])
     if module.check_mode:
-        interrupted = doctor.interrupted(params["directory"])
-        if interrupted:
-            refuse_if_held(lock_file(params["project"]))
-            raise OperatorError("\n".join(interrupted))
+        doctor.refuse_the_unfinished(params["project"], params["directory"])
         turn = host.update()
         foreseen = turn.plan_rollback(params["release"])
         target = turn.target(params["release"])

@@ -211,7 +211,7 @@ def test_an_empty_host_gets_everything_back(backups: Backups) -> None:
     taken = stack.play("backup", variables=BACKUPS)
     assert taken.status == 0, taken.output
     before = data.state(CONTAINER)
-    assert stack.play("teardown", variables={"tamma_stack_remove_volumes": "tamma"}).status == 0
+    stack.remove()
     backups.shell("rm -rf /etc/tamma /var/lib/tamma /var/cache/tamma-restic /usr/local/bin/tammactl")
     yearly = {**BACKUPS, "tamma_backup_schedule": {"backup": "yearly"}}
     wrong = stack.play("restore", variables={**yearly, "tamma_backup_password": "that of another one"})
@@ -664,7 +664,7 @@ def test_an_external_database_is_backed_up_and_restored_through_a_client(backups
         psql = f"docker exec -i external psql -v ON_ERROR_STOP=1 -qXAtU {user} -d {database}"
         return backups.shell(f"{psql} <<'EOF'\n{statement}\nEOF").strip()
 
-    assert stack.play("teardown", variables={"tamma_stack_remove_volumes": "tamma"}).status == 0
+    stack.remove()
     backups.shell(
         "docker run -d --name external --init -p 55432:5432 -e POSTGRES_USER=admin -e POSTGRES_PASSWORD=x "
         "registry.bench:5000/postgres:15; for i in $(seq 100); do "

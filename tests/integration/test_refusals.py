@@ -19,8 +19,10 @@ EASY = "Change-Me-In-Production-2026!"
 PLAIN = "a-plain-password-of-somebody"
 
 
-#: What a run is asked for, and a part of what it says: variables that make no sense,
-NONSENSE: dict[str, tuple[dict[str, object], str]] = {
+#: Name → what a run is asked for, and a part of what it says.
+Cases = dict[str, tuple[dict[str, object], str]]
+#: Variables that make no sense.
+NONSENSE: Cases = {
     "unknown-variable": (
         {"tamma_stack_verison": "0.2.0"},
         "There is no variable tamma_stack_verison: did you mean tamma_stack_version.",
@@ -65,8 +67,8 @@ NONSENSE: dict[str, tuple[dict[str, object], str]] = {
         "tamma_stack_hooks.webhook is no address",
     ),
 }
-#: such of production,
-IN_PRODUCTION: dict[str, tuple[dict[str, object], str]] = {
+#: Such of production.
+IN_PRODUCTION: Cases = {
     "easy-password": (
         {"tamma_stack_postgres_password": "tamma_dev_only"},
         "tamma_stack_postgres_password is a placeholder or easily",
@@ -96,8 +98,8 @@ IN_PRODUCTION: dict[str, tuple[dict[str, object], str]] = {
         "tamma_stack_edge_certificate is no certificate in PEM form",
     ),
 }
-#: and what this host is too small for.
-TOO_MUCH: dict[str, tuple[dict[str, object], str]] = {
+#: What this host is too small for.
+TOO_MUCH: Cases = {
     "memory": ({"tamma_stack_minimum_memory_mb": 9999999}, "tamma_stack_minimum_memory_mb"),
     "disk": ({"tamma_stack_minimum_disk_gb": 9999999}, "tamma_stack_minimum_disk_gb"),
 }
@@ -110,7 +112,7 @@ def refusal(stack: Stack, **variables: object) -> str:
     return " ".join(outcome.output.split())
 
 
-def other_answers(outcome: Outcome, cases: dict[str, tuple[dict[str, object], str]]) -> list[str]:
+def other_answers(outcome: Outcome, cases: Cases) -> list[str]:
     """The cases that were not refused with their sentence."""
     told = {name: " ".join(words.split()) for name, words in outcome.refused.items()}
     return [f"{name}: {told.get(name)}" for name, (_, sentence) in cases.items() if sentence not in told.get(name, "")]

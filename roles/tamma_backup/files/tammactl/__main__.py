@@ -35,7 +35,7 @@ from ansible_collections.meywd.tamma.plugins.module_utils.configuration import (
     settings_file,
 )
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
-from ansible_collections.meywd.tamma.plugins.module_utils.lock import Busy, lock_file, refuse_if_held
+from ansible_collections.meywd.tamma.plugins.module_utils.lock import Busy, being_worked_on
 from ansible_collections.meywd.tamma.plugins.module_utils.room import human
 from ansible_collections.meywd.tamma.plugins.module_utils.runner import Runner
 
@@ -423,7 +423,7 @@ def _status(work: operations.Operations, arguments: argparse.Namespace) -> int:
 
 def _begun(known: Dict[str, Any]) -> List[str]:
     """Who is at work on the stack, or what was cut off."""
-    return [doctor.being_worked_on(known["busy"])] if known["busy"] else list(known["pending"])
+    return [being_worked_on(known["busy"]) + "."] if known["busy"] else list(known["pending"])
 
 
 def _serving(known: Dict[str, Any]) -> List[str]:
@@ -522,10 +522,7 @@ def _rollback(work: operations.Operations, arguments: argparse.Namespace) -> int
     host = _host(work)
     seen = None
     if arguments.plan or _asks(arguments):
-        unfinished = doctor.interrupted(work.settings.directory)
-        if unfinished:
-            refuse_if_held(lock_file(work.settings.project))
-            raise OperatorError("\n".join(unfinished))
+        doctor.refuse_the_unfinished(work.settings.project, work.settings.directory)
         turn = host.update()
         seen = host.history.current()
         copy, guard = turn.database_of_rollback(arguments.release)
