@@ -126,7 +126,7 @@ class Stack(Installed, Host):
         """
         known = bench_inventory(self.sandbox)
         connection = {**known[ALL_GROUP]["vars"], **known["_meta"]["hostvars"][HOST]}
-        named = {name: {**self.canaries, **variables} for name, variables in cases.items()}
+        named = {name: {**CANARIES, **variables} for name, variables in cases.items()}
         hosts = {"tamma": {"vars": connection, "hosts": named}}
         file = self.directory / "cases.yml"
         file.write_text(yaml.safe_dump(hosts), encoding="utf-8")
