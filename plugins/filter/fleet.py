@@ -158,8 +158,18 @@ def _shown(states: list[State], said: list[str]) -> dict[str, Any]:
     return {
         "failed": {one.host: one.problem for one in states if one.outcome not in _GOOD},
         "rows": [row(one) for one in states],
-        "lines": said,
+        "lines": [*said, *_kept(states)],
     }
+
+
+def _kept(states: Iterable[State]) -> list[str]:
+    """Where the rows are that hosts which go back do not serve any more."""
+    return [
+        "%s: the database with what was written since %s kept as %s."
+        % (one.host, "would be" if one.outcome == WOULD_GO_BACK else "is", one.release["kept_as"])
+        for one in states
+        if one.outcome in (BACK, WOULD_GO_BACK, UNWELL_BACK) and one.release.get("kept_as")
+    ]
 
 
 def _steps(batches: Any) -> list[Any]:

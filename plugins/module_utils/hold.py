@@ -86,8 +86,8 @@ class Hold:
         """Hold the requests of those of the services that are behind the edge, each for *seconds* at most.
 
         What was begun before goes on: see :meth:`drain`. What is held already stays held. A refusal by the edge
-        raises OperatorError, a full disk OSError; then nobody listens, and unless the disk is too full even for that,
-        the files say again what they said before.
+        raises OperatorError, a full disk OSError, whoever ends this process KeyboardInterrupt; then nobody listens, and
+        unless the disk is too full even for that, the files say again what they said before.
         """
         wanted = [name for name in names if name in self._edge.routed]
         before = self._edge.state(wanted)
@@ -97,7 +97,7 @@ class Hold:
             changed = [name for name in wanted if self._edge.hold(name, seconds)]
             if changed or (wanted and not self._edge.has_loaded):
                 self._edge.reload()
-        except (OperatorError, OSError):
+        except BaseException:
             try:
                 self._edge.restore(before)
             finally:

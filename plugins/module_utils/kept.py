@@ -99,8 +99,8 @@ def choose(found: Sequence[Kept], names: Sequence[str], needed: bool = False) ->
             )
         if known[name].release and not needed:
             raise OperatorError(
-                "%s is the database from before release %d, without which nobody goes back to the release before: the "
-                "next guarded release takes its place; to remove it now, add --needed." % (name, known[name].release)
+                "%s is the database from before release %d, without which nobody goes back to the release before: to "
+                "remove it all the same, add --needed." % (name, known[name].release)
             )
     return [item for item in found if item.name in names or not (names or (item.release and not needed))]
 

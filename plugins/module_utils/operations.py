@@ -94,8 +94,7 @@ class Operations:
     ) -> None:
         """*wait*: seconds to wait for another operation on this stack to end.
 
-        resume: completes what was cut off (see ``on_host.operations_of``); without it, a restore alone, which is for
-        an update that takes a backup.
+        resume: completes what was cut off (see ``on_host.operations_of``); an update that takes a backup has done so.
         """
         self.settings = settings
         self.progress = progress
@@ -117,9 +116,7 @@ class Operations:
         """The stack, with nothing under way."""
         if self._resume:
             self._resume()
-        stack = self._stack()
-        restore.Restoring(stack, self.progress).resume()
-        return stack
+        return self._stack()
 
     def _stack(self) -> Stack:
         program = find_compose()

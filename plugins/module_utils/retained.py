@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import Callable, List, Set, Tuple
+from typing import Callable, Dict, List, Set, Tuple
 
 from ansible_collections.meywd.tamma.plugins.module_utils import history
 from ansible_collections.meywd.tamma.plugins.module_utils.engine import Engine
@@ -36,22 +36,34 @@ def divide(entries: List[Entry], keep: int) -> Tuple[List[Entry], List[Entry]]:
 
 
 def superfluous_guards(entries: List[Entry]) -> List[Entry]:
-    """The releases whose copy of the database goes: one stays, the newest that a rollback may need."""
-    guarded = [item for item in entries if item.guard]
+    """The releases whose copy of the database goes: one stays, the newest that a rollback may need.
+
+    What a rollback has left is no copy: it has rows that are nowhere else, and goes by ``tammactl discard`` alone.
+    """
+    guarded = [item for item in entries if item.guard and not item.target]
     changed = [item for item in guarded if item.before != item.schema]
     return [item for item in guarded if item not in (changed or guarded)[-1:]]
+
+
+def name_images(engine: Engine, project: str, identifiers: Set[str]) -> Dict[str, str]:
+    """Name images for the releases of a stack; return what was named before: name → id.
+
+    What no release turns out to need goes with the next release that serves.
+    """
+    named = engine.image_names(repository(project))
+    for identifier in sorted(identifiers - set(named.values())):
+        # What somebody has removed comes back by its digest, if it is ever needed.
+        if engine.image(identifier):
+            engine.tag_image(identifier, repository(project), tag(identifier))
+    return named
 
 
 def apply(engine: Engine, project: str, known: History, keep: int, drop: Callable[[str], None]) -> None:
     """Name the images of the releases that stay, and remove what only older ones needed. drop: removes a database."""
     stay, go = divide(known.entries(), keep)
     needed: Set[str] = {picture["id"] for item in stay for picture in item.images.values() if picture["id"]}
-    named = engine.image_names(repository(project))
-    for identifier in sorted(needed - set(named.values())):
-        # What somebody has removed comes back by its digest, if it is ever needed.
-        if engine.image(identifier):
-            engine.tag_image(identifier, repository(project), tag(identifier))
-    for item in [*superfluous_guards(stay), *(item for item in go if item.guard)]:
+    named = name_images(engine, project, needed)
+    for item in [*superfluous_guards(stay), *(item for item in go if item.guard and not item.target)]:
         drop(item.guard)
         known.note(item._replace(guard=""))
     for name, identifier in sorted(named.items()):

@@ -36,7 +36,7 @@ from ansible_collections.meywd.tamma.plugins.module_utils.configuration import c
 from ansible_collections.meywd.tamma.plugins.module_utils.database import Database
 from ansible_collections.meywd.tamma.plugins.module_utils.deployment import Deployment, Planned, sweep
 from ansible_collections.meywd.tamma.plugins.module_utils.edge import Edge
-from ansible_collections.meywd.tamma.plugins.module_utils.engine import Engine, of_service
+from ansible_collections.meywd.tamma.plugins.module_utils.engine import Engine, addresses, of_service
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
 from ansible_collections.meywd.tamma.plugins.module_utils.files import File, read, recorded, remove, write
 from ansible_collections.meywd.tamma.plugins.module_utils.history import Entry, History
@@ -59,8 +59,8 @@ _BEFORE = ".tamma/before"
 FIRST, ROLLING, GUARDED = "first", "rolling", "guarded"
 MODES = ("auto", ROLLING, GUARDED)
 
-# How far it came. From SERVING on it only goes forward.
-PREPARED, STOPPED, COPIED, SERVING = "prepared", "stopped", "copied", "serving"
+# How far it came: from SERVING on it only goes forward, and from RETURNED on the database is what it was before.
+PREPARED, STOPPED, COPIED, SERVING, RETURNED = "prepared", "stopped", "copied", "serving", "returned"
 
 # What became of one that did not come to its end. An incomplete one serves, and the next run does what is left.
 ROLLED_BACK, STUCK, INCOMPLETE, UNCHANGED = "rolled_back", "stuck", "incomplete", "unchanged"
@@ -202,7 +202,12 @@ class Update:
         """Do everything for *release* that changes nothing that runs, and refuse what cannot work."""
         work = self._make(release, None)
         work.sweep()
-        return self._get_ready(work, Change())
+        ready = self._get_ready(work, Change())
+        if work.pulled:
+            # The rollout may end at another host, and nobody would ever remove them.
+            pictures = self._pictures(ready.planned).values()
+            retained.name_images(self._engine, self._base.project, {one["id"] for one in pictures if one["id"]})
+        return ready
 
     def foresee(self, release: Release, rotation: Optional[Rotation] = None) -> Foreseen:
         """What :meth:`run` would do; changes nothing."""
@@ -252,15 +257,26 @@ class Update:
                 )
                 if self._go_back(journal, deploys):
                     self._fail(journal, _cut_off(journal), ROLLED_BACK, self._end)
-        except (OperatorError, OSError) as exc:
+        except (OperatorError, OSError, KeyboardInterrupt) as exc:
             problem = self._mask(_words(exc))
-            self._tell(journal, outcome, problem)
+            self._tell_of_try(journal, outcome, problem)
             raise Stuck(
                 "Release %d was cut off, and %s failed: %s\nThe host remembers how far it came: correct this, then "
                 "type 'tammactl resume' on it, or run the playbook again." % (journal.number, way, problem),
                 **{**getattr(exc, "facts", {}), "outcome": outcome},
             ) from exc
         return True
+
+    def _tell_of_try(self, journal: Journal, outcome: str, problem: str) -> None:
+        """Tell of a failed try to complete a release, unless the last one failed alike: a boot tries on and on."""
+        entry = self.history.entry(journal.number)
+        first = problem.partition("\n")[0]
+        if entry.problem == first:
+            return
+        with contextlib.suppress(OSError):
+            self.history.note(entry._replace(problem=first))
+        self._tell(journal, outcome, problem)
+        self._hook(hooks.FAILED, journal, entry, outcome, problem)
 
     def _supersede(self, outcome: str, end: Callable[[], None]) -> None:
         """Record what becomes of a release that was cut off and not completed, if there is one; *end* its journal."""
@@ -322,7 +338,10 @@ class Update:
         present = self.history.current()
         target = self.history.entry(number) if number else self.history.before(present.number) if present else None
         if present is None or target is None:
-            raise OperatorError("This host has no release to go back to: 'tammactl releases' lists those that it has.")
+            raise OperatorError(
+                "This host has no release before the one that serves. 'tammactl releases' lists those that it has: "
+                "name the one to go back to."
+            )
         if target.outcome != history.SERVES:
             raise OperatorError("Release %d never served: choose another one ('tammactl releases')." % target.number)
         return target
@@ -359,11 +378,11 @@ class Update:
     def _deploy(self, work: Deployment, change: Change) -> Done:
         self._mask = work.redactor.mask
         left = pending(self._directory)
-        if left and left.step != SERVING and work.rotates:
+        if work.rotates and (left or restore.pending(self._directory)):
             raise OperatorError(
-                "Release %d was cut off, and the way back to release %d is not complete: type 'tammactl resume' on the "
-                "host, or deploy a release that can serve, then rotate. No secret was changed."
-                % (left.number, left.former)
+                "%s was cut off on this host and is not complete: type 'tammactl resume' on it, or deploy a release "
+                "that can serve, then rotate. No secret was changed."
+                % ("Release %d" % left.number if left else "A restore")
             )
         ready = self._get_ready(work, change)
         planned, current = ready.planned, ready.former
@@ -393,6 +412,8 @@ class Update:
             self._engine, planned.project, planned.replaced, self._stack_if_there(), current.images
         )
         migrating = self._migrating(planned, current)
+        if problems and change.target:
+            problems.append("So release %d cannot be gone back to: choose a later one." % change.target.number)
         if work.rotates and migrating:
             problems.append(
                 "Secrets are rotated in the release that runs, and this would bring other images of %s as well: deploy "
@@ -451,7 +472,13 @@ class Update:
     def _what_happens(self, mode: str, planned: Planned, migrating: List[str], change: Change) -> str:
         """How a release comes, why, and what it costs."""
         if mode == ROLLING and not migrating:
-            return "rolling: no service that writes to the database gets another image"
+            away = [change.service for change in planned.plan.changes if change.action == "recreate"]
+            gap = (
+                ""
+                if edge.service(planned.project) or not away
+                else ("; without an edge %s are away for as long as their start takes" % ", ".join(away))
+            )
+            return "rolling: no service that writes to the database gets another image" + gap
         if mode == ROLLING:
             why = (
                 "as asked for" if self._settings.mode == ROLLING else "because this stack's database is another one now"
@@ -471,10 +498,15 @@ class Update:
             if self._stack_or_none():
                 size = Database(stack).size()
                 copied = " (%s), about %d s" % (room.human(size), max(1, round(size / _COPY_BYTES_PER_SECOND)))
+        why = " and ".join(reasons) or "as asked for"
+        if edge.service(stack.project) is None:
+            return (
+                "guarded: %s; the database is copied inside its server%s, and without an edge %s are away for that and "
+                "for their start" % (why, copied, ", ".join(stack.writers))
+            )
         return (
             "guarded: %s; the database is copied inside its server%s, and requests wait at the edge for that and for "
-            "the start of the services, at most %d s"
-            % (" and ".join(reasons) or "as asked for", copied, self._settings.hold)
+            "the start of the services: who waits longer than %d s gets 503" % (why, copied, self._settings.hold)
         )
 
     def _check_room(self, mode: str, planned: Planned, change: Change) -> None:
@@ -553,7 +585,9 @@ class Update:
         """The record of a release that serves."""
         pictures = self._pictures(planned)
         content = history.content(history.open_files(self._directory), pictures)
-        return entry._replace(outcome=history.SERVES, images=pictures, content=content, schema=self._schema())
+        return entry._replace(
+            outcome=history.SERVES, problem="", images=pictures, content=content, schema=self._schema()
+        )
 
     def _pictures(self, planned: Planned) -> Dict[str, Dict[str, str]]:
         """Service → the image that it is made of."""
@@ -578,7 +612,7 @@ class Update:
             if mode == GUARDED and self._settings.backup and not change.target:
                 entry = entry._replace(backup=self._back_up(number))
             self._begin(journal, entry)
-        except (OperatorError, OSError) as exc:
+        except (OperatorError, OSError, KeyboardInterrupt) as exc:
             self._hook(hooks.FAILED, journal, entry, UNCHANGED, _words(exc))
             raise
         try:
@@ -693,7 +727,8 @@ class Update:
                 work.carry_out(planned)
             entry = self._serves(entry, planned)
             self._close(journal, entry)
-        except (OperatorError, OSError) as exc:
+        except (OperatorError, OSError, KeyboardInterrupt) as exc:
+            self._stop_holding()
             # The playbook of a rollback would go back once more.
             again = "" if self._doing == audit.ROLLBACK else ", or run the playbook again"
             raise OperatorError(
@@ -727,7 +762,7 @@ class Update:
         try:
             self._go_back(journal)
             self._fail(journal, words, ROLLED_BACK, self._end)
-        except (OperatorError, OSError) as exc:
+        except (OperatorError, OSError, KeyboardInterrupt) as exc:
             self._tell(journal, STUCK, words)
             self._hook(hooks.FAILED, journal, self.history.entry(journal.number), STUCK, words)
             raise Stuck(
@@ -747,7 +782,7 @@ class Update:
         Says whether it serves, which it need not when another deploy follows.
         """
         work = self._make(self._before(), None)
-        held = journal.mode == GUARDED and journal.step != PREPARED and not self._is_back(journal)
+        held = journal.step in (STOPPED, COPIED)
         planned = None
         if held:
             stack = self._stack()
@@ -759,6 +794,9 @@ class Update:
                 writing.remove()
             planned = self._start_database_as_before(stack, work)
             self._database_as_before(stack, journal)
+            # Somebody may write to it from now on: another try leaves alone who serves.
+            with contextlib.suppress(OSError):
+                self._note(journal._replace(step=RETURNED))
         planned = work.prepare(planned or work.plan())
         try:
             if held:
@@ -774,29 +812,23 @@ class Update:
             return False
         return True
 
-    def _is_back(self, journal: Journal) -> bool:
-        """Whether a way back has come as far as the database already, and somebody may write to it again."""
-        stack = self._stack_or_none()
-        if journal.step != COPIED or stack is None:
-            return False
-        try:
-            return not Database(stack).exists(journal.guard)
-        except OperatorError:
-            return False
-
     def _stop_holding(self) -> None:
         """Let the requests through to who can answer them, whatever else is not ready.
 
         Of a service that cannot they go to what runs of it, as they did before anything was held: it may get well by
         itself. Where nothing runs, the edge says when to come again.
         """
-        if self._holding is None:
-            return
         try:
             stack = self._stack()
+            if self._holding is None:
+                # What an operator that died has begun to hold is held for ever else.
+                known = self._new_hold(stack)
+                if not known.held:
+                    return
+                self._holding, self._held_since = known, time.monotonic()
             names = [name for name in self._holding.held if name in stack.project.services]
             ready = services.Group(stack, names, self._base.deadline, self._progress).ready()
-            serving = {name: ready.get(name) or [one["Id"] for one in stack.running(name)] for name in names}
+            serving = {name: ready.get(name) or self._reachable(stack, name) for name in names}
             self._release_held({name: identifiers for name, identifiers in serving.items() if identifiers})
         except (OperatorError, OSError) as exc:
             self._progress("hold", self._mask(_words(exc)))
@@ -924,11 +956,19 @@ class Update:
         names = [name for name in stack.writers if name in edge.routed(stack.project)]
         self._progress("hold", "requests to %s wait, at most %d s" % (", ".join(names), self._settings.hold))
         if self._holding is None:
-            begun = Hold(Edge(stack.compose, self._directory, stack.project), self._engine)
+            begun = self._new_hold(stack)
             begun.begin(names, self._settings.hold)
             self._holding, self._held_since = begun, time.monotonic()
         serving = {name: [one["Id"] for one in stack.running(name)] for name in names}
         self._holding.drain(serving, self._base.drain)
+
+    def _new_hold(self, stack: Stack) -> Hold:
+        return Hold(Edge(stack.compose, self._directory, stack.project), self._engine)
+
+    def _reachable(self, stack: Stack, name: str) -> List[str]:
+        """The containers of a service that have an address; one that crashes again and again has none now and then."""
+        found = [one["Id"] for one in stack.running(name)]
+        return [identifier for identifier in found if addresses(self._engine.container(identifier) or {})]
 
     def _release_held(self, serving: Optional[Dict[str, List[str]]] = None) -> None:
         """Let them through. serving: to which containers, by service; to all that run if not given."""
@@ -956,7 +996,18 @@ class Update:
             self._progress("backup", "none: no repository for backups is set up on this host")
             return ""
         self._progress("backup", "before release %d" % number)
-        taken = operations.Operations(settings, self._progress).take("before release %d" % number)
+        try:
+            taken = operations.Operations(settings, self._progress).take("before release %d" % number)
+        except OperatorError as exc:
+            # One is enough of a safety net, and whoever watches the backups is told of the others.
+            taken = [one for one in exc.facts.get("taken", []) if not one["problem"]]
+            if not taken:
+                raise OperatorError(
+                    "%s\nThe release has not begun, and nothing was changed: correct this, or leave the backup out "
+                    "(tamma_stack_update_backup: false); the database is copied inside its server in any case."
+                    % exc.message
+                ) from exc
+            self._progress("backup", exc.message)
         return str(taken[0]["id"])
 
     def _keep_before(self) -> None:

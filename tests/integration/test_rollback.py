@@ -43,6 +43,10 @@ def test_a_copy_that_is_gone_is_made_of_the_backup_from_then(stack: Stack) -> No
     assert again.status == 0, again.output
     assert again.unchanged, again.output
 
+    # That outlives a release which migrates the database anew.
+    stack.shell(f"tammactl update {SECOND}")
+    assert stack.shell(f'cd /opt/tamma && {kept} "{COUNT}"').strip() == "1"
+
     # The rollback itself can be taken back: what served until then is the copy that is kept.
     stack.shell("tammactl rollback 3")
     assert data.ask(CONTAINER, COUNT).strip() == "1"

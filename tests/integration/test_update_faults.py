@@ -242,6 +242,7 @@ class Releases(Production):
         refused = self("discard", planned["kept_as"])
         assert refused.status == 1
         assert "--needed" in refused.said
+        self.well("discard", planned["kept_as"], "--needed")
         # What came since is in the database that was kept, or was there before the new version, too.
         self.acknowledged &= self.rows()
 

@@ -224,6 +224,13 @@ def test_what_a_host_took_before_it_went_back_counts() -> None:
     assert fleet(["a"], {"a": back})["rows"][0]["seconds"] == "21"
 
 
+def test_where_the_rows_are_that_a_host_served_before_it_went_back() -> None:
+    gone = deployed({"release": 5, "kept_as": "tamma_guard_5"}, __tamma_update_went_back=True)
+    told = "a: the database with what was written since is kept as tamma_guard_5."
+    assert fleet(["a"], {"a": gone})["lines"][-1] == told
+    assert not any("kept" in line for line in fleet(["a"], {"a": deployed()})["lines"])
+
+
 def test_without_any_variables_nobody_gets_it() -> None:
     found = FilterModule().filters()["fleet"](["a"], {})
     assert (found["rollout"], found["batches"]) == ([], ["100%"])

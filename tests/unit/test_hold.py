@@ -351,6 +351,23 @@ def test_a_full_disk_holds_nothing(tmp_path: Path, caddy: Caddy, monkeypatch: py
     assert edge.has_loaded == (len(caddy.loaded) == 1)
 
 
+def test_whoever_ends_the_operator_while_the_edge_loads_holds_nothing(
+    tmp_path: Path, caddy: Caddy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The way back holds anew, at the same socket."""
+    edge, work = stack(tmp_path, caddy)
+    edge.route("api", ["tamma-old"])
+
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(edge_module.Edge, "reload", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        work.begin(["api"], 20)
+    assert (edge.held, edge.names("api")) == ([], ["tamma-old"])
+    assert not list(tmp_path.rglob("*.socket"))
+
+
 def test_a_container_without_an_address_gets_nothing(tmp_path: Path, caddy: Caddy) -> None:
     edge, work = stack(tmp_path, caddy)
     work.begin(["api"], 20)

@@ -12,7 +12,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.meywd.tamma.plugins.module_utils.history import FAILED, RUNNING, SERVES, Entry, History
-from ansible_collections.meywd.tamma.plugins.module_utils.retained import apply, divide, superfluous_guards, tag
+from ansible_collections.meywd.tamma.plugins.module_utils.retained import (
+    apply,
+    divide,
+    name_images,
+    superfluous_guards,
+    tag,
+)
 from tests.unit.test_history import entry
 
 HISTORIES = st.lists(
@@ -66,18 +72,31 @@ def test_a_copy_that_a_rollback_needs_stays_when_a_release_with_the_same_schema_
     assert superfluous_guards([migrated, since, entry(4, guard="guard_4", before="b", schema="c")]) == [migrated, since]
 
 
+def test_what_a_rollback_has_left_goes_only_when_somebody_says_so() -> None:
+    """It has rows that are nowhere else."""
+    back = entry(3, guard="guard_3", before="b", schema="a", target=1)
+    known = [entry(1), entry(2), back, entry(4, guard="guard_4", before="a", schema="b")]
+    assert superfluous_guards(known) == []
+    assert superfluous_guards([*known, entry(5, guard="guard_5", before="b", schema="c")]) == [known[3]]
+
+
 class Images:
     """An engine with some images."""
 
     def __init__(self, *identifiers: str) -> None:
         self._here = identifiers
         self.names: dict[str, str] = {}
+        self.removed: list[str] = []
 
     def image(self, identifier: str) -> dict[str, Any] | None:
         return {"Id": identifier} if identifier in self._here else None
 
     def image_names(self, _repository: str) -> dict[str, str]:
         return self.names
+
+    def remove_image(self, identifier: str) -> bool:
+        self.removed.append(identifier)
+        return True
 
     def tag_image(self, identifier: str, repository: str, tag: str) -> None:
         assert identifier in self._here
@@ -91,6 +110,15 @@ def test_an_image_that_somebody_has_removed_is_in_nobodys_way(tmp_path: Path) ->
     engine: Any = Images("sha256:here")
     apply(engine, "tamma", known, 5, lambda _name: None)
     assert set(engine.names.values()) == {"sha256:here"}
+
+
+def test_images_of_a_rollout_that_did_not_come_go_with_the_next_release(tmp_path: Path) -> None:
+    known = History(str(tmp_path))
+    known.note(entry(1, images={"api": {"reference": "api:1", "id": "sha256:present"}}))
+    engine: Any = Images("sha256:present", "sha256:pulled")
+    name_images(engine, "tamma", {"sha256:pulled"})
+    apply(engine, "tamma", known, 5, lambda _name: None)
+    assert engine.removed == ["sha256:pulled"]
 
 
 def test_the_tag_is_one_for_each_image() -> None:

@@ -15,10 +15,13 @@ import pytest
 from ansible_collections.meywd.tamma.plugins.module_utils import (
     audit,
     history,
+    journals,
     on_host,
+    operations,
     planner,
     restore,
     rotation,
+    services,
     update,
 )
 from ansible_collections.meywd.tamma.plugins.module_utils.compose import parse_project
@@ -97,6 +100,7 @@ class _Stack:
         self.project = parse_project({"name": "tamma", "services": services}, dict.fromkeys(services, "0"))
         self.postgres = self.project.services["postgres"] if own else None
         self.rabbitmq = None
+        self.writers = ["tamma-api"]
 
     def running(self, service: str) -> list[str]:
         return [service]
@@ -116,32 +120,40 @@ class Containers:
 
 
 @pytest.mark.parametrize(
-    ("mode", "replaced", "words"),
+    ("mode", "edge", "replaced", "words"),
     [
-        ("auto", ["tamma-dashboard"], "rolling: no service that writes"),
-        ("rolling", ["tamma-api"], "rolling, as asked for: tamma-api get another image, and no copy"),
+        ("auto", True, ["tamma-dashboard"], "rolling: no service that writes to the database gets another image"),
         (
             "auto",
-            ["tamma-api"],
-            "guarded: tamma-api get another image; the database is copied inside its server (2.0 GiB)",
+            False,
+            ["tamma-dashboard"],
+            "another image; without an edge tamma-dashboard are away for as long as their",
         ),
-        ("guarded", [], "guarded: as asked for; "),
+        ("rolling", True, ["tamma-api"], "rolling, as asked for: tamma-api get another image, and no copy"),
+        ("auto", True, ["tamma-api"], "guarded: tamma-api get another image; the database is copied"),
+        (
+            "auto",
+            True,
+            ["tamma-api"],
+            "copied inside its server (2.0 GiB), about 20 s, and requests wait at the edge for",
+        ),
+        ("auto", True, ["tamma-api"], "who waits longer than 60 s gets 503"),
+        ("guarded", False, [], "guarded: as asked for; the database is copied"),
+        ("guarded", False, [], "(2.0 GiB), about 20 s, and without an edge tamma-api are away for that"),
     ],
 )
 def test_what_a_release_costs_is_told(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str, replaced: list[str], words: str
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str, edge: bool, replaced: list[str], words: str
 ) -> None:
     monkeypatch.setattr(update, "Database", lambda _stack: SimpleNamespace(size=lambda: 2 << 30))
     known = Known(tmp_path, mode=mode)
-    monkeypatch.setattr(known, "_stack", lambda: _Stack(True, False))
+    monkeypatch.setattr(known, "_stack", lambda: _Stack(True, edge))
     writing = [name for name in replaced if name != "tamma-dashboard"]
-    project = parse_project({"name": "tamma", "services": SERVICES}, dict.fromkeys(SERVICES, "0"))
-    planned = cast(Any, SimpleNamespace(plan=Plan([], [], [], []), replaced_writers=writing, project=project))
+    steps = [planner.Change(name, "recreate", "its image changed") for name in replaced]
+    project = _Stack(True, edge).project
+    planned = cast(Any, SimpleNamespace(plan=Plan([], [], steps, []), replaced_writers=writing, project=project))
     came = known._mode(planned, entry(1), Change())
-    said = known._what_happens(came, planned, writing, Change())
-    assert said.startswith(words)
-    if came == update.GUARDED:
-        assert "about 20 s, and requests wait" in said
+    assert words in known._what_happens(came, planned, writing, Change())
 
 
 def test_the_journal_is_read_back(tmp_path: Path) -> None:
@@ -206,7 +218,7 @@ def test_a_rollback_past_a_migration_is_guarded_whatever_is_said(tmp_path: Path)
 
 def test_what_is_gone_back_to(tmp_path: Path) -> None:
     known = Known(tmp_path)
-    with pytest.raises(OperatorError, match="no release to go back to"):
+    with pytest.raises(OperatorError, match="no release before the one that serves"):
         known.target()
     for item in (entry(1), entry(2, outcome=history.FAILED), entry(3)):
         known.history.note(item)
@@ -281,6 +293,41 @@ def test_a_resume_that_fails_says_what_to_type(tmp_path: Path, monkeypatch: pyte
     assert (line["what"], line["from"], line["to"], line["outcome"]) == ("resume", 3, 4, "stuck")
 
 
+def test_a_boot_that_tries_on_and_on_tells_of_each_failure_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = cut_off(tmp_path, monkeypatch)
+    told = tmp_path / "told"
+    known._settings = known._settings._replace(hooks=Hooks(failed=f"echo $TAMMA_OUTCOME >> {told}"))
+    for problem in ("tamma-api is ill.\nat 10:01", "tamma-api is ill.\nat 10:02", "the disk is full."):
+
+        def fails(_journal: Journal, _deploys: bool, problem: str = problem) -> None:
+            raise OperatorError(problem)
+
+        monkeypatch.setattr(known, "_go_back", fails)
+        with pytest.raises(update.Stuck):
+            known.resume()
+    assert [line["problem"] for line in audit.lines("tamma")] == ["tamma-api is ill.", "the disk is full."]
+    assert told.read_text(encoding="utf-8").split() == ["stuck", "stuck"]
+
+
+def test_whoever_interrupts_the_way_back_as_well_is_told_what_stands(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = cut_off(tmp_path, monkeypatch)
+
+    def interrupted(_journal: Journal) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(known, "_go_back", interrupted)
+    with pytest.raises(
+        update.Stuck, match=r"Going back to release 3 failed as well: The update was interrupted"
+    ) as stuck:
+        known._recover(JOURNAL, KeyboardInterrupt())
+    assert "type 'tammactl resume'" in stuck.value.message
+    assert update.pending(str(tmp_path)) == JOURNAL
+
+
 @pytest.mark.parametrize(("came", "outcome"), [(True, "rolled_back"), (False, "stuck")])
 def test_a_resume_that_goes_back_leaves_a_failed_release(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, came: bool, outcome: str
@@ -317,12 +364,24 @@ def test_a_release_that_cannot_be_written_down_leaves_what_was_cut_off(
     assert kept.exists()
 
 
-def test_no_secret_is_rotated_while_a_way_back_is_not_complete(tmp_path: Path) -> None:
+@pytest.mark.parametrize("step", [update.STOPPED, update.SERVING])
+def test_no_secret_is_rotated_while_a_release_is_not_complete(tmp_path: Path, step: str) -> None:
     known = Known(tmp_path)
-    begin(tmp_path)
+    begin(tmp_path, JOURNAL._replace(step=step))
 
     work: Any = SimpleNamespace(rotates=True, redactor=SimpleNamespace(mask=str))
-    with pytest.raises(OperatorError, match=r"way back to release 3 is not complete.*No secret was changed"):
+    with pytest.raises(OperatorError, match=r"Release 4 was cut off on this host.*No secret was changed"):
+        known._deploy(work, update.Change())
+
+
+def test_no_secret_is_rotated_while_a_restore_is_not_complete(tmp_path: Path) -> None:
+    """What completes it needs the password of the database, and comes before the rotation does."""
+    known = Known(tmp_path)
+    journal = restore.Journal("b", "local", ["database"], "tamma_restoring", "tamma_before", "s", restore.BACK)
+    journals.note(str(tmp_path), restore.JOURNAL, journal)
+
+    work: Any = SimpleNamespace(rotates=True, redactor=SimpleNamespace(mask=str))
+    with pytest.raises(OperatorError, match=r"A restore was cut off on this host.*No secret was changed"):
         known._deploy(work, update.Change())
 
 
@@ -389,6 +448,56 @@ def test_a_deploy_may_correct_what_keeps_services_from_coming_back(
     monkeypatch.setattr(known, "_before", lambda: None)
     monkeypatch.setattr(known, "_make", lambda *_: Ill(written=True))
     assert not known._go_back(JOURNAL._replace(step=update.PREPARED), deploys=True)
+
+
+class _Held:
+    """A hold that an operator which died has left on these services."""
+
+    def __init__(self, *names: str) -> None:
+        self.held = list(names)
+        self.released: dict[str, list[str]] = {}
+        self.closed = False
+
+    def release(self, serving: dict[str, list[str]], _seconds: float) -> int:
+        self.released = serving
+        return 0
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@pytest.mark.parametrize("held", [["tamma-api"], []])
+def test_what_a_dead_operator_holds_is_let_through_when_the_way_back_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, held: list[str]
+) -> None:
+    known, hold = Known(tmp_path), _Held(*held)
+    monkeypatch.setattr(known, "_before", lambda: None)
+    monkeypatch.setattr(known, "_make", lambda *_: Ill(written=False))
+    monkeypatch.setattr(known, "_stack", lambda: _Stack(True, True))
+    monkeypatch.setattr(known, "_new_hold", lambda _stack: hold)
+    monkeypatch.setattr(services.Group, "ready", lambda _self: {"tamma-api": ["one"]})
+    with pytest.raises(OperatorError, match="did not come up"):
+        known._go_back(JOURNAL._replace(step=update.RETURNED))
+    assert hold.released == {name: ["one"] for name in held}
+    assert hold.closed == bool(held)
+
+
+def test_one_repository_is_enough_for_an_update(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    known = Known(tmp_path)
+    monkeypatch.setattr(update, "configuration_or_none", lambda _project: SimpleNamespace(repositories=["a", "b"]))
+    taken = [{"id": "", "problem": "It does not answer."}, {"id": "then", "problem": ""}]
+
+    def fails(_self: object, _reason: str) -> None:
+        raise OperatorError("No backup in offsite: It does not answer.", taken=taken)
+
+    monkeypatch.setattr(operations.Operations, "__init__", lambda *_: None)
+    monkeypatch.setattr(operations.Operations, "take", fails)
+    assert known._back_up(4) == "then"
+    del taken[1]
+    with pytest.raises(
+        OperatorError, match=r"No backup in offsite.*\n.*nothing was changed.*tamma_stack_update_backup"
+    ):
+        known._back_up(4)
 
 
 def test_what_is_left_of_a_release_that_serves_keeps_no_other_one_out(
