@@ -406,6 +406,45 @@ def test_a_host_that_fails_in_any_phase_comes_to_one_release(releases: Releases,
     survive_failure(releases, failure, phase)
 
 
+# --- rollbacks ------------------------------------------------------------------------------------
+
+#: Moments of a rollback that takes the database back.
+BACK = {
+    "stopped": PHASES["stopped"],
+    "no database": Fault("after", 'sql ALTER DATABASE "tamma" RENAME TO "tamma_guard_…" #1'),
+    "swapped": Fault("before", "replace .tamma/update.json #3"),
+    "coming up": PHASES["coming up"],
+    "up": PHASES["up"],
+    "serving": PHASES["serving"],
+}
+
+
+@pytest.mark.fault_matrix
+@pytest.mark.parametrize("moment", BACK)
+def test_an_operator_that_dies_in_a_rollback_leaves_one_of_both(releases: Releases, moment: str) -> None:
+    """With the database that belongs to it, row by row."""
+    with faults.tried("operator killed in a rollback"):
+        releases.begin_with_the_old_version()
+        releases.sound = False
+        known, expected = releases.rows(), {OLD: releases.values() | releases.rows()}
+        releases.well("update", NEW)
+        data.ask(releases.stack.container, f"INSERT INTO {WRITTEN} (title) VALUES ('written with the new release')")
+        expected[NEW] = releases.values() | releases.rows()
+        assert releases("rollback", "--yes", fault=BACK[moment]).status == KILLED
+        releases.well("resume")
+        every = releases.every()
+        version = releases.one_serves(every, OLD, NEW)
+        assert version == (OLD if moment == "serving" else NEW)
+        releases.nothing_is_left(every)
+        found = releases.values() | releases.rows()
+        if found != expected[version]:
+            raise DataLost(f"not as it was with {version}: {sorted(found ^ expected[version])}")
+        if version == NEW:
+            releases.go_back(known)
+        releases.well("discard", "--all", "--needed")
+        releases.sound = True
+
+
 # --- what else goes wrong -------------------------------------------------------------------------
 
 CASES: dict[str, tuple[str, Callable[[Releases], None]]] = {}
@@ -701,18 +740,27 @@ def test_a_rollback_of_what_was_cut_off_goes_no_further(releases: Releases) -> N
 
 
 @pytest.mark.fault_matrix
-def test_a_deploy_corrects_what_cannot_go_back(releases: Releases) -> None:
+@pytest.mark.parametrize("killed", [False, True])
+def test_a_deploy_corrects_what_cannot_go_back(releases: Releases, killed: bool) -> None:
     """What runs got ill, a release failed, and the way back to what is ill fails as well."""
     with releases.promised():
         assert releases("update", NEW, fault=PHASES["copied"]).status == KILLED
         # What was there before is never healthy.
         path = "/opt/tamma/.tamma/before/docker-compose.yml"
         releases.stack.shell(f"sed -i '/--spider/ s#3100/api/health#3100/never#' {path} && grep -q 3100/never {path}")
+        if killed:
+            # What it holds at the edge is let through by whoever comes next.
+            returned = Fault("after", "replace .tamma/update.json #1")
+            assert releases("resume", fault=returned).status == KILLED
         answer = releases("resume")
         assert answer.status == STUCK, answer.said
         # Nobody has to wait for what is ill, and it gets requests again as well: it answers, whatever its check says.
         for path in ("/elsa-api/health", "/api/health"):
             assert releases.edge().ask("GET", path).json()["version"] == OLD
+        # Another try stops nobody who serves, and is told of once.
+        there, told = releases.stack.containers(), len(releases.log())
+        assert releases("resume").status == STUCK
+        assert (releases.stack.containers(), len(releases.log())) == (there, told)
         outcome = releases.play("site", tamma_stack_deadline=15)
         assert outcome.status == 0, outcome.output
 

@@ -170,3 +170,18 @@ def test_a_rollback_past_a_rotation_brings_the_data_of_then_and_keeps_the_secret
     assert all(production.secrets()[name] != former[name] for name in SECRETS)
     assert production.postgres_lets_in(production.secrets()["POSTGRES_PASSWORD"])
     assert not production.postgres_lets_in(former["POSTGRES_PASSWORD"])
+
+
+def test_the_hooks_were_told_of_every_release(production: Production, updated: Updated) -> None:
+    """In the order of the tests above, a release that has not begun is none."""
+    assert updated.done.status == 0
+    told = production.host.check_output("cat /var/tmp/hooks").splitlines()
+    expected = [
+        *[f"before {OLD}", f"after {OLD}"] * 2,
+        *[f"before {UNHEALTHY}", f"failed rolled_back {UNHEALTHY}"],
+        *[f"before {FAILED_MIGRATION}", f"failed rolled_back {FAILED_MIGRATION}"],
+        *[f"before {DESTRUCTIVE}", f"failed rolled_back {DESTRUCTIVE}"],
+        *[f"before {NEW}", f"after {NEW}"],
+        *[f"before {OLD}", f"after {OLD}"],
+    ]
+    assert told[-len(expected) :] == expected
