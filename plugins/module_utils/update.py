@@ -282,9 +282,13 @@ class Update:
 
     def update_to(self, version: str) -> Done:
         """Deploy another version of Tamma with everything else as it is."""
+        return self.run(self.of_version(version))
+
+    def of_version(self, version: str) -> Release:
+        """What is in place now, with another version of Tamma."""
         release = self.present()
         settings = {**release.settings, "TAMMA_VERSION": version}
-        return self.run(release._replace(settings=settings, pinned={}, pull_always=version == "latest"))
+        return release._replace(settings=settings, pinned={}, pull_always=version == "latest")
 
     def rollback(self, number: int = 0) -> Done:
         """Go back to release *number*, or to the one before the present one, which stays for a look at it."""
