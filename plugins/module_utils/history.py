@@ -189,6 +189,24 @@ def changes_schema(entries: Sequence[Entry]) -> bool:
     return any(item.before != item.schema for item in known) and known[0].before != known[-1].schema
 
 
+def way_back(entries: Sequence[Entry], target: Entry) -> str:
+    """What a rollback to *target* would bring the database back from, by the records of all releases, oldest first.
+
+    "copy", "backup", or "none" if there is neither; "not needed" if its schema is the same since. Empty for the release
+    that serves, and for one that never served.
+    """
+    if target.outcome != SERVES or target == serving(entries):
+        return ""
+    since = [item for item in entries if item.number > target.number and item.outcome == SERVES]
+    if not changes_schema(since):
+        return "not needed"
+    known = [item for item in since if item.before]
+    for item in reversed(known):
+        if item.before == known[0].before and (item.guard or item.backup):
+            return "copy" if item.guard else "backup"
+    return "none"
+
+
 def options(release: Release) -> Dict[str, Any]:
     """What a release needs beside its files, for whoever goes back to it without an inventory."""
     return {

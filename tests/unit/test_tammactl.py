@@ -316,10 +316,12 @@ def test_the_release_that_serves_is_marked(place: Path, capsys: pytest.CaptureFi
     )
     assert tammactl.main(["releases"]) == tammactl.DONE
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].split() == ["NR", "TIME", "VERSION", "BY", "FROM", "MODE", "SECONDS", "OUTCOME", "REASON"]
+    assert lines[0].split()[:7] == ["NR", "TIME", "VERSION", "BY", "FROM", "MODE", "SECONDS"]
+    assert lines[0].split()[7:] == ["OUTCOME", "WAY", "BACK", "REASON"]
     assert [line[:5].split() for line in lines[1:]] == [["1"], ["*", "2"], ["3"]]
-    assert lines[2].endswith("serves   a new one")
-    assert lines[3].endswith("failed   It is ill.")
+    assert re.search(r"  served   not needed$", lines[1])
+    assert re.search(r"  serves   -  +a new one$", lines[2])
+    assert re.search(r"  failed   -  +It is ill\.$", lines[3])
     assert tammactl.main(["releases", "--json"]) == tammactl.DONE
     found = json.loads(capsys.readouterr().out)
     assert (found["ok"], found["release"], len(found["releases"])) == (True, 2, 3)

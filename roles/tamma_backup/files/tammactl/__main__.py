@@ -99,8 +99,10 @@ _HELP = {
         "list the releases of this host, which one serves, and what became of the others",
         (
             "Every deploy that changed something is a release. The last ones are kept with their images and files,\n"
-            "ready for 'tammactl rollback'. A star marks the one that serves. --log shows the audit log instead,\n"
-            "which knows every release that there ever was, and who did what to it from where."
+            "ready for 'tammactl rollback'. A star marks the one that serves. WAY BACK says from what a rollback\n"
+            "would bring the database back: a copy or a backup; 'not needed' if its schema is the same since, and\n"
+            "'none' if such a rollback is refused. --log shows the audit log instead, which knows every release\n"
+            "that there ever was, and who did what to it from where."
         ),
     ),
     "update": (
@@ -454,7 +456,7 @@ def release_table(releases: List[Dict[str, Any]]) -> List[str]:
     """The history as lines."""
     if not releases:
         return ["No release is known: the next deploy makes the first."]
-    rows = [("", "NR", "TIME", "VERSION", "BY", "FROM", "MODE", "SECONDS", "OUTCOME", "REASON")]
+    rows = [("", "NR", "TIME", "VERSION", "BY", "FROM", "MODE", "SECONDS", "OUTCOME", "WAY BACK", "REASON")]
     for one in releases:
         outcome = "served" if one["outcome"] == "serves" and not one["serves"] else one["outcome"]
         why = next(iter(one["problem"].splitlines()), "") or one["reason"]
@@ -469,6 +471,7 @@ def release_table(releases: List[Dict[str, Any]]) -> List[str]:
                 one["mode"],
                 "%.1f" % one["seconds"],
                 outcome,
+                one["way_back"] or "-",
                 why,
             )
         )
