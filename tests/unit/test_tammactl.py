@@ -422,6 +422,7 @@ def test_nothing_is_foreseen_of_what_was_cut_off(
     ("failure", "pending", "status"),
     [
         (OperatorError("It cannot be pulled."), False, "FAILED"),
+        (OperatorError("What was cut off was completed first.", outcome=on_host.COMPLETED), False, "FAILED"),
         (update.RolledBack("It is ill.\nRelease 1 serves again.", outcome="rolled_back"), False, "ROLLED_BACK"),
         (update.Stuck("Both failed. Type 'tammactl resume'."), True, "STUCK"),
         (OperatorError("The edge does not load it."), True, "STUCK"),
