@@ -345,7 +345,7 @@ class Database:
         )
         if may == [["f"]]:
             raise OperatorError(
-                "A backup is restored into a new database, which then takes the place of %s: the role %s of %s needs "
+                "Updates and restores make a database beside %s, which may take its place: the role %s of %s needs "
                 "CREATEDB for that, and has to own %s (ALTER ROLE %s CREATEDB)."
                 % (self.name, self.server.user, self.server, self.name, identifier(self.server.user))
             )

@@ -123,7 +123,9 @@ def releases(project: str, directory: str) -> Dict[str, Any]:
     entries = history.History(directory).entries()
     serving = history.serving(entries)
     who = at_work(lock_file(project))
-    rows = [{**item._asdict(), "serves": serving is not None and item.number == serving.number} for item in entries]
+    rows = [
+        {**item._asdict(), "serves": item == serving, "way_back": history.way_back(entries, item)} for item in entries
+    ]
     return {
         # What an update goes by may hold a webhook's address, which is a secret.
         "releases": [{key: value for key, value in row.items() if key != "options"} for row in rows],

@@ -189,6 +189,35 @@ def changes_schema(entries: Sequence[Entry]) -> bool:
     return any(item.before != item.schema for item in known) and known[0].before != known[-1].schema
 
 
+def way_back(entries: Sequence[Entry], target: Entry) -> str:
+    """What a rollback to *target* would bring the database back from, by the records of all releases, oldest first.
+
+    "copy", "backup", or "none" if there is neither; "not needed" if its schema is the same since. Empty for the release
+    that serves, and for one that never served.
+    """
+    if target.outcome != SERVES or target == serving(entries):
+        return ""
+    if not changes_schema(since(entries, target)):
+        return "not needed"
+    for item in ways_back(entries, target):
+        return "copy" if item.guard else "backup"
+    return "none"
+
+
+def ways_back(entries: Sequence[Entry], target: Entry) -> List[Entry]:
+    """The releases that began with the schema of *target*, and whose copy of the database or backup is known.
+
+    The newest comes first: it has most of what was written since.
+    """
+    known = [item for item in since(entries, target) if item.before]
+    return [item for item in reversed(known) if item.before == known[0].before and (item.guard or item.backup)]
+
+
+def since(entries: Sequence[Entry], target: Entry) -> List[Entry]:
+    """The releases that have served since *target* did, oldest first."""
+    return [item for item in entries if item.number > target.number and item.outcome == SERVES]
+
+
 def options(release: Release) -> Dict[str, Any]:
     """What a release needs beside its files, for whoever goes back to it without an inventory."""
     return {

@@ -48,11 +48,33 @@ def diff(planned: Planned, comes: str = "") -> List[Dict[str, str]]:
     return parts
 
 
+def update_lines(told: Dict[str, Any]) -> List[str]:
+    """What an update would do, for the operator. told: changed, former, version, comes, plan, pulls, refreshes."""
+    lines = ["Nothing would have to be changed for version %s." % told["version"]]
+    if told["changed"]:
+        former = "release %d" % told["former"] if told["former"] else "what is on this host"
+        lines = ["Would put version %s in the place of %s." % (told["version"], former)]
+        lines += ["  pull %s" % image for image in told["pulls"]]
+        lines += _steps(told["plan"])
+    if told["comes"]:
+        lines.append("The release would come %s." % told["comes"])
+    if told["refreshes"]:
+        lines.append(
+            "The registry would be asked for these images again, which may change more: %s."
+            % ", ".join(told["refreshes"])
+        )
+    return lines
+
+
+def _steps(plan: List[Dict[str, str]]) -> List[str]:
+    steps = ["%s %s: %s" % (one["action"], one["service"], one["reason"]) for one in plan]
+    return ["  " + step for step in steps] or ["  no service is touched"]
+
+
 def rollback_lines(told: Dict[str, Any]) -> List[str]:
     """What a rollback would do, for the operator. told: release and version to go back to, plan, database, kept_as."""
     lines = ["Would go back to release %d (%s)." % (told["release"], told["version"])]
-    steps = ["%s %s: %s" % (one["action"], one["service"], one["reason"]) for one in told["plan"]]
-    lines += ["  " + step for step in steps] or ["  no service is touched"]
+    lines += _steps(told["plan"])
     if told["database"]:
         lines.append(
             "The database goes back as well, because its schema has changed since: %s takes its place. The present one,"

@@ -298,9 +298,13 @@ class Update:
 
     def update_to(self, version: str) -> Done:
         """Deploy another version of Tamma with everything else as it is."""
+        return self.run(self.of_version(version))
+
+    def of_version(self, version: str) -> Release:
+        """What is in place now, with another version of Tamma."""
         release = self.present()
         settings = {**release.settings, "TAMMA_VERSION": version}
-        return self.run(release._replace(settings=settings, pinned={}, pull_always=version == "latest"))
+        return release._replace(settings=settings, pinned={}, pull_always=version == "latest")
 
     def rollback(self, number: int = 0) -> Done:
         """Go back to release *number*, or to the one before the present one, which stays for a look at it."""
@@ -349,7 +353,7 @@ class Update:
     def _going_back(self, number: int) -> Tuple[Deployment, Change]:
         target = self.target(number)
         work = self._make(self.kept(target), None)
-        changed = history.changes_schema(self._since(target))
+        changed = history.changes_schema(history.since(self.history.entries(), target))
         return work, Change("back to release %d" % target.number, target, changed)
 
     def kept(self, entry: Entry) -> Release:
@@ -463,11 +467,6 @@ class Update:
             if of_service(listed, name) or image.get("Id", "") != current.images.get(name, {}).get("id"):
                 found.append(name)
         return found
-
-    def _since(self, target: Entry) -> List[Entry]:
-        """The releases that have served since *target* did, oldest first."""
-        entries = self.history.entries()
-        return [item for item in entries if item.number > target.number and item.outcome == history.SERVES]
 
     def _what_happens(self, mode: str, planned: Planned, migrating: List[str], change: Change) -> str:
         """How a release comes, why, and what it costs."""
@@ -694,9 +693,7 @@ class Update:
         Without a name the copy is gone, and that release has a backup from then. Raises OperatorError without either.
         """
         target = change.target or self.target()
-        since = [item for item in self._since(target) if item.before]
-        # The newest with that schema, which has most of what was written since.
-        for item in [item for item in reversed(since) if item.before == since[0].before]:
+        for item in history.ways_back(self.history.entries(), target):
             if item.guard and known.exists(item.guard):
                 return item.guard, item
             if item.backup:

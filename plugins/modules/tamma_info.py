@@ -84,13 +84,19 @@ release:
   type: int
   sample: 4
 releases:
-  description: The history, oldest first, with the releases that failed. What served once can be gone back to.
+  description:
+    - The history, oldest first, with the releases that failed. What served once can be gone back to.
+    - C(way_back) says from what a rollback to it would bring the database back, by the records on the host, V(copy) or
+      V(backup); V(not needed) if its schema is the same since; V(none) if such a rollback is refused; empty for the
+      release that serves and for those that never served.
   returned: success
   type: list
   elements: dict
   sample:
+    - {number: 3, time: "2026-01-01T11:00:00Z", by: alice, origin: laptop, reason: "", version: 0.1.0, outcome: serves,
+       serves: false, mode: first, seconds: 41.2, problem: "", guard: "", way_back: copy}
     - {number: 4, time: "2026-01-01T12:00:00Z", by: alice, origin: laptop, reason: "", version: 0.2.0, outcome: serves,
-       serves: true, mode: guarded, seconds: 23.1, problem: "", guard: tamma_guard_4}
+       serves: true, mode: guarded, seconds: 23.1, problem: "", guard: tamma_guard_4, way_back: ""}
 pending:
   description: What was cut off and not completed yet, a sentence for each; nothing as long as somebody is at it.
   returned: success

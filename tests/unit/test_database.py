@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
@@ -14,11 +15,13 @@ from hypothesis import strategies as st
 from ansible_collections.meywd.tamma.plugins.module_utils.database import (
     Client,
     Contents,
+    Database,
     identifier,
     literal,
     major,
     missing_roles,
 )
+from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
 
 # Of pg_dumpall --roles-only, PostgreSQL 15, shortened.
 ROLES = """\
@@ -139,3 +142,20 @@ def test_an_archive_goes_through_the_engine_where_there_is_no_pipe() -> None:
             assert ("/data/tamma-pipe" in argv) == bool(pipe)
             assert ("-i" in argv) != bool(pipe)
         assert "/data/tamma-pipe" not in client.restore_rest("a", "database.dump", 2)
+
+
+@pytest.mark.parametrize(("may", "refused"), [([["t"]], False), ([["f"]], True), ([], False)])
+def test_a_role_that_may_make_no_database_is_told_what_it_needs(
+    monkeypatch: pytest.MonkeyPatch, may: list[list[str]], refused: bool
+) -> None:
+    """For an update as well as for a restore."""
+    monkeypatch.setattr(Database, "query", lambda *_: may)
+    server = SimpleNamespace(database="tamma", user="app")
+    known = Database(cast(Any, SimpleNamespace(name="tamma", server=lambda: server)))
+    if not refused:
+        known.check_privileges()
+        return
+    with pytest.raises(OperatorError, match="Updates and restores make a database beside tamma") as left:
+        known.check_privileges()
+    assert "needs CREATEDB" in left.value.message
+    assert '(ALTER ROLE "app" CREATEDB)' in left.value.message

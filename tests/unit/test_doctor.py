@@ -116,7 +116,7 @@ def test_which_release_serves(tmp_path: Path) -> None:
     secret = {"update": {"hooks": {"webhook": "https://chat.example/canary"}}}
     found = history_of(tmp_path, entry(1), entry(2, options=secret))
     assert (found["release"], found["failure"]) == (2, "")
-    assert [item["serves"] for item in found["releases"]] == [False, True]
+    assert [(item["serves"], item["way_back"]) for item in found["releases"]] == [(False, "not needed"), (True, "")]
     assert "canary" not in str(found)
 
 

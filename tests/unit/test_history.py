@@ -221,3 +221,31 @@ def test_how_old_a_release_is() -> None:
 def test_whether_releases_have_changed_the_schema(schemas: list[str], changed: bool) -> None:
     entries = [entry(number, before=pair[0], schema=pair[1]) for number, pair in enumerate(schemas)]
     assert history.changes_schema(entries) is changed
+
+
+@pytest.mark.parametrize(
+    ("since", "way"),
+    [
+        ([], ""),
+        ([{"before": "a", "schema": "a", "guard": "tamma_guard_2"}], "not needed"),
+        ([{"before": "a", "schema": "b", "guard": "tamma_guard_2", "backup": "id"}], "copy"),
+        ([{"before": "a", "schema": "b", "backup": "id"}], "backup"),
+        ([{"before": "a", "schema": "b"}], "none"),
+        # The newest with the schema of then counts.
+        ([{"before": "a", "schema": "a", "guard": "g"}, {"before": "a", "schema": "b", "backup": "id"}], "backup"),
+        ([{"before": "a", "schema": "a", "backup": "id"}, {"before": "a", "schema": "b", "guard": "g"}], "copy"),
+        # What a later release has copied is of another schema.
+        ([{"before": "a", "schema": "b"}, {"before": "b", "schema": "c", "guard": "g", "backup": "id"}], "none"),
+        # One that failed has changed nothing.
+        ([{"before": "a", "schema": "a"}, {"before": "a", "schema": "b", "outcome": FAILED}], "not needed"),
+        # From before there were fingerprints.
+        ([{"guard": "g"}, {"before": "a", "schema": "b", "backup": "id"}], "backup"),
+    ],
+)
+def test_from_what_the_database_could_come_back(since: list[dict[str, Any]], way: str) -> None:
+    entries = [entry(1), *(entry(number, **changed) for number, changed in enumerate(since, 2))]
+    assert history.way_back(entries, entries[0]) == way
+    assert history.way_back(entries, entry(9, outcome=FAILED)) == ""
+    serves = history.serving(entries)
+    assert serves
+    assert history.way_back(entries, serves) == ""

@@ -27,11 +27,14 @@ from ansible_collections.meywd.tamma.plugins.module_utils import (
     history,
     lock,
     on_host,
+    planner,
     update,
 )
+from ansible_collections.meywd.tamma.plugins.module_utils.compose import Project
+from ansible_collections.meywd.tamma.plugins.module_utils.deployment import Planned
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
 from ansible_collections.meywd.tamma.plugins.module_utils.lock import Busy, Lock
-from ansible_collections.meywd.tamma.plugins.module_utils.plan_result import rollback_lines
+from ansible_collections.meywd.tamma.plugins.module_utils.plan_result import rollback_lines, update_lines
 from tests.unit.test_history import entry
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -313,10 +316,12 @@ def test_the_release_that_serves_is_marked(place: Path, capsys: pytest.CaptureFi
     )
     assert tammactl.main(["releases"]) == tammactl.DONE
     lines = capsys.readouterr().out.splitlines()
-    assert lines[0].split() == ["NR", "TIME", "VERSION", "BY", "FROM", "MODE", "SECONDS", "OUTCOME", "REASON"]
+    assert lines[0].split()[:7] == ["NR", "TIME", "VERSION", "BY", "FROM", "MODE", "SECONDS"]
+    assert lines[0].split()[7:] == ["OUTCOME", "WAY", "BACK", "REASON"]
     assert [line[:5].split() for line in lines[1:]] == [["1"], ["*", "2"], ["3"]]
-    assert lines[2].endswith("serves   a new one")
-    assert lines[3].endswith("failed   It is ill.")
+    assert re.search(r"  served   not needed$", lines[1])
+    assert re.search(r"  serves   -  +a new one$", lines[2])
+    assert re.search(r"  failed   -  +It is ill\.$", lines[3])
     assert tammactl.main(["releases", "--json"]) == tammactl.DONE
     found = json.loads(capsys.readouterr().out)
     assert (found["ok"], found["release"], len(found["releases"])) == (True, 2, 3)
@@ -356,10 +361,68 @@ def test_a_rollback_says_what_becomes_of_the_database() -> None:
     assert "would be kept as tamma_guard_4" in last
 
 
+class Foreseeing:
+    """A host on which an update can be foreseen, and nothing else be done."""
+
+    def __init__(self, *_: object) -> None:
+        pass
+
+    def update(self) -> Any:
+        step = planner.Change("tamma-api", "recreate", "its definition changed")
+        plan = planner.Plan(["api:0.3.0"], ["postgres:15@sha256:a"], [step], [])
+        planned = Planned([], [], {}, Project("tamma", {}, []), plan)
+        words, work = "guarded: tamma-api get another image", types.SimpleNamespace()
+        foreseen = update.Foreseen(planned, work, entry(2), update.GUARDED, words)
+        return types.SimpleNamespace(of_version=lambda _version: None, foresee=lambda _release: foreseen)
+
+
+def test_an_update_is_foreseen(
+    place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(on_host, "OnHost", Foreseeing)
+    # Whoever else is at work, for a backup perhaps: nobody waits for what changes nothing.
+    with Lock(str(place / "run" / "tamma.lock"), "backup"):
+        assert tammactl.main(["update", "0.3.0", "--plan"]) == tammactl.DONE
+    assert capsys.readouterr().out.splitlines() == [
+        "Would put version 0.3.0 in the place of release 2.",
+        "  pull api:0.3.0",
+        "  recreate tamma-api: its definition changed",
+        "The release would come guarded: tamma-api get another image.",
+        "The registry would be asked for these images again, which may change more: postgres:15.",
+    ]
+    assert tammactl.main(["update", "0.3.0", "--plan", "--json"]) == tammactl.DONE
+    found = json.loads(capsys.readouterr().out)["update"]
+    assert (found["former"], found["version"], found["mode"]) == (2, "0.3.0", "guarded")
+    assert (found["pulls"], found["refreshes"]) == (["api:0.3.0"], ["postgres:15"])
+
+
+def test_an_update_that_changes_nothing_is_foreseen() -> None:
+    told: dict[str, Any] = {"changed": False, "version": "0.3.0", "former": 2, "comes": "", "plan": [], "pulls": []}
+    assert update_lines({**told, "refreshes": []}) == ["Nothing would have to be changed for version 0.3.0."]
+    first = update_lines({**told, "changed": True, "former": 0, "refreshes": []})[0]
+    assert first == "Would put version 0.3.0 in the place of what is on this host."
+
+
+@pytest.mark.parametrize("words", [["update", "0.3.0", "--plan"], ["rollback", "--plan"]], ids=lambda words: words[0])
+def test_nothing_is_foreseen_of_what_was_cut_off(
+    place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, words: list[str]
+) -> None:
+    monkeypatch.setattr(on_host, "OnHost", Foreseeing)
+    (place / "stack" / ".tamma").mkdir(parents=True)
+    journal = update.Journal(2, 1, update.GUARDED, "", "", "", update.COPIED)
+    (place / "stack" / update.JOURNAL).write_text(json.dumps(journal._asdict()), encoding="utf-8")
+    assert tammactl.main(words) == tammactl.FAILED
+    assert "The update from release 1 to 2 was cut off: type 'tammactl resume'" in capsys.readouterr().err
+    with Lock(str(place / "run" / "tamma.lock"), "update"):
+        assert tammactl.main(words) == tammactl.BUSY
+    assert "This stack is being worked on by an update" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("failure", "pending", "status"),
     [
         (OperatorError("It cannot be pulled."), False, "FAILED"),
+        (OperatorError("What was cut off was completed first.", outcome=on_host.COMPLETED), False, "FAILED"),
         (update.RolledBack("It is ill.\nRelease 1 serves again.", outcome="rolled_back"), False, "ROLLED_BACK"),
         (update.Stuck("Both failed. Type 'tammactl resume'."), True, "STUCK"),
         (OperatorError("The edge does not load it."), True, "STUCK"),

@@ -15,6 +15,7 @@ import pytest
 from ansible_collections.meywd.tamma.plugins.module_utils import (
     audit,
     history,
+    images,
     journals,
     on_host,
     operations,
@@ -29,7 +30,7 @@ from ansible_collections.meywd.tamma.plugins.module_utils.deployment import Plan
 from ansible_collections.meywd.tamma.plugins.module_utils.edge import CONFIG_LABEL
 from ansible_collections.meywd.tamma.plugins.module_utils.engine import SERVICE_LABEL
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
-from ansible_collections.meywd.tamma.plugins.module_utils.files import FileChange
+from ansible_collections.meywd.tamma.plugins.module_utils.files import File, FileChange, record, write
 from ansible_collections.meywd.tamma.plugins.module_utils.hooks import Hooks
 from ansible_collections.meywd.tamma.plugins.module_utils.logins import Refused
 from ansible_collections.meywd.tamma.plugins.module_utils.planner import Plan
@@ -154,6 +155,19 @@ def test_what_a_release_costs_is_told(
     planned = cast(Any, SimpleNamespace(plan=Plan([], [], steps, []), replaced_writers=writing, project=project))
     came = known._mode(planned, entry(1), Change())
     assert words in known._what_happens(came, planned, writing, Change())
+
+
+@pytest.mark.parametrize(("version", "asks"), [("0.3.0", False), ("latest", True)])
+def test_another_version_changes_nothing_else(tmp_path: Path, version: str, asks: bool) -> None:
+    env = "COMPOSE_FILE=docker-compose.yml:%s\nTAMMA_VERSION=0.2.0\nGITHUB_OWNER=alice\n" % images.OVERLAY
+    files = [File(".env", env, 0o600), File("docker-compose.yml", ""), images.overlay({"tamma-api": "api:2@sha256:a"})]
+    write(str(tmp_path), files)
+    record(str(tmp_path), [item.path for item in files])
+    known = Known(tmp_path)
+    assert known.present().pinned == {"tamma-api": "api:2@sha256:a"}
+    found = known.of_version(version)
+    assert found.settings == {"TAMMA_VERSION": version, "GITHUB_OWNER": "alice"}
+    assert (found.compose_files, found.pinned, found.pull_always) == (["docker-compose.yml"], {}, asks)
 
 
 def test_the_journal_is_read_back(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from typing import Any, Callable, Dict, List, Optional, Sequence, TextIO
 from ansible_collections.meywd.tamma.plugins.module_utils import (
     audit,
     doctor,
+    images,
     on_host,
     operations,
     plan_result,
@@ -47,6 +48,7 @@ Looks after the Tamma stack of this host.
 
   tammactl status                 how every service is, and whether the backups are in time
   tammactl releases               which releases this host had, and which one serves
+  tammactl update 0.3.0 --plan    say what an update would do
   tammactl update 0.3.0           put another version in the place of the present one
   tammactl rollback --plan        say what going back to the release before would do
   tammactl rollback               go back to it
@@ -97,8 +99,10 @@ _HELP = {
         "list the releases of this host, which one serves, and what became of the others",
         (
             "Every deploy that changed something is a release. The last ones are kept with their images and files,\n"
-            "ready for 'tammactl rollback'. A star marks the one that serves. --log shows the audit log instead,\n"
-            "which knows every release that there ever was, and who did what to it from where."
+            "ready for 'tammactl rollback'. A star marks the one that serves. WAY BACK says from what a rollback\n"
+            "would bring the database back: a copy or a backup; 'not needed' if its schema is the same since, and\n"
+            "'none' if such a rollback is refused. --log shows the audit log instead, which knows every release\n"
+            "that there ever was, and who did what to it from where."
         ),
     ),
     "update": (
@@ -108,7 +112,7 @@ _HELP = {
             "version that the inventory names, so change it there, too. The images are pulled first. If services\n"
             "that write to the database get another image, it is copied before; if the new version does not come\n"
             "up, the former one serves again, with the database as it was (exit status 5). It goes on when your\n"
-            "connection breaks off."
+            "connection breaks off. --plan says what would happen, and pulls nothing."
         ),
     ),
     "rollback": (
@@ -223,6 +227,7 @@ def parser() -> argparse.ArgumentParser:
     command = add("update")
     command.add_argument("version", metavar="VERSION", help="of Tamma, such as 0.3.0")
     command.add_argument("--reason", default="", help="stands in the list of releases")
+    command.add_argument("--plan", action="store_true", help="say what would happen, and change nothing")
     command = add("rollback")
     command.add_argument(
         "release", nargs="?", type=int, default=0, metavar="RELEASE", help="its number (default: the one before)"
@@ -451,7 +456,7 @@ def release_table(releases: List[Dict[str, Any]]) -> List[str]:
     """The history as lines."""
     if not releases:
         return ["No release is known: the next deploy makes the first."]
-    rows = [("", "NR", "TIME", "VERSION", "BY", "FROM", "MODE", "SECONDS", "OUTCOME", "REASON")]
+    rows = [("", "NR", "TIME", "VERSION", "BY", "FROM", "MODE", "SECONDS", "OUTCOME", "WAY BACK", "REASON")]
     for one in releases:
         outcome = "served" if one["outcome"] == "serves" and not one["serves"] else one["outcome"]
         why = next(iter(one["problem"].splitlines()), "") or one["reason"]
@@ -466,6 +471,7 @@ def release_table(releases: List[Dict[str, Any]]) -> List[str]:
                 one["mode"],
                 "%.1f" % one["seconds"],
                 outcome,
+                one["way_back"] or "-",
                 why,
             )
         )
@@ -491,10 +497,29 @@ def _host(work: operations.Operations) -> on_host.OnHost:
 
 def _update(work: operations.Operations, arguments: argparse.Namespace) -> int:
     host = _host(work)
+    if arguments.plan:
+        doctor.refuse_the_unfinished(work.settings.project, work.settings.directory)
+        turn = host.update()
+        told = _foreseen(turn.foresee(turn.of_version(arguments.version)), arguments.version)
+        _show(arguments, {"ok": True, "update": told}, plan_result.update_lines(told))
+        return DONE
     with host.to_its_end(), host.locked("update", arguments.wait):
         before = host.history.current()
         done = host.update(reason=arguments.reason).update_to(arguments.version)
     return _deployed(arguments, done, before.number if before else 0)
+
+
+def _foreseen(foreseen: update.Foreseen, version: str) -> Dict[str, Any]:
+    """What an update would do, for --plan."""
+    planned = plan_result.describe(foreseen.planned, [])
+    return {
+        **{key: planned[key] for key in ("changed", "plan", "pulls", "files", "settings")},
+        "former": foreseen.former.number if foreseen.former else 0,
+        "version": version,
+        "mode": foreseen.mode,
+        "comes": foreseen.words,
+        "refreshes": sorted({images.tagged(image) for image in foreseen.planned.plan.refreshes}),
+    }
 
 
 def _deployed(arguments: argparse.Namespace, done: update.Done, former: int) -> int:

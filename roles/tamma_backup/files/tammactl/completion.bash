@@ -22,7 +22,7 @@ _tammactl() {
                     words+=" prune logs doctor"
                     ;;
                 releases) words+=" --log" ;;
-                update) words+=" --reason" ;;
+                update) words+=" --reason --plan" ;;
                 rollback) words+=" --plan --yes" ;;
                 backup) words+=" --reason --tag --repository" ;;
                 restore) words+=" latest --part --plan --source --repository --yes" ;;
