@@ -20,8 +20,8 @@ from ansible_collections.meywd.tamma.plugins.module_utils import edge, formats, 
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
 from ansible_collections.meywd.tamma.plugins.module_utils.files import File, fingerprint, read, recorded, write
 from ansible_collections.meywd.tamma.plugins.module_utils.release import (
+    CONFIDENTIAL,
     ENV_FILE,
-    OVERRIDES,
     Release,
     every_secret_name,
     known_settings,
@@ -155,7 +155,7 @@ def _json(values: Mapping[str, Any]) -> str:
 
 
 def open_files(directory: str, paths: Optional[Sequence[str]] = None) -> List[File]:
-    """The files that belong to a release: those that everybody may read, overrides, and the settings without secrets.
+    """The files that belong to a release: what everybody may read, confidential ones, and the settings without secrets.
 
     paths: which files the stack has; those that the last deploy wrote into *directory* if not given.
     """
@@ -167,7 +167,7 @@ def open_files(directory: str, paths: Optional[Sequence[str]] = None) -> List[Fi
         if path == ENV_FILE:
             values = {key: value for key, value in settings_on_host(directory).items() if key not in hidden}
             found.append(File(path, formats.render_dotenv([("Without secrets", values)])))
-        elif os.path.isfile(full) and (path == OVERRIDES or os.stat(full).st_mode & stat.S_IROTH):
+        elif os.path.isfile(full) and (path in CONFIDENTIAL or os.stat(full).st_mode & stat.S_IROTH):
             found.append(File(path, read(full) or ""))
     return found
 
@@ -247,21 +247,26 @@ def release_of(
         if key not in every and key not in ("COMPOSE_PROJECT_NAME", "COMPOSE_FILE")
     }
     known = known_settings(base) if known is None else known
+    compose_files = [name for name in values.get("COMPOSE_FILE", "").split(":") if name and name != images.OVERLAY]
+    # A release from before they were kept takes those of today.
+    needed = "".join(item.content for item in files if item.path in compose_files)
+    missing = [path for path in CONFIDENTIAL if path in needed and path not in {item.path for item in files}]
     names = sorted({*base.secrets, *base.generated, *(place.secret for place in secret_files.TABLE)})
     return base._replace(
         files=[
             *(
                 item._replace(
-                    mode=0o600 if item.path == OVERRIDES else 0o644,
-                    secret=item.path == OVERRIDES,
+                    mode=0o600 if item.path in CONFIDENTIAL else 0o644,
+                    secret=item.path in CONFIDENTIAL,
+                    owner=CONFIDENTIAL.get(item.path),
                     initial=is_initial(item.path),
                 )
                 for item in files
                 if item.path != ENV_FILE and item.path != images.OVERLAY
             ),
-            *hidden,
+            *(item for item in hidden if item.path not in CONFIDENTIAL or item.path in missing),
         ],
-        compose_files=[name for name in values.get("COMPOSE_FILE", "").split(":") if name and name != images.OVERLAY],
+        compose_files=compose_files,
         settings=settings,
         secrets={name: known[name] for name in names if known.get(name)},
         pull_always=False,
@@ -286,7 +291,7 @@ def hidden_files(directory: str, paths: Optional[Sequence[str]] = None) -> List[
     for path in recorded(directory) if paths is None else paths:
         full = os.path.join(directory, path)
         made = path in (ENV_FILE, secret_files.STORE) or path in {place.path for place in secret_files.TABLE}
-        if made or path == OVERRIDES or not os.path.isfile(full):
+        if made or not os.path.isfile(full):
             continue
         status = os.stat(full)
         if not status.st_mode & stat.S_IROTH:

@@ -27,8 +27,14 @@ from ansible_collections.meywd.tamma.plugins.module_utils.redact import Redactor
 from ansible_collections.meywd.tamma.plugins.module_utils.registry import Login
 
 ENV_FILE = ".env"
-# What somebody adds to the Compose files. Only root may read it, because it may hold anything; it is configuration.
+# What somebody adds to the Compose files.
 OVERRIDES = "docker-compose.override.yml"
+# What not everybody may read, because it may hold anything, and is configuration all the same: path → owner.
+CONFIDENTIAL: Dict[str, Optional[int]] = {
+    OVERRIDES: None,
+    # The user that the published engine image runs as.
+    "engine/tamma.config.json": 1001,
+}
 _HEADER = "Written by the meywd.tamma collection: a change by hand lasts until the next deploy."
 
 # 256 bits, in characters that need no quoting anywhere.

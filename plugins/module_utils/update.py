@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
 import time
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
@@ -69,6 +70,7 @@ ROLLED_BACK, STUCK, INCOMPLETE, UNCHANGED = "rolled_back", "stuck", "incomplete"
 _COPY_BYTES_PER_SECOND = 100 << 20
 # Why requests have to wait.
 _ANOTHER, _ANEW = "%s get another image", "%s is made anew"
+_NUMBERS = re.compile(r"\d+")
 # For a service of a failed release to stop.
 _SECONDS_TO_GIVE_UP = 10
 
@@ -271,7 +273,8 @@ class Update:
         """Tell of a failed try to complete a release, unless the last one failed alike: a boot tries on and on."""
         entry = self.history.entry(journal.number)
         first = problem.partition("\n")[0]
-        if entry.problem == first:
+        # Another container of a service, or another number of seconds, is nothing new.
+        if _NUMBERS.sub("", entry.problem) == _NUMBERS.sub("", first):
             return
         with contextlib.suppress(OSError):
             self.history.note(entry._replace(problem=first))

@@ -17,7 +17,7 @@ from ansible_collections.meywd.tamma.plugins.module_utils import history, images
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
 from ansible_collections.meywd.tamma.plugins.module_utils.files import File, record, recorded, write
 from ansible_collections.meywd.tamma.plugins.module_utils.history import FAILED, RUNNING, SERVES, Entry, History
-from ansible_collections.meywd.tamma.plugins.module_utils.release import Release
+from ansible_collections.meywd.tamma.plugins.module_utils.release import OVERRIDES, Release
 
 CANARY = "canary-password"
 PICTURES = {"api": {"reference": "api:1", "id": "sha256:a"}}
@@ -168,14 +168,46 @@ def test_other_secrets_make_no_other_release(stack: Path) -> None:
 
 
 def test_overrides_are_those_of_the_release(stack: Path) -> None:
-    write(str(stack), [File(history.OVERRIDES, "then", 0o600)])
-    record(str(stack), [*recorded(str(stack)), history.OVERRIDES])
+    write(str(stack), [File(OVERRIDES, "then", 0o600)])
+    record(str(stack), [*recorded(str(stack)), OVERRIDES])
     known = History(str(stack))
     known.keep(entry(1))
-    write(str(stack), [File(history.OVERRIDES, "now", 0o600)])
+    write(str(stack), [File(OVERRIDES, "now", 0o600)])
     found = history.release_of(base(stack), known.files(1), history.hidden_files(str(stack)))
-    (overrides,) = [item for item in found.files if item.path == history.OVERRIDES]
-    assert overrides == File(history.OVERRIDES, "then", 0o600, secret=True)
+    (overrides,) = [item for item in found.files if item.path == OVERRIDES]
+    assert overrides == File(OVERRIDES, "then", 0o600, secret=True)
+
+
+CONFIG = "engine/tamma.config.json"
+OVERLAY = File("docker-compose.engine-config.yml", f"source: ./{CONFIG}")
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_the_engines_configuration_is_that_of_the_release(stack: Path, kept: bool) -> None:
+    """Of one that was kept before it was, it is today's."""
+    env = (stack / ".env").read_text(encoding="utf-8")
+    write(str(stack), [OVERLAY, File(".env", env.replace("COMPOSE_FILE=", f"COMPOSE_FILE={OVERLAY.path}:"), 0o600)])
+    write(str(stack), [File(CONFIG, "then", 0o600)])
+    record(str(stack), [*recorded(str(stack)), OVERLAY.path, CONFIG])
+    known = History(str(stack))
+    known.keep(entry(1))
+    write(str(stack), [File(CONFIG, "now", 0o600)])
+    files = [item for item in known.files(1) if kept or item.path != CONFIG]
+    found = history.release_of(base(stack), files, history.hidden_files(str(stack)))
+    (config,) = [item for item in found.files if item.path == CONFIG]
+    assert config.content == ("then" if kept else "now")
+    assert (config.mode, config.secret) == (0o600, True)
+    assert config.owner == (1001 if kept else os.getuid())
+    assert oct((stack / ".tamma/releases/1/files" / CONFIG).stat().st_mode & 0o777) == "0o600"
+
+
+def test_a_release_without_the_engines_configuration_has_none(stack: Path) -> None:
+    known = History(str(stack))
+    known.keep(entry(1))
+    write(str(stack), [File(CONFIG, "now", 0o600)])
+    record(str(stack), [*recorded(str(stack)), CONFIG])
+    found = history.release_of(base(stack), known.files(1), history.hidden_files(str(stack)))
+    assert CONFIG not in {item.path for item in found.files}
 
 
 def test_what_is_made_from_the_settings_is_no_hidden_file(stack: Path) -> None:

@@ -313,7 +313,7 @@ def test_a_boot_that_tries_on_and_on_tells_of_each_failure_once(
     known = cut_off(tmp_path, monkeypatch)
     told = tmp_path / "told"
     known._settings = known._settings._replace(hooks=Hooks(failed=f"echo $TAMMA_OUTCOME >> {told}"))
-    for problem in ("tamma-api is ill.\nat 10:01", "tamma-api is ill.\nat 10:02", "the disk is full."):
+    for problem in ("tamma-api-1 is ill.\nat 10:01", "tamma-api-2 is ill.\nat 10:02", "the disk is full."):
 
         def fails(_journal: Journal, _deploys: bool, problem: str = problem) -> None:
             raise OperatorError(problem)
@@ -321,7 +321,7 @@ def test_a_boot_that_tries_on_and_on_tells_of_each_failure_once(
         monkeypatch.setattr(known, "_go_back", fails)
         with pytest.raises(update.Stuck):
             known.resume()
-    assert [line["problem"] for line in audit.lines("tamma")] == ["tamma-api is ill.", "the disk is full."]
+    assert [line["problem"] for line in audit.lines("tamma")] == ["tamma-api-1 is ill.", "the disk is full."]
     assert told.read_text(encoding="utf-8").split() == ["stuck", "stuck"]
 
 
