@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 import shutil
 import time
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
@@ -70,7 +69,6 @@ ROLLED_BACK, STUCK, INCOMPLETE, UNCHANGED = "rolled_back", "stuck", "incomplete"
 _COPY_BYTES_PER_SECOND = 100 << 20
 # Why requests have to wait.
 _ANOTHER, _ANEW = "%s get another image", "%s is made anew"
-_NUMBERS = re.compile(r"\d+")
 # For a service of a failed release to stop.
 _SECONDS_TO_GIVE_UP = 10
 
@@ -270,14 +268,12 @@ class Update:
         return True
 
     def _tell_of_try(self, journal: Journal, outcome: str, problem: str) -> None:
-        """Tell of a failed try to complete a release, unless the last one failed alike: a boot tries on and on."""
+        """Tell of the first try to complete a release that fails; a boot tries on and on."""
         entry = self.history.entry(journal.number)
-        first = problem.partition("\n")[0]
-        # Another container of a service, or another number of seconds, is nothing new.
-        if _NUMBERS.sub("", entry.problem) == _NUMBERS.sub("", first):
+        if entry.problem:
             return
         with contextlib.suppress(OSError):
-            self.history.note(entry._replace(problem=first))
+            self.history.note(entry._replace(problem=problem.partition("\n")[0]))
         self._tell(journal, outcome, problem)
         self._hook(hooks.FAILED, journal, entry, outcome, problem)
 
