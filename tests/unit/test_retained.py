@@ -78,6 +78,9 @@ def test_what_a_rollback_has_left_goes_only_when_somebody_says_so() -> None:
     known = [entry(1), entry(2), back, entry(4, guard="guard_4", before="a", schema="b")]
     assert superfluous_guards(known) == []
     assert superfluous_guards([*known, entry(5, guard="guard_5", before="b", schema="c")]) == [known[3]]
+    # One that only changed images has a copy like any release.
+    same = entry(5, guard="guard_5", before="b", schema="b", target=4)
+    assert superfluous_guards([*known, same]) == [same]
 
 
 class Images:
