@@ -223,8 +223,9 @@ def kept_findings(found: List[Dict[str, Any]]) -> List[Finding]:
         findings.append(
             Finding(
                 "advice",
-                "For a way back the server keeps the database from before release %s (%s); the next guarded release "
-                "takes its place." % (", ".join(str(item["release"]) for item in needed), _each(needed)),
+                "The server keeps the database from before release %s (%s): for a way back, or with rows that are "
+                "nowhere else since a rollback. 'tammactl discard NAME --needed' removes it."
+                % (", ".join(str(item["release"]) for item in needed), _each(needed)),
             )
         )
     return findings

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Optional
 
 
 class OperatorError(Exception):
@@ -19,3 +19,11 @@ class OperatorError(Exception):
         super().__init__(message)
         self.message = message
         self.facts = facts
+
+
+def is_interruption(failure: BaseException) -> bool:
+    """Whether somebody has interrupted what failed, and wants no more to be done."""
+    cause: Optional[BaseException] = failure
+    while cause is not None and not isinstance(cause, KeyboardInterrupt):
+        cause = cause.__cause__
+    return cause is not None

@@ -8,12 +8,12 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from typing import Callable, Dict, List, NamedTuple, Sequence
+from typing import Callable, List, NamedTuple, Sequence
 
 from ansible_collections.meywd.tamma.plugins.module_utils import backup, database, restore, room
 from ansible_collections.meywd.tamma.plugins.module_utils.database import Database
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
-from ansible_collections.meywd.tamma.plugins.module_utils.history import RUNNING, Entry, History
+from ansible_collections.meywd.tamma.plugins.module_utils.history import History
 from ansible_collections.meywd.tamma.plugins.module_utils.stack import Stack
 
 Progress = Callable[[str, str], None]
@@ -22,10 +22,13 @@ Progress = Callable[[str, str], None]
 _FORMER = re.compile(r"(?:%s\d{8}t\d{6}z|(?:%s|%s)\d+)\Z" % (database.BEFORE, database.GUARD, database.FAILED))
 
 
+_GUARD = re.compile(r"%s(\d+)\Z" % database.GUARD)
+
+
 class Kept(NamedTuple):
     """One of them. kind: "database" or "directory". name: of the database, or the directory's path on the host.
 
-    release: the one that cannot be gone back from without it; 0 if nobody needs it.
+    release: the one from before which it is, and which may have nothing else to go back to; 0 if nobody needs it.
     """
 
     kind: str
@@ -36,29 +39,26 @@ class Kept(NamedTuple):
 
 def find(stack: Stack) -> List[Kept]:
     """Everything that former restores and releases of a stack have left, and the copies that a rollback needs."""
-    known = History(stack.directory).entries()
-    return [*_databases(stack, known), *directories(list(backup.volumes(stack).values()))]
+    return [*_databases(stack), *directories(list(backup.volumes(stack).values()))]
 
 
-def _databases(stack: Stack, known: Sequence[Entry]) -> List[Kept]:
+def _databases(stack: Stack) -> List[Kept]:
     server = Database(stack)
     rows = server.query("SELECT datname, pg_database_size(datname) FROM pg_database ORDER BY 1")
-    needed = guards(known, server.called)
     return [
-        Kept("database", name, int(size or 0), needed.get(name, 0))
+        Kept("database", name, int(size or 0), release_of(name))
         for name, size in rows
         if name and is_former(name, server.called)
     ]
 
 
-def guards(known: Sequence[Entry], called: Callable[[str], str]) -> Dict[str, int]:
-    """The copies of the database that releases need to be gone back from: name → release.
+def release_of(name: str) -> int:
+    """The release that a former database is from before; 0 of one that a restore or a failed release left.
 
-    That of a release which is still on its way stands in no record yet.
+    It is needed to go back from that release. One whose release is forgotten was put aside by a rollback.
     """
-    found = {called(database.GUARD + str(item.number)): item.number for item in known if item.outcome == RUNNING}
-    found.update({item.guard: item.number for item in known if item.guard})
-    return found
+    mark = _GUARD.search(name)
+    return int(mark.group(1)) if mark else 0
 
 
 def is_former(name: str, called: Callable[[str], str]) -> bool:
@@ -99,8 +99,9 @@ def choose(found: Sequence[Kept], names: Sequence[str], needed: bool = False) ->
             )
         if known[name].release and not needed:
             raise OperatorError(
-                "%s is the database from before release %d, without which nobody goes back to the release before: to "
-                "remove it all the same, add --needed." % (name, known[name].release)
+                "%s is the database from before release %d: nobody goes back to the release before without it, or a "
+                "rollback has left it with rows that are nowhere else. To remove it all the same, add --needed."
+                % (name, known[name].release)
             )
     return [item for item in found if item.name in names or not (names or (item.release and not needed))]
 
@@ -114,8 +115,9 @@ def remove(stack: Stack, names: Sequence[str], progress: Progress, needed: bool 
         progress("discard", "%s %s, %s" % (item.kind, item.name, room.human(item.bytes)))
         if item.kind == "database":
             server.drop(item.name)
-            if item.release:
-                known.note(known.entry(item.release)._replace(guard=""))
+            for entry in known.entries():
+                if entry.guard == item.name:
+                    known.note(entry._replace(guard=""))
         else:
             shutil.rmtree(item.name)
     return gone

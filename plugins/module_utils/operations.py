@@ -34,7 +34,7 @@ from ansible_collections.meywd.tamma.plugins.module_utils.configuration import (
     records_file,
 )
 from ansible_collections.meywd.tamma.plugins.module_utils.engine import Engine
-from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
+from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError, is_interruption
 from ansible_collections.meywd.tamma.plugins.module_utils.files import File, read, write
 from ansible_collections.meywd.tamma.plugins.module_utils.history import History
 from ansible_collections.meywd.tamma.plugins.module_utils.lock import Lock, lock_file
@@ -314,6 +314,8 @@ class Operations:
                         entry.update(work(self._at_rest(), store))
                     except OperatorError as exc:
                         problems.append("%s: %s" % (store.repository.name, exc.message))
+                        if is_interruption(exc):
+                            raise KeyboardInterrupt from exc
                         raise
                 results.append({"repository": store.repository.name, **entry})
         if problems:

@@ -37,12 +37,12 @@ def divide(entries: List[Entry], keep: int) -> Tuple[List[Entry], List[Entry]]:
 
 def superfluous_guards(entries: List[Entry]) -> List[Entry]:
     """The releases whose copy of the database goes: one stays, the newest that a rollback may need."""
-    guarded = [item for item in entries if item.guard and not _put_aside(item)]
+    guarded = [item for item in entries if item.guard and not is_put_aside(item)]
     changed = [item for item in guarded if item.before != item.schema]
     return [item for item in guarded if item not in (changed or guarded)[-1:]]
 
 
-def _put_aside(entry: Entry) -> bool:
+def is_put_aside(entry: Entry) -> bool:
     """Whether a rollback took the database back: what it left is no copy, and only ``tammactl discard`` removes it."""
     return entry.target > 0 and entry.before != entry.schema
 
@@ -65,7 +65,7 @@ def apply(engine: Engine, project: str, known: History, keep: int, drop: Callabl
     stay, go = divide(known.entries(), keep)
     needed: Set[str] = {picture["id"] for item in stay for picture in item.images.values() if picture["id"]}
     named = name_images(engine, project, needed)
-    for item in [*superfluous_guards(stay), *(item for item in go if item.guard and not _put_aside(item))]:
+    for item in [*superfluous_guards(stay), *(item for item in go if item.guard and not is_put_aside(item))]:
         drop(item.guard)
         known.note(item._replace(guard=""))
     for name, identifier in sorted(named.items()):

@@ -37,7 +37,7 @@ from ansible_collections.meywd.tamma.plugins.module_utils.database import Databa
 from ansible_collections.meywd.tamma.plugins.module_utils.deployment import Deployment, Planned, sweep
 from ansible_collections.meywd.tamma.plugins.module_utils.edge import Edge
 from ansible_collections.meywd.tamma.plugins.module_utils.engine import Engine, addresses, of_service
-from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
+from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError, is_interruption
 from ansible_collections.meywd.tamma.plugins.module_utils.files import File, read, recorded, remove, write
 from ansible_collections.meywd.tamma.plugins.module_utils.history import Entry, History
 from ansible_collections.meywd.tamma.plugins.module_utils.hold import Hold
@@ -247,7 +247,7 @@ class Update:
                     self._complete(work, journal, entry)
                 except OperatorError as exc:
                     # Without its schema nobody could go back past it.
-                    if not deploys or self._stack_or_none() is None:
+                    if not deploys or is_interruption(exc) or self._stack_or_none() is None:
                         raise
                     self._progress("resume", self._mask(exc.message))
                     self._record(journal, self._serves(entry, work.plan()))
@@ -669,6 +669,11 @@ class Update:
         known.end_dead_runs()
         copy = self._copy_of(known, change)[0] if change.database else ""
         guard = known.called(database.GUARD + str(journal.number))
+        if known.exists(guard):
+            raise OperatorError(
+                "The server has a database %s of a stack that was here before: look at it, and remove it ('tammactl "
+                "discard %s --needed')." % (guard, guard)
+            )
         journal = journal._replace(step=STOPPED, guard=guard, copy=copy, schema=known.schema())
         self._note(journal)
         self._stop_writers(stack)
@@ -676,7 +681,6 @@ class Update:
             known.swap(copy, guard)
             self._progress("guard", "%s takes the place of the database, which is kept as %s" % (copy, guard))
         else:
-            known.drop(guard)
             began = time.monotonic()
             known.copy(guard)
             self._progress("guard", "the database is copied to %s (%.1f s)" % (guard, time.monotonic() - began))
@@ -721,8 +725,7 @@ class Update:
                 self._release_held()
                 planned = work.plan()
                 work.carry_out(planned)
-            entry = self._serves(entry, planned)
-            self._close(journal, entry)
+            entry = self._close(journal, self._serves(entry, planned))
         except (OperatorError, OSError, KeyboardInterrupt) as exc:
             self._stop_holding()
             # The playbook of a rollback would go back once more.
@@ -736,17 +739,20 @@ class Update:
         self._hook(hooks.AFTER, journal, entry)
         return entry
 
-    def _close(self, journal: Journal, entry: Entry) -> None:
+    def _close(self, journal: Journal, entry: Entry) -> Entry:
         """Record that a release serves, and end its update."""
-        self._record(journal, entry)
+        entry = self._record(journal, entry)
         self._tell(journal, history.SERVES)
         self._end()
+        return entry
 
-    def _record(self, journal: Journal, entry: Entry) -> None:
+    def _record(self, journal: Journal, entry: Entry) -> Entry:
+        """Put the record on the disk, and return it: its copy of the database may be one that nobody needs."""
         if journal.copy:
             self._forget_guard(journal.copy)
         self.history.keep(entry._replace(guard=journal.guard))
         self._retain()
+        return self.history.entry(entry.number)
 
     # -- going back ---------------------------------------------------------------------------
 
@@ -800,9 +806,9 @@ class Update:
                 self._release_held()
                 planned = work.plan()
             work.carry_out(planned)
-        except (OperatorError, OSError) as exc:
+        except (OperatorError, OSError, KeyboardInterrupt) as exc:
             self._stop_holding()
-            if not deploys or work.plan().file_changes:
+            if not deploys or is_interruption(exc) or work.plan().file_changes:
                 raise
             self._progress("resume", self._mask(_words(exc)))
             return False

@@ -134,7 +134,7 @@ from typing import Any, Dict, Optional
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.meywd.tamma.plugins.module_utils import doctor, on_host, status
+from ansible_collections.meywd.tamma.plugins.module_utils import doctor, on_host, retained, status
 from ansible_collections.meywd.tamma.plugins.module_utils import module as shell
 from ansible_collections.meywd.tamma.plugins.module_utils.engine import Engine
 from ansible_collections.meywd.tamma.plugins.module_utils.history import Entry
@@ -177,7 +177,7 @@ def go_back(module: AnsibleModule, progress: ProgressFile) -> Dict[str, Any]:
         "release": done.entry.number if done.entry else 0,
         "version": done.entry.version if done.entry else "",
         "mode": done.entry.mode if done.entry else "",
-        "kept_as": done.entry.guard if done.entry else "",
+        "kept_as": done.entry.guard if done.entry and retained.is_put_aside(done.entry) else "",
         "services": [row._asdict() for row in rows],
     }
 

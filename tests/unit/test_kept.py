@@ -9,10 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.meywd.tamma.plugins.module_utils import history, restore
+from ansible_collections.meywd.tamma.plugins.module_utils import kept, restore
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
-from ansible_collections.meywd.tamma.plugins.module_utils.kept import Kept, choose, directories, guards, is_former
-from tests.unit.test_history import entry
+from ansible_collections.meywd.tamma.plugins.module_utils.kept import Kept, choose, directories, is_former
 
 FOUND = [Kept("database", "tamma_before_x", 10), Kept("directory", "/v/.tamma-before-x", 20)]
 
@@ -78,26 +77,23 @@ def test_a_name_that_was_cut_is_known() -> None:
     assert not is_former("x" * 60 + "_before_20260101t000000z", called)
 
 
-def called(mark: str) -> str:
-    return "tamma" + mark
-
-
-def test_which_copies_a_rollback_needs() -> None:
-    known = [
-        entry(1),
-        entry(2, guard="tamma_guard_2"),
-        entry(3, outcome=history.FAILED),
-        # On its way: its copy stands in no record.
-        entry(4, outcome=history.RUNNING),
-    ]
-    assert guards(known, called) == {"tamma_guard_2": 2, "tamma_guard_4": 4}
-    assert guards([], called) == {}
+@pytest.mark.parametrize(
+    ("name", "release"),
+    [
+        ("tamma_guard_12", 12),
+        ("tamma_failed_12", 0),
+        ("tamma_before_20260101t000000z", 0),
+        ("tamma_guard_1_failed_2", 0),
+    ],
+)
+def test_a_copy_is_needed_also_when_nobody_remembers_its_release(name: str, release: int) -> None:
+    assert kept.release_of(name) == release
 
 
 def test_what_a_rollback_needs_goes_by_no_accident() -> None:
     found = [*FOUND, Kept("database", "tamma_guard_2", 10, 2)]
     assert choose(found, []) == FOUND
     assert choose(found, [], needed=True) == found
-    with pytest.raises(OperatorError, match=r"tamma_guard_2 is the database from before release 2, .*add --needed"):
+    with pytest.raises(OperatorError, match=r"tamma_guard_2 is the database from before release 2: .*add --needed"):
         choose(found, ["tamma_before_x", "tamma_guard_2"])
     assert choose(found, ["tamma_guard_2"], needed=True) == found[2:]

@@ -301,11 +301,18 @@ def test_what_was_cut_off_is_completed_before_anything_else(tmp_path: Path, monk
     def fails() -> None:
         raise OperatorError("The way back fails.")
 
+    def interrupted() -> None:
+        raise OperatorError("The way back fails: it was interrupted.") from KeyboardInterrupt()
+
     monkeypatch.setattr(Operations, "store", lambda _self, _name="": Store())
     found = Operations(SETTINGS, Told(), resume=fails)
     calls = [lambda: found.backup("test"), found.drill, found.check, found.prune, lambda: found.discard([])]
     for call in calls:
         with pytest.raises(OperatorError, match="The way back fails"):
             call()
+    # Whoever interrupts it wants nothing more to be done.
+    monkeypatch.setattr(found, "_resume", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        found.drill()
     # And whoever wants to know of failures is told.
     assert set(found.records()["local"]) == {"backup", "drill", "check", "prune"}

@@ -520,8 +520,10 @@ def test_what_is_left_of_a_release_that_serves_keeps_no_other_one_out(
     """Its files may be what is wrong, and those of the next deploy right."""
     known = cut_off(tmp_path, monkeypatch, JOURNAL._replace(step=update.SERVING))
 
+    interruption: KeyboardInterrupt | None = None
+
     def fails(*_: object) -> None:
-        raise OperatorError("the edge does not take its configuration")
+        raise OperatorError("the edge does not take its configuration") from interruption
 
     monkeypatch.setattr(known, "_complete", fails)
     monkeypatch.setattr(known, "_make", lambda *_: known)
@@ -536,6 +538,10 @@ def test_what_is_left_of_a_release_that_serves_keeps_no_other_one_out(
     with pytest.raises(update.Stuck, match="completing it failed"):
         known.resume(deploys=True)
     monkeypatch.setattr(known, "_stack_or_none", lambda: _Stack(True, False))
+    interruption = KeyboardInterrupt()
+    with pytest.raises(update.Stuck, match="completing it failed"):
+        known.resume(deploys=True)
+    interruption = None
     assert known.resume(deploys=True)
     assert update.pending(str(tmp_path)) is not None, "until a deploy takes its place"
     known._begin(JOURNAL._replace(number=5), entry(5, outcome=history.RUNNING))
