@@ -199,9 +199,10 @@ def way_back(entries: Sequence[Entry], target: Entry) -> str:
         return ""
     if not changes_schema(since(entries, target)):
         return "not needed"
-    for item in ways_back(entries, target):
-        return "copy" if item.guard else "backup"
-    return "none"
+    known = ways_back(entries, target)
+    if not known:
+        return "none"
+    return "copy" if known[0].guard else "backup"
 
 
 def ways_back(entries: Sequence[Entry], target: Entry) -> List[Entry]:

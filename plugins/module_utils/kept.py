@@ -19,10 +19,8 @@ from ansible_collections.meywd.tamma.plugins.module_utils.stack import Stack
 Progress = Callable[[str, str], None]
 
 
-_FORMER = re.compile(r"(?:%s\d{8}t\d{6}z|(?:%s|%s)\d+)\Z" % (database.BEFORE, database.GUARD, database.FAILED))
-
-
-_GUARD = re.compile(r"%s(\d+)\Z" % database.GUARD)
+# The group is the release that the database is from before.
+_FORMER = re.compile(r"(?:%s\d{8}t\d{6}z|%s(\d+)|%s\d+)\Z" % (database.BEFORE, database.GUARD, database.FAILED))
 
 
 class Kept(NamedTuple):
@@ -57,8 +55,8 @@ def release_of(name: str) -> int:
 
     It is needed to go back from that release. One whose release is forgotten was put aside by a rollback.
     """
-    mark = _GUARD.search(name)
-    return int(mark.group(1)) if mark else 0
+    mark = _FORMER.search(name)
+    return int(mark.group(1) or 0) if mark else 0
 
 
 def is_former(name: str, called: Callable[[str], str]) -> bool:

@@ -470,13 +470,11 @@ class Update:
     def _what_happens(self, mode: str, planned: Planned, migrating: List[str], change: Change) -> str:
         """How a release comes, why, and what it costs."""
         if mode == ROLLING and not migrating:
+            words = "rolling: no service that writes to the database gets another image"
             away = [change.service for change in planned.plan.changes if change.action == "recreate"]
-            gap = (
-                ""
-                if edge.service(planned.project) or not away
-                else ("; without an edge %s are away for as long as their start takes" % ", ".join(away))
-            )
-            return "rolling: no service that writes to the database gets another image" + gap
+            if away and edge.service(planned.project) is None:
+                words += "; without an edge %s are away for as long as their start takes" % ", ".join(away)
+            return words
         if mode == ROLLING:
             why = (
                 "as asked for" if self._settings.mode == ROLLING else "because this stack's database is another one now"
@@ -496,15 +494,16 @@ class Update:
             if self._stack_or_none():
                 size = Database(stack).size()
                 copied = " (%s), about %d s" % (room.human(size), max(1, round(size / _COPY_BYTES_PER_SECOND)))
-        why = " and ".join(reasons) or "as asked for"
-        if edge.service(stack.project) is None:
-            return (
-                "guarded: %s; the database is copied inside its server%s, and without an edge %s are away for that and "
-                "for their start" % (why, copied, ", ".join(stack.writers))
+        meanwhile = "without an edge %s are away for that and for their start" % ", ".join(stack.writers)
+        if edge.service(stack.project):
+            meanwhile = (
+                "requests wait at the edge for that and for the start of the services: who waits longer than %d s "
+                "gets 503" % self._settings.hold
             )
-        return (
-            "guarded: %s; the database is copied inside its server%s, and requests wait at the edge for that and for "
-            "the start of the services: who waits longer than %d s gets 503" % (why, copied, self._settings.hold)
+        return "guarded: %s; the database is copied inside its server%s, and %s" % (
+            " and ".join(reasons) or "as asked for",
+            copied,
+            meanwhile,
         )
 
     def _check_room(self, mode: str, planned: Planned, change: Change) -> None:
