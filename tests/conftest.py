@@ -58,12 +58,13 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 class Scheduling(LoadScopeScheduling):
-    """Which tests stay together when several processes run them (`make test`): those that share a host, or a file."""
+    """Which tests stay together when several processes run them (`make test`): those of one host or server, or file."""
 
     def _split_scope(self, nodeid: str) -> str:
         """Name what a test stays together with."""
-        if nodeid.startswith("tests/integration/"):
-            return "tests/integration"
+        for shared in ("tests/integration", "tests/postgres"):
+            if nodeid.startswith(f"{shared}/"):
+                return shared
         # Each scenario has a sandbox of its own.
         return nodeid if nodeid.startswith("tests/test_molecule.py") else nodeid.split("::", 1)[0]
 
