@@ -32,7 +32,7 @@ class Table:
     """Kind x operation: how many things are not what they were."""
 
     def __init__(self, kinds: list[str]) -> None:
-        self.rows = ["(operation)", *kinds, "database", "roles"]
+        self.rows = list(dict.fromkeys(["(operation)", *kinds, "database", "roles"]))
         self.cells: dict[tuple[str, str], str] = {}
         self.told: list[str] = []
 

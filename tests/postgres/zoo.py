@@ -4,7 +4,7 @@
 """Every kind of object that PostgreSQL knows, each in a file of its own: ``zoo/<kind>.sql``.
 
 What a kind makes is in the schema of its name, or has a name that begins with that. The first line of a file may say
-since which version there is such a thing.
+since which version there is such a thing. The kind "database" is what belongs to the database itself.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ def _since(path: Path) -> int:
 
 
 def populate(server: Server, some: Iterable[str], database: str = DATABASE) -> None:
-    """Make some kinds in a database, with roles on its server and all that the database itself can have."""
-    scripts = [_text("database.sql")]
+    """Make some kinds in a database, with roles on its server."""
+    scripts = []
     if server.sql("SELECT count(*) FROM pg_roles WHERE rolname ~ '^zoo'") == "0":
-        scripts.insert(0, _text("roles.sql"))
+        scripts.append(_text("roles.sql"))
     for kind in some:
         scripts.append(f"CREATE SCHEMA {kind};\nSET search_path TO {kind}, public;\n{_text(f'zoo/{kind}.sql')}")
     server.sql("\n".join(scripts), database)

@@ -1,4 +1,3 @@
--- What belongs to the database itself.
 COMMENT ON DATABASE :"DBNAME" IS E'it''s the "zoo"\nof two lines';
 ALTER DATABASE :"DBNAME" CONNECTION LIMIT 77;
 ALTER DATABASE :"DBNAME" SET work_mem = '9MB';
