@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import shutil
 import subprocess
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -92,7 +93,8 @@ class Server:
 
     def run(self, *words: str, stdin: str = "", check: bool = True) -> str:
         """Run a program in the container and return what it printed."""
-        argv = ["docker", "exec", "-i", self.container, *words]
+        quietly = ["--env", "PGOPTIONS=-c client_min_messages=warning"]
+        argv = ["docker", "exec", "-i", *quietly, self.container, *words]
         done = subprocess.run(argv, input=stdin.encode(), capture_output=True, check=False)
         assert not check or done.returncode == 0, done.stderr.decode(errors="replace")
         return done.stdout.decode()
@@ -107,10 +109,21 @@ class Server:
         return PostgresSession(self.stack.server(database), application)
 
     def fresh(self) -> None:
-        """Make the stack's database anew, and remove every other one."""
-        for name in self.databases():
-            self.sql(f"DROP DATABASE {quoted(name)} WITH (FORCE)", "postgres")
-        self.sql(f"CREATE DATABASE {DATABASE} TEMPLATE template0", "postgres")
+        """Make the stack's database anew, remove every other one and all roles, and forget the backups."""
+        drops = [f"DROP DATABASE {quoted(name)} WITH (FORCE);" for name in self.databases()]
+        roles = (
+            "SELECT format('DROP ROLE %I', rolname) FROM pg_roles WHERE rolname !~ '^pg_' AND rolname <> CURRENT_USER"
+        )
+        # A subscription would keep its database.
+        script = [
+            "DELETE FROM pg_subscription;",
+            *drops,
+            f"{roles} \\gexec",
+            f"CREATE DATABASE {DATABASE} TEMPLATE template0;",
+        ]
+        self.sql("\n".join(script), "postgres")
+        for repository in self.repositories:
+            shutil.rmtree(repository.location, ignore_errors=True)
 
     def databases(self) -> list[str]:
         """The databases, without those that every server has."""
