@@ -17,6 +17,7 @@ from ansible_collections.meywd.tamma.plugins.module_utils.configuration import (
     configuration,
     settings_file,
 )
+from ansible_collections.meywd.tamma.plugins.module_utils.database import Database
 from ansible_collections.meywd.tamma.plugins.module_utils.engine import Engine
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
 from ansible_collections.meywd.tamma.plugins.module_utils.lock import (
@@ -25,10 +26,12 @@ from ansible_collections.meywd.tamma.plugins.module_utils.lock import (
     lock_file,
     refuse_if_held,
 )
+from ansible_collections.meywd.tamma.plugins.module_utils.logins import identifier
 from ansible_collections.meywd.tamma.plugins.module_utils.operations import Operations
 from ansible_collections.meywd.tamma.plugins.module_utils.restic import PROGRAM_PATH
 from ansible_collections.meywd.tamma.plugins.module_utils.room import human
 from ansible_collections.meywd.tamma.plugins.module_utils.runner import Runner
+from ansible_collections.meywd.tamma.plugins.module_utils.stack import Stack
 
 _FREE_SHARE = 0.1
 
@@ -42,7 +45,11 @@ class Finding(NamedTuple):
 
 def examine(work: Operations, now: Optional[float] = None) -> List[Finding]:
     """Look at the engine, the services, what was interrupted, the disks and the backups; changes nothing."""
+    settings = work.settings
     found = _engine(work)
+    found += [
+        Finding("problem", words) for words in database(settings.project, settings.directory, settings.engine_socket)
+    ]
     found += _interrupted(work.settings.project, work.settings.directory)
     found += _releases(work.settings.directory)
     found += _disks(work)
@@ -80,6 +87,34 @@ def _engine(work: Operations) -> List[Finding]:
         for row in status.rows(engine, settings.project, project)
         if not row.ready
     ]
+
+
+def database(project: str, directory: str, socket: str) -> List[str]:
+    """What keeps the services from their database though its server runs; a server that does not is told by its row."""
+    program = find_compose()
+    if program is None:
+        return []
+    try:
+        stack = Stack(project, directory, Engine(socket), program)
+        if stack.postgres and not stack.running(stack.postgres.name):
+            return []
+        known = Database(stack)
+        listed = known.query("SELECT datname, datallowconn FROM pg_database WHERE NOT datistemplate ORDER BY 1")
+    except OperatorError as exc:
+        return [exc.message]
+    name, rows = known.name, {other or "": anybody for other, anybody in listed}
+    if name not in rows:
+        return [
+            "%s has no database %s, which the services use; it has %s. If somebody has renamed it, rename it back "
+            "(ALTER DATABASE … RENAME TO %s), else bring a backup back ('tammactl restore latest')."
+            % (known.server, name, ", ".join(rows), identifier(name))
+        ]
+    if rows[name] == "f" and not at_work(lock_file(project)) and not interrupted(directory):
+        return [
+            "The database %s of %s lets nobody in: ALTER DATABASE %s ALLOW_CONNECTIONS true."
+            % (name, known.server, identifier(name))
+        ]
+    return []
 
 
 def _interrupted(project: str, directory: str) -> List[Finding]:

@@ -202,6 +202,10 @@ class _Connection:
 # --- PostgreSQL (frontend/backend protocol 3.0) ---------------------------------------------------
 
 
+# Of other errors the detail may show rows: object in use, not in the needed state, others depend on it.
+_TOLD_IN_DETAIL = ("55", "2B")
+
+
 class PostgresSession:
     """A login to a database; a context manager. Speaks the simple query protocol."""
 
@@ -333,6 +337,8 @@ class PostgresSession:
     def _error(self, body: bytes) -> Refused:
         fields = {part[:1]: part[1:].decode("utf-8", "replace") for part in body.split(b"\0") if part}
         code, said = fields.get(b"C", ""), fields.get(b"M", "it did not say why").rstrip(".")
+        if code[:2] in _TOLD_IN_DETAIL and b"D" in fields:
+            said += ": " + fields[b"D"].rstrip(".")
         server = self._server
         what_to_do = {
             "28P01": "check tamma_stack_postgres_user and tamma_stack_postgres_password",

@@ -247,7 +247,9 @@ class Operations:
                 problems.append(exc.message)
 
         try:
-            taken = backup.Taking(self._at_rest(), stores, self.progress).take(reason, list(tags), done)
+            taken = backup.Taking(self._at_rest(), stores, self.progress, lock_seconds=self.settings.lock_seconds).take(
+                reason, list(tags), done
+            )
         except BaseException as exc:
             seconds = round(time.monotonic() - began, 1)
             for name in unheard:

@@ -35,7 +35,7 @@ from ansible_collections.meywd.tamma.plugins.module_utils.configuration import (
     configuration,
     settings_file,
 )
-from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
+from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError, of_the_system
 from ansible_collections.meywd.tamma.plugins.module_utils.lock import Busy, being_worked_on
 from ansible_collections.meywd.tamma.plugins.module_utils.room import human
 from ansible_collections.meywd.tamma.plugins.module_utils.runner import Runner
@@ -358,7 +358,7 @@ def main(words: Sequence[str]) -> int:
     except PermissionError as exc:
         return _failed(arguments, progress, FAILED, "%s: %s. Run it as root." % (exc.filename, exc.strerror))
     except OSError as exc:
-        return _failed(arguments, progress, FAILED, "%s: %s." % (exc.filename or "this host", exc.strerror or exc))
+        return _failed(arguments, progress, FAILED, of_the_system(exc))
     except KeyboardInterrupt:
         return _failed(arguments, progress, INTERRUPTED, "Interrupted; the next run cleans up.")
 
@@ -413,7 +413,9 @@ def _status(work: operations.Operations, arguments: argparse.Namespace) -> int:
     )
     known = doctor.releases(settings.project, settings.directory)
     lines += ["", *_serving(known), *_begun(known)]
-    well = well and not known["pending"]
+    problems = doctor.database(settings.project, settings.directory, settings.engine_socket)
+    lines += problems
+    well = well and not known["pending"] and not problems
     backups = doctor.overview(settings.project)
     if backups["repositories"]:
         lines += ["", *table([_STATE_HEADINGS, *(_state(item) for item in backups["repositories"])])]
@@ -422,7 +424,7 @@ def _status(work: operations.Operations, arguments: argparse.Namespace) -> int:
     lines += backups["problems"]
     well = well and not backups["problems"]
     told = {key: known[key] for key in ("release", "pending", "busy", "failure")}
-    _show(arguments, {"ok": well, "services": rows, "backups": backups, **told}, lines)
+    _show(arguments, {"ok": well, "services": rows, "problems": problems, "backups": backups, **told}, lines)
     return DONE if well else UNWELL
 
 
