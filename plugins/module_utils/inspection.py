@@ -236,6 +236,16 @@ def _lines(session: PostgresSession, query: str) -> List[str]:
     return []
 
 
+def analyze(session: PostgresSession) -> None:
+    """Give the planner what it has to know of the rows in the database of a session.
+
+    Without foreign tables: to look at those somebody elsewhere would have to be asked.
+    """
+    names = ", ".join(name or "" for name, _plain in session.query(_TABLES))
+    if names:
+        session.query("ANALYZE " + names)
+
+
 def objects(session: PostgresSession) -> Set[str]:
     """Every object in the database of a session, by its kind and name."""
     return set(_lines(session, _OBJECTS))
