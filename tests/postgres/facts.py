@@ -21,6 +21,7 @@ Run = Callable[..., str]
 _ENTRY = re.compile(r"^--\n-- (?:Data for )?Name: (.*); Type: (.*); Schema: (.*); Owner: (.*)\n--\n", re.MULTILINE)
 #: Another one in each dump.
 _TOKEN = re.compile(r"^\\(?:un)?restrict .*\n", re.MULTILINE)
+_END = "--\n-- PostgreSQL database dump complete\n--\n\n"
 
 # A row is told as text, whatever its columns are called; views are looked through as well.
 _ROWS = r"""
@@ -67,7 +68,7 @@ def _psql(run: Run, database: str, script: str) -> str:
 def contents(run: Run, database: str) -> Facts:
     """Every object with its definition, every table's rows, sequence's value and large object."""
     found: Facts = {}
-    dump = _TOKEN.sub("", run("pg_dump", "--username", USER, database))
+    dump = _TOKEN.sub("", run("pg_dump", "--username", USER, database)).removesuffix(_END)
     # The head, then five pieces for each entry.
     pieces = _ENTRY.split(dump)
     for name, kind, schema, owner, text in zip(*(pieces[n::5] for n in range(1, 6)), strict=True):

@@ -16,7 +16,7 @@ from types import MappingProxyType
 
 import yaml
 
-from ansible_collections.meywd.tamma.plugins.module_utils.backup import Taken, Taking
+from ansible_collections.meywd.tamma.plugins.module_utils.backup import Progress, Taken, Taking
 from ansible_collections.meywd.tamma.plugins.module_utils.compose import find_compose
 from ansible_collections.meywd.tamma.plugins.module_utils.database import Database
 from ansible_collections.meywd.tamma.plugins.module_utils.engine import Engine
@@ -29,8 +29,8 @@ from tests.bench import images
 from tests.bench.names import LABEL
 
 USER = DATABASE = "tamma"
-#: Nobody's machine fails while a test runs, and a test that ends the server itself asks for what it needs.
-QUICK = {"fsync": "off"}
+#: Nobody's machine fails while a test runs; and with these a database has every sort of client.
+SETTINGS = {"fsync": "off", "wal_level": "logical", "max_prepared_transactions": "10"}
 _NUMBERS = itertools.count(1)
 
 
@@ -45,7 +45,7 @@ class Server:
         program = find_compose()
         assert program, "the bench's engine has no Compose"
         self._program = program
-        self._write({**QUICK, **settings})
+        self._write({**SETTINGS, **settings})
         self.compose("up", "--detach", "--wait")
 
     def _write(self, settings: Mapping[str, str]) -> None:
@@ -154,11 +154,14 @@ class Server:
         """The first of them."""
         return Restic(self.repositories[0], self.stack.runner)
 
-    def backup(self, repositories: int = 1) -> list[Taken]:
+    def backup(self, repositories: int = 1, progress: Progress | None = None, lock_seconds: float = 60) -> list[Taken]:
         """Take a backup that is good in all of them."""
         stores = self.repositories[:repositories]
-        taken = Taking(self.stack, stores, self.progress).take("test", [], self._told_of)
-        assert [one.problem for one in taken] == [""] * repositories
+        taking = Taking(self.stack, stores, progress or self.progress, lock_seconds=lock_seconds)
+        taken = taking.take("test", [], self._told_of)
+        problems = [one.problem for one in taken if one.problem]
+        assert not problems, "\n".join(problems)
+        assert len(taken) == repositories
         return taken
 
     def _told_of(self, one: Taken) -> None:

@@ -14,7 +14,7 @@ from tests.postgres.server import DATABASE, Server, Servers
 
 #: What fails is shown as it is when every example takes seconds and nobody has asked for many.
 FEW = settings(
-    max_examples=4,
+    max_examples=3,
     derandomize=True,
     deadline=None,
     phases=[Phase.explicit, Phase.generate],

@@ -18,8 +18,6 @@ from tests.postgres.server import DATABASE, Server
 HERE = Path(__file__).resolve().parent
 #: What is made last, because it would see the others being made.
 LAST = ("event_triggers", "since_17")
-#: What keeps a database from being dropped or copied as others are.
-APART = ("subscriptions",)
 
 
 def kinds(version: int) -> list[str]:
