@@ -488,7 +488,7 @@ class Restoring:
 def _extensions(manifest: Dict[str, Any]) -> Set[str]:
     """The extensions that a backup needs."""
     prefix = "extension "
-    names = (name for name in manifest.get("objects", {}).get("always", []) if name.startswith(prefix))
+    names = (name for name in manifest.get("objects", []) if name.startswith(prefix))
     return {database.unquoted(name[len(prefix) :]) for name in names}
 
 

@@ -37,6 +37,7 @@ LOOPS = {
     "creates, renames, drops": [
         "CREATE TABLE IF NOT EXISTS life.made (n int, s varchar CHECK (s IN ('a', 'b')))",
         "INSERT INTO life.made VALUES (1, 'a')",
+        "DROP TABLE IF EXISTS life.named",
         "ALTER TABLE IF EXISTS life.made RENAME TO named",
         "DROP TABLE IF EXISTS life.named",
     ],
