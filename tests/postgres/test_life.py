@@ -127,16 +127,14 @@ def test_a_copy_and_both_swaps_end_while_everybody_comes_back(server: Server) ->
 
 
 def test_a_prepared_transaction_is_named_before_anything_is_done(server: Server) -> None:
-    server.backup()
     server.sql("BEGIN; INSERT INTO life.prepared VALUES (1); PREPARE TRANSACTION 'in the way';")
+    server.backup()
     copying = server.database()
     for operation in (lambda: copying.copy("guard"), server.restore):
         with pytest.raises(OperatorError, match="in the way"):
             operation()
         # The database serves on, and has all that it had.
         assert server.sql("SELECT count(*) FROM life.prepared") == "100"
-    server.backup()
-    server.drill("server")
     server.sql("COMMIT PREPARED 'in the way'")
     copying.copy("guard")
     assert server.sql("SELECT count(*) FROM life.prepared", "guard") == "101"
