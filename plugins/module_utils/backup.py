@@ -18,7 +18,7 @@ import shutil
 import socket
 import tempfile
 import time
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, Set, Tuple
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
 
 from ansible_collections.meywd.tamma.plugins.module_utils import (
     archive,
@@ -238,7 +238,7 @@ class _Dump:
         }
         return summary
 
-    def _look(self) -> Tuple[Set[str], str]:
+    def _look(self) -> Tuple[Dict[str, str], str]:
         with self._database.session() as session:
             return inspection.objects(session), self._database.schema(session)
 

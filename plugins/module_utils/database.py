@@ -21,7 +21,7 @@ import tempfile
 import time
 from typing import Iterator, List, Optional, Sequence, Set
 
-from ansible_collections.meywd.tamma.plugins.module_utils import bystanders, inspection, throwaway
+from ansible_collections.meywd.tamma.plugins.module_utils import archive, bystanders, inspection, throwaway
 from ansible_collections.meywd.tamma.plugins.module_utils.compose import last_line
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
 from ansible_collections.meywd.tamma.plugins.module_utils.files import File, write
@@ -86,7 +86,10 @@ UNION ALL SELECT 3,
     CASE setrole WHEN 0 THEN 'ALTER DATABASE '
     ELSE format('ALTER ROLE %s IN DATABASE ', quote_ident(pg_get_userbyid(setrole))) END,
     format(' SET %s TO %s', quote_ident(name),
-      CASE WHEN name = 'search_path' OR name LIKE '%preload_libraries' OR name = 'temp_tablespaces' THEN value
+      CASE WHEN name IN ('search_path', 'temp_tablespaces', 'unix_socket_directories') OR name LIKE '%preload_libraries'
+      THEN (SELECT string_agg(quote_literal(CASE WHEN part[1] LIKE '"%'
+          THEN replace(substr(part[1], 2, length(part[1]) - 2), '""', '"') ELSE part[1] END), ', ' ORDER BY place)
+        FROM regexp_matches(value, '("(?:[^"]|"")*"|[^",[:space:]]+)', 'g') WITH ORDINALITY AS parts(part, place))
       ELSE quote_literal(value) END)
   FROM settings
 UNION ALL SELECT 4, 'COMMENT ON DATABASE ', ' IS ' || quote_literal(description)
@@ -370,15 +373,32 @@ class Database:
         statement = "CREATE DATABASE %s OWNER %s TEMPLATE %s" % names
         if newest >= 15:
             statement += " STRATEGY file_copy"
+        subscriptions = self._subscriptions()
         with self._closed(self.name):
             self._in_use(statement)
             self._allow([self.name], True)
         self.take_on(name, carried)
+        if subscriptions:
+            with self.session(name) as session:
+                for one in subscriptions:
+                    session.query(one)
 
     def take_on(self, name: str, carried: Sequence[Sequence[str]]) -> None:
         """Give a database what :func:`properties` tells of another one."""
         for head, tail in carried:
             self.query(head + identifier(name) + tail)
+
+    def _subscriptions(self) -> List[str]:
+        """Statements that make the subscriptions of the stack's database; as pg_dump writes them, they sleep."""
+        if not bystanders.subscriptions(self.query, self.name):
+            return []
+        with self.client() as client:
+            done = self._stack.runner.run(client.definitions(self.name))
+        if done.rc:
+            raise failure(done, "The subscriptions of the database %s cannot be read" % self.name)
+        kinds = ("SUBSCRIPTION ", "COMMENT SUBSCRIPTION ", "SECURITY LABEL SUBSCRIPTION ")
+        known = archive.definitions(done.out)
+        return [known[key] for kind in kinds for key in known if key.startswith(kind)]
 
     def _in_use(self, statement: str) -> None:
         """Do what takes a database that nobody is in. Who has just been ended may need a moment to be gone."""
@@ -502,6 +522,19 @@ class Database:
         if self.exists(leaving):
             self._leave_subscriptions(leaving)
 
+    def replaced(self, name: str) -> List[str]:
+        """Clean up after the stack's database was replaced for good, and is called *name* since; a sentence for each.
+
+        Its replication slots would keep WAL for ever, and are removed.
+        """
+        told = [
+            "the subscription %s sleeps in the database that has come: copy its tables anew, and ALTER SUBSCRIPTION %s "
+            "ENABLE" % (one, identifier(one))
+            for one, enabled in sorted(bystanders.subscriptions(self.query, self.name).items())
+            if not enabled
+        ]
+        return told + self._release_slots(name)
+
     def _leave_subscriptions(self, name: str, *further: str) -> None:
         """Let the subscriptions of a database that is not the live one any more end their work."""
         for subscription in bystanders.subscriptions(self.query, name):
@@ -511,11 +544,7 @@ class Database:
                     statement = what if "%s" in what else "ALTER SUBSCRIPTION %s " + what
                     session.query(statement % identifier(subscription))
 
-    def release_slots(self, name: str) -> List[str]:
-        """Remove the replication slots of a database that will not be the live one again: they would keep WAL for ever.
-
-        Returns a sentence for each.
-        """
+    def _release_slots(self, name: str) -> List[str]:
         told = []
         for slot in bystanders.slots(self.query, name):
             try:
@@ -601,8 +630,8 @@ class Client:
         return self._piped(">", self._program("pg_dump", *options, database=database))
 
     def definitions(self, database: str) -> List[str]:
-        """Print how everything in a database is defined; what comes from elsewhere by a subscription is left out."""
-        return [*self._prefix, *self._program("pg_dump", "--schema-only", "--no-subscriptions", database=database)]
+        """Print how everything in a database is defined."""
+        return [*self._prefix, *self._program("pg_dump", "--schema-only", database=database)]
 
     def restore_data(self, database: str) -> List[str]:
         """Restore tables and their rows from an archive on standard input into an empty database."""
@@ -614,7 +643,7 @@ class Client:
 
     def restore_definitions(self, database: str, name: str) -> List[str]:
         """Restore everything but the rows from a file beside the data."""
-        return self._restore_file(database, name, ["--schema-only", "--no-subscriptions"])
+        return self._restore_file(database, name, ["--schema-only"])
 
     def _restore_file(self, database: str, name: str, options: List[str]) -> List[str]:
         return [*self._prefix, *self._restore(database, [*options, os.path.join(self._place, ARCHIVE, name)])]
@@ -624,8 +653,7 @@ class Client:
 
         owners: without them no other role is needed. rows: whether they are restored as well.
         """
-        options = ["--no-subscriptions"]
-        options += [] if owners else ["--no-owner", "--no-privileges"]
+        options = [] if owners else ["--no-owner", "--no-privileges"]
         options += [] if rows else ["--schema-only"]
         return self._piped("<", self._restore(database, options))
 
@@ -652,7 +680,8 @@ class Client:
 
 
 _NAME = r'("(?:[^"]|"")+"|[^\s;"]+)'
-_ROLE = re.compile(r"(?:CREATE|ALTER) ROLE %s[ ;]" % _NAME)
+_ROLE = re.compile(r"(?:CREATE|ALTER|COMMENT ON) ROLE %s[ ;]" % _NAME)
+_STATEMENT = re.compile(r"""^(?:[A-Z]+ (?:[^;'"]|'(?:[^']|'')*'|"(?:[^"]|"")*")*;)$""", re.MULTILINE)
 _MEMBERSHIP = re.compile(r"GRANT %s TO %s[ ;]" % (_NAME, _NAME))
 
 
@@ -662,10 +691,11 @@ def missing_roles(dump: str, present: Set[Optional[str]]) -> List[str]:
     Memberships come with them when one side is a role that is made.
     """
     statements = []
-    for line in dump.splitlines():
-        match = _ROLE.match(line) or _MEMBERSHIP.match(line)
+    # Names, values of settings and comments may have several lines.
+    for statement in _STATEMENT.findall(dump):
+        match = _ROLE.match(statement) or _MEMBERSHIP.match(statement)
         if match and any(unquoted(name) not in present for name in match.groups()):
-            statements.append(line)
+            statements.append(statement)
     return statements
 
 

@@ -11,7 +11,7 @@ names of all objects, which survive, the rows, and a comparison of definitions t
 from __future__ import annotations
 
 import hashlib
-from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Sequence, Set, Tuple
+from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional, Tuple
 
 from ansible_collections.meywd.tamma.plugins.module_utils.logins import PostgresSession, Refused
 
@@ -21,7 +21,8 @@ _ATTEMPTS = 5
 
 # What a server makes by itself has smaller numbers than 16384.
 _RELATIONS = """
-WITH relations AS (SELECT c.*, n.nspname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+WITH relations AS (
+  SELECT c.*, c.xmin AS version, n.nspname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
     WHERE c.oid >= 16384 AND c.relpersistence <> 't' AND n.nspname !~ '^pg_'
       AND NOT EXISTS (SELECT FROM pg_depend WHERE classid = 'pg_class'::regclass AND objid = c.oid AND deptype = 'e')
 )"""
@@ -33,46 +34,47 @@ _OBJECTS = "".join(
         _RELATIONS,
         """,
   listed AS (
-    SELECT 'pg_class'::regclass AS class, oid FROM relations
+    SELECT 'pg_class'::regclass AS class, oid, version FROM relations
       WHERE relkind IN ('r', 'p', 'v', 'm', 'S', 'f', 'c', 'i', 'I')
-    UNION ALL SELECT 'pg_constraint'::regclass, oid FROM pg_constraint WHERE contype <> 'n'
+    UNION ALL SELECT 'pg_constraint'::regclass, oid, xmin FROM pg_constraint WHERE contype <> 'n'
       AND (contypid <> 0 OR conrelid IN (SELECT oid FROM relations)) AND NOT (contype = 'f' AND conparentid <> 0)
-    UNION ALL SELECT 'pg_trigger'::regclass, oid FROM pg_trigger
+    UNION ALL SELECT 'pg_trigger'::regclass, oid, xmin FROM pg_trigger
       WHERE NOT tgisinternal AND tgrelid IN (SELECT oid FROM relations)
-    UNION ALL SELECT 'pg_policy'::regclass, oid FROM pg_policy WHERE polrelid IN (SELECT oid FROM relations)
-    UNION ALL SELECT 'pg_rewrite'::regclass, oid FROM pg_rewrite
+    UNION ALL SELECT 'pg_policy'::regclass, oid, xmin FROM pg_policy WHERE polrelid IN (SELECT oid FROM relations)
+    UNION ALL SELECT 'pg_rewrite'::regclass, oid, xmin FROM pg_rewrite
       WHERE rulename <> '_RETURN' AND ev_class IN (SELECT oid FROM relations)
-    UNION ALL SELECT 'pg_type'::regclass, t.oid FROM pg_type t WHERE typtype IN ('b', 'd', 'e', 'r')
+    UNION ALL SELECT 'pg_type'::regclass, t.oid, t.xmin FROM pg_type t WHERE typtype IN ('b', 'd', 'e', 'r')
       AND NOT EXISTS (SELECT FROM pg_type e WHERE e.typarray = t.oid)
-    UNION ALL SELECT 'pg_namespace'::regclass, oid FROM pg_namespace WHERE nspname !~ '^pg_'
-    UNION ALL SELECT 'pg_proc'::regclass, oid FROM pg_proc
-    UNION ALL SELECT 'pg_operator'::regclass, oid FROM pg_operator WHERE oprcode <> 0
-    UNION ALL SELECT 'pg_opclass'::regclass, oid FROM pg_opclass
-    UNION ALL SELECT 'pg_opfamily'::regclass, oid FROM pg_opfamily
-    UNION ALL SELECT 'pg_am'::regclass, oid FROM pg_am
-    UNION ALL SELECT 'pg_cast'::regclass, oid FROM pg_cast
-    UNION ALL SELECT 'pg_collation'::regclass, oid FROM pg_collation
-    UNION ALL SELECT 'pg_conversion'::regclass, oid FROM pg_conversion
-    UNION ALL SELECT 'pg_language'::regclass, oid FROM pg_language
-    UNION ALL SELECT 'pg_transform'::regclass, oid FROM pg_transform
-    UNION ALL SELECT 'pg_ts_config'::regclass, oid FROM pg_ts_config
-    UNION ALL SELECT 'pg_ts_dict'::regclass, oid FROM pg_ts_dict
-    UNION ALL SELECT 'pg_ts_parser'::regclass, oid FROM pg_ts_parser
-    UNION ALL SELECT 'pg_ts_template'::regclass, oid FROM pg_ts_template
-    UNION ALL SELECT 'pg_statistic_ext'::regclass, oid FROM pg_statistic_ext
-    UNION ALL SELECT 'pg_publication'::regclass, oid FROM pg_publication
-    UNION ALL SELECT 'pg_event_trigger'::regclass, oid FROM pg_event_trigger
-    UNION ALL SELECT 'pg_foreign_data_wrapper'::regclass, oid FROM pg_foreign_data_wrapper
-    UNION ALL SELECT 'pg_foreign_server'::regclass, oid FROM pg_foreign_server
-    UNION ALL SELECT 'pg_extension'::regclass, oid FROM pg_extension
-    UNION ALL SELECT 'pg_default_acl'::regclass, oid FROM pg_default_acl
+    UNION ALL SELECT 'pg_namespace'::regclass, oid, xmin FROM pg_namespace WHERE nspname !~ '^pg_'
+    UNION ALL SELECT 'pg_proc'::regclass, oid, xmin FROM pg_proc
+    UNION ALL SELECT 'pg_operator'::regclass, oid, xmin FROM pg_operator WHERE oprcode <> 0
+    UNION ALL SELECT 'pg_opclass'::regclass, oid, xmin FROM pg_opclass
+    UNION ALL SELECT 'pg_opfamily'::regclass, oid, xmin FROM pg_opfamily
+    UNION ALL SELECT 'pg_am'::regclass, oid, xmin FROM pg_am
+    UNION ALL SELECT 'pg_cast'::regclass, oid, xmin FROM pg_cast
+    UNION ALL SELECT 'pg_collation'::regclass, oid, xmin FROM pg_collation
+    UNION ALL SELECT 'pg_conversion'::regclass, oid, xmin FROM pg_conversion
+    UNION ALL SELECT 'pg_language'::regclass, oid, xmin FROM pg_language
+    UNION ALL SELECT 'pg_transform'::regclass, oid, xmin FROM pg_transform
+    UNION ALL SELECT 'pg_ts_config'::regclass, oid, xmin FROM pg_ts_config
+    UNION ALL SELECT 'pg_ts_dict'::regclass, oid, xmin FROM pg_ts_dict
+    UNION ALL SELECT 'pg_ts_parser'::regclass, oid, xmin FROM pg_ts_parser
+    UNION ALL SELECT 'pg_ts_template'::regclass, oid, xmin FROM pg_ts_template
+    UNION ALL SELECT 'pg_statistic_ext'::regclass, oid, xmin FROM pg_statistic_ext
+    UNION ALL SELECT 'pg_publication'::regclass, oid, xmin FROM pg_publication
+    UNION ALL SELECT 'pg_event_trigger'::regclass, oid, xmin FROM pg_event_trigger
+    UNION ALL SELECT 'pg_foreign_data_wrapper'::regclass, oid, xmin FROM pg_foreign_data_wrapper
+    UNION ALL SELECT 'pg_foreign_server'::regclass, oid, xmin FROM pg_foreign_server
+    UNION ALL SELECT 'pg_extension'::regclass, oid, xmin FROM pg_extension
+    UNION ALL SELECT 'pg_default_acl'::regclass, oid, xmin FROM pg_default_acl
   )
-SELECT type || ' ' || identity FROM listed, pg_identify_object(class, listed.oid, 0)
+SELECT type || ' ' || identity, concat_ws('.', listed.oid, version)
+FROM listed, pg_identify_object(class, listed.oid, 0)
 WHERE listed.oid >= 16384 AND identity IS NOT NULL AND coalesce(schema, '') !~ '^pg_(toast|temp)'
   AND NOT EXISTS (SELECT FROM pg_depend WHERE classid = class AND objid = listed.oid AND deptype = 'e')
-UNION ALL SELECT format('user mapping for %s on server %I', quote_ident(usename), srvname) FROM pg_user_mappings
-UNION ALL SELECT format('column %I.%I.%I %s', nspname, relname, attname, format_type(atttypid, atttypmod))
-  FROM relations r JOIN pg_attribute ON attrelid = r.oid
+UNION ALL SELECT format('column %I.%I.%I %s', nspname, relname, attname, format_type(atttypid, atttypmod)),
+    concat_ws('.', attrelid, attnum, a.xmin)
+  FROM relations r JOIN pg_attribute a ON attrelid = r.oid
   WHERE attnum > 0 AND NOT attisdropped AND relkind IN ('r', 'p', 'v', 'm', 'f', 'c')""",
     )
 )
@@ -80,8 +82,9 @@ UNION ALL SELECT format('column %I.%I.%I %s', nspname, relname, attname, format_
 # How everything is written down, one line for each thing. Numbers of objects are in none of them, as a copy has others.
 _SCHEMA = "".join(
     (
-        _OBJECTS,
+        _RELATIONS,
         """
+SELECT format('user mapping for %s on server %I', quote_ident(usename), srvname) FROM pg_user_mappings
 UNION ALL SELECT format('relation %s %s %s %s %s %s %s %s %s', i.identity, relkind, relpersistence,
     relreplident, relrowsecurity, relforcerowsecurity, reloptions, pg_get_expr(relpartbound, r.oid),
     pg_get_partkeydef(r.oid))
@@ -158,12 +161,12 @@ SELECT format('%I.%I', nspname, relname) FROM relations WHERE relkind = 'S' ORDE
 class Contents(NamedTuple):
     """What is in a database.
 
-    objects: each by its kind and name. counts: table → rows. sequences: sequence → its last value, and whether that was
-    given away. large_objects: how many. All are called as PostgreSQL quotes them. plain: the same without quotes, as
-    manifests of the first format call them.
+    objects: each by its kind and name, and which version of it that is. counts: table → rows. sequences: sequence → its
+    last value, and whether that was given away. large_objects: how many. All are called as PostgreSQL quotes them.
+    plain: the tables without quotes, as manifests of the first format call them.
     """
 
-    objects: Set[str]
+    objects: Dict[str, str]
     counts: Dict[str, int]
     sequences: Dict[str, Tuple[int, bool]]
     large_objects: int
@@ -174,7 +177,7 @@ class Contents(NamedTuple):
         counts, large = self.counts, int(manifest["large_objects"])
         found = []
         if "objects" in manifest:
-            found += _of_objects(self.objects, manifest["objects"])
+            found += few("the %s is missing" % name for name in manifest["objects"] if name not in self.objects)
             sequences = {name: (int(value), bool(called)) for name, (value, called) in manifest["sequences"].items()}
             found += few(
                 "the sequence %s is at %s instead of %s" % (name, _value(self.sequences.get(name)), _value(value))
@@ -208,42 +211,46 @@ def _value(known: Any) -> str:
     return "nothing" if known is None else "%d%s" % (known[0], "" if known[1] else " (not used yet)")
 
 
-def _of_objects(present: Set[str], manifest: Mapping[str, Sequence[str]]) -> List[str]:
-    always, sometimes = set(manifest["always"]), set(manifest["sometimes"])
-    return few("the %s is missing" % name for name in sorted(always - present)) + few(
-        "the %s is there, and was not" % name for name in sorted(present - always - sometimes)
-    )
+def inventory(before: Mapping[str, str], after: Mapping[str, str]) -> List[str]:
+    """The objects that a dump has to have, by a look at the database before it and one after it.
 
-
-def inventory(before: Set[str], after: Set[str]) -> Dict[str, List[str]]:
-    """The objects of a database as a manifest has them, by a look before a dump and one after it.
-
-    What was there both times has to be in the dump. What came or went meanwhile may be in it.
+    Those that were the same ones both times. What somebody makes, changes or removes meanwhile may be in it or not.
     """
-    return {"always": sorted(before & after), "sometimes": sorted(before ^ after)}
+    return sorted(name for name, version in before.items() if after.get(name) == version)
 
 
-def _lines(session: PostgresSession, query: str) -> List[str]:
-    """The answers to a question in one column. It is asked again when something goes away while it is answered."""
+def _ask(session: PostgresSession, query: str) -> List[List[Optional[str]]]:
+    """The answers to a question. It is asked again when something goes away while it is answered."""
     # So that every name is told with its schema.
     session.query("SET search_path TO pg_catalog")
     for left in reversed(range(_ATTEMPTS)):
         try:
-            return [row[0] or "" for row in session.query(query)]
+            return session.query(query)
         except Refused as exc:
             if exc.code != _GONE or not left:
                 raise
     return []
 
 
-def objects(session: PostgresSession) -> Set[str]:
-    """Every object in the database of a session, by its kind and name."""
-    return set(_lines(session, _OBJECTS))
+def analyze(session: PostgresSession) -> None:
+    """Give the planner what it has to know of the rows in the database of a session.
+
+    Without foreign tables: to look at those somebody elsewhere would have to be asked.
+    """
+    names = ", ".join(name or "" for name, _plain in session.query(_TABLES))
+    if names:
+        session.query("ANALYZE " + names)
+
+
+def objects(session: PostgresSession) -> Dict[str, str]:
+    """Every object in the database of a session, by its kind and name, and what changes when the object does."""
+    return {name or "": version or "" for name, version in _ask(session, _OBJECTS)}
 
 
 def schema(session: PostgresSession) -> str:
     """A fingerprint of the schema in the database of a session, as this server writes it down now."""
-    return hashlib.sha256("\n".join(sorted(_lines(session, _SCHEMA))).encode("utf-8")).hexdigest()
+    lines = [*objects(session), *(row[0] or "" for row in _ask(session, _SCHEMA))]
+    return hashlib.sha256("\n".join(sorted(lines)).encode("utf-8")).hexdigest()
 
 
 def contents(session: PostgresSession) -> Contents:

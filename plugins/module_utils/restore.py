@@ -340,7 +340,7 @@ class Restoring:
         create = functools.partial(self._create, manifest=manifest)
         comparison = _Comparison(self._stack.runner, client, known.session, create, known.drop)
         with concurrent.futures.ThreadPoolExecutor(1) as beside, known.session(name) as session:
-            analyzed = beside.submit(session.query, "ANALYZE")
+            analyzed = beside.submit(inspection.analyze, session)
             differences = comparison.differences(name, compared, manifest, refill)
             analyzed.result()
             present = known.schema(session)
@@ -378,7 +378,7 @@ class Restoring:
             self._go_back(journal, failure)
             raise
         if "database" in journal.parts:
-            for words in self._database.release_slots(journal.before):
+            for words in self._database.replaced(journal.before):
                 self._progress("swap", words)
         self._end()
         if "database" in journal.parts:
@@ -488,7 +488,7 @@ class Restoring:
 def _extensions(manifest: Dict[str, Any]) -> Set[str]:
     """The extensions that a backup needs."""
     prefix = "extension "
-    names = (name for name in manifest.get("objects", {}).get("always", []) if name.startswith(prefix))
+    names = (name for name in manifest.get("objects", []) if name.startswith(prefix))
     return {database.unquoted(name[len(prefix) :]) for name in names}
 
 
@@ -651,14 +651,12 @@ class Drill:
             def create(name: str) -> None:
                 ask("CREATE DATABASE %s TEMPLATE template0" % identifier(name))
 
-            def drop(name: str) -> None:
-                ask("DROP DATABASE IF EXISTS %s" % identifier(name))
-
             for statement in self._missing_roles(store, manifest, {user}):
                 ask(statement)
             prefix = [self._stack.engine.kind, "exec", "-i", container]
             client = Client(prefix, user, self._database.application)
-            comparison = _Comparison(self._stack.runner, client, session, create, drop)
+            # Everything there is thrown away.
+            comparison = _Comparison(self._stack.runner, client, session, create, lambda _name: None)
             return self._restored(store, manifest, comparison, "drill", "compared", True)
 
     def _restored(

@@ -774,7 +774,7 @@ class Update:
             self._forget_guard(journal.copy)
             stack = self._stack_or_none()
             if stack:
-                self._release_slots(Database(stack), journal.guard)
+                self._tell_of_replication(Database(stack), journal.guard)
         self.history.keep(entry._replace(guard=journal.guard))
         self._retain()
         return self.history.entry(entry.number)
@@ -896,15 +896,15 @@ class Update:
                 left = "the failed release had dropped it"
             known.swap(journal.guard, failed, back=True)
             self._progress("back", "the database is as it was; %s" % left)
-            self._release_slots(known, failed)
+            self._tell_of_replication(known, failed)
         else:
             known.drop(journal.guard)
 
-    def _release_slots(self, known: Database, name: str) -> None:
-        """Let no replication slot of a database keep WAL for ever that is not the live one any more."""
+    def _tell_of_replication(self, known: Database, name: str) -> None:
+        """Clean up after the database was replaced for good, which is called *name* now."""
         # What fails here is no reason to stop who serves.
         with contextlib.suppress(OperatorError):
-            for words in known.release_slots(name):
+            for words in known.replaced(name):
                 self._progress("database", words)
 
     def _fail(self, journal: Journal, problem: str, outcome: str, end: Callable[[], None]) -> None:

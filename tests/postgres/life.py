@@ -36,6 +36,7 @@ LOOPS = {
     ],
     "creates, renames, drops": [
         "CREATE TABLE IF NOT EXISTS life.made (s varchar CHECK (s IN ('a', 'b'))); INSERT INTO life.made VALUES ('a')",
+        "DROP TABLE IF EXISTS life.named",
         "ALTER TABLE IF EXISTS life.made RENAME TO named",
         "DROP TABLE IF EXISTS life.named",
     ],

@@ -140,6 +140,36 @@ def test_a_prepared_transaction_is_named_before_anything_is_done(server: Server)
     assert server.sql("SELECT count(*) FROM life.prepared", "guard") == "101"
 
 
+def test_a_subscription_goes_on_after_the_way_back(server: Server) -> None:
+    server.sql("CREATE DATABASE source", "postgres")
+    server.sql(
+        "CREATE TABLE sent (n int PRIMARY KEY); CREATE PUBLICATION sent FOR TABLE sent; "
+        "SELECT pg_create_logical_replication_slot('sent', 'pgoutput')",
+        "source",
+    )
+    server.sql(
+        "CREATE TABLE sent (n int PRIMARY KEY); "
+        f"CREATE SUBSCRIPTION sent CONNECTION 'dbname=source user={USER}' PUBLICATION sent "
+        "WITH (create_slot = false, copy_data = false)"
+    )
+
+    def send(row: int) -> None:
+        server.sql(f"INSERT INTO sent VALUES ({row})", "source")
+        until = time.monotonic() + STATED_SECONDS
+        while server.sql(f"SELECT count(*) FROM sent WHERE n = {row}") != "1":
+            assert time.monotonic() < until, f"row {row} does not arrive"
+            time.sleep(0.2)
+
+    copying = server.database()
+    send(1)
+    copying.copy("guard")
+    send(2)
+    copying.swap("guard", "away")
+    copying.swap("away", "guard")
+    send(3)
+    assert server.sql("SELECT string_agg(n::text, ' ' ORDER BY n) FROM sent") == "1 2 3"
+
+
 def test_a_lock_that_nobody_gives_up_is_told_and_waited_for_in_vain(server: Server) -> None:
     with server.session(application="holds on") as session:
         session.query("BEGIN; LOCK TABLE life.big IN ACCESS EXCLUSIVE MODE")

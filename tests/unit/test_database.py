@@ -120,3 +120,11 @@ def test_a_role_that_may_make_no_database_is_told_what_it_needs(
         known.check_privileges()
     assert "needs CREATEDB" in left.value.message
     assert '(ALTER ROLE "app" CREATEDB)' in left.value.message
+
+
+def test_a_statement_may_have_several_lines() -> None:
+    made = 'CREATE ROLE "a\nb";'
+    others = ["ALTER ROLE a SET x TO 'one;\ntwo''s';", "COMMENT ON ROLE a IS 'CREATE ROLE c;\nof two';"]
+    dump = "".join(f"{one}\n" for one in [made, *others])
+    assert missing_roles(dump, {"a"}) == [made]
+    assert missing_roles(dump, {"a\nb"}) == others
