@@ -306,7 +306,8 @@ class Taking:
             if len(taken) == len(opened):
                 return taken
             small = looked.result()
-        usable = [one for one in opened if not one.problem]
+        # One on this host first: what the others get is read from it.
+        usable = sorted((one for one in opened if not one.problem), key=lambda one: not one.store.repository.is_local)
         begun = self._after_the_newest([one.newest for one in usable if one.newest])
         backup = "%s-%s" % (time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(begun)), secrets.token_hex(2))
         with self._database.session() as session:

@@ -125,18 +125,14 @@ def obstacles(query: Query, database: str) -> List[str]:
     return found
 
 
-def affected(query: Query, database: str, services: Sequence[str]) -> List[str]:
+def affected(query: Query, database: str, services: Sequence[str], users: Sequence[str] = ()) -> List[str]:
     """Who is going to be cut off when a database is copied or replaced, beside the stack's own services.
 
-    services: the addresses of their containers.
+    services: the addresses of their containers. users: theirs, for a server that sees other addresses.
     """
-    known = set(services)
-    addresses = {
-        int(pid or 0)
-        for pid, address in query("SELECT pid, host(client_addr) FROM pg_stat_activity WHERE datname = %s", database)
-        if address in known
-    }
-    found = [str(item) for item in sessions(query, database) if item.pid not in addresses]
+    rows = query("SELECT pid, host(client_addr) FROM pg_stat_activity WHERE datname = %s", database)
+    ours = {int(pid or 0) for pid, address in rows if address in services}
+    found = [str(item) for item in sessions(query, database) if item.pid not in ours and item.user not in users]
     found += ["the client of the replication slot %s" % name for name in slots(query, database)]
     found += [
         "the subscription %s" % name for name, enabled in sorted(subscriptions(query, database).items()) if enabled

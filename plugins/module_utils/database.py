@@ -562,7 +562,8 @@ class Database:
 
     def affected(self) -> List[str]:
         """Who is in the stack's database beside its own services, and is cut off when that is copied or replaced."""
-        return bystanders.affected(self.query, self.name, self._stack.addresses())
+        users = [] if self._stack.postgres else [self.server.user]
+        return bystanders.affected(self.query, self.name, self._stack.addresses(), users)
 
     def obstacles(self) -> List[str]:
         """What would keep the stack's database from being copied or replaced, a sentence for each."""

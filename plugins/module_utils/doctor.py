@@ -199,7 +199,7 @@ def _disks(work: Operations) -> List[Finding]:
     found = []
     seen = set()
     places = [work.settings.directory, "/var/lib/docker", "/var/lib/containers"]
-    places += [item.location for item in work.settings.repositories if item.location.startswith("/")]
+    places += [item.location for item in work.settings.repositories if item.is_local]
     for place in places:
         if not os.path.exists(place) or os.stat(place).st_dev in seen:
             continue
@@ -275,7 +275,7 @@ def _backups(work: Operations, now: float) -> List[Finding]:
     if not settings.repositories:
         return [Finding("problem", "No backups are configured: set tamma_backup_password and run site.yml.")]
     found = backups(settings, work.records(), _configured(settings.project), now)
-    if all(item.location.startswith("/") for item in settings.repositories):
+    if all(item.is_local for item in settings.repositories):
         found.append(
             Finding("advice", "Every repository is on this host: add one elsewhere, the host may be lost as a whole.")
         )

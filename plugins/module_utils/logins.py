@@ -350,6 +350,7 @@ class PostgresSession:
             ),
             "3D000": "create it (CREATE DATABASE), or correct tamma_stack_postgres_database",
             "42501": "grant what is missing to the role %s" % server.user,
+            "55P03": "somebody else holds it: see who in pg_locks and pg_stat_activity, and end that",
             "53300": "raise max_connections on the server",
             "57P03": "wait until it is up, and run this again",
         }.get(code, "see the server's log")

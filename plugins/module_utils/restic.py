@@ -33,6 +33,11 @@ class Repository(NamedTuple):
     password_file: str
     environment: Mapping[str, str] = MappingProxyType({})
 
+    @property
+    def is_local(self) -> bool:
+        """Whether it is a directory of this host."""
+        return self.location.startswith("/")
+
 
 class Snapshot(NamedTuple):
     """A snapshot of restic's. time: ISO 8601. tags: "key=value" split at the first sign."""

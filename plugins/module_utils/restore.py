@@ -365,7 +365,9 @@ class Restoring:
         try:
             self._import_definitions()
             if {"database", "volumes"} & set(journal.parts):
-                self._tell_who_is_cut_off(journal)
+                cut_off = self.cut_off(journal.parts)
+                if cut_off:
+                    self._progress("swap", "is cut off from the database: %s" % ", ".join(cut_off))
                 began = self._writers.stop()
                 if "database" in journal.parts and self._database.exists(journal.scratch):
                     self._database.swap(journal.scratch, journal.before)
@@ -384,10 +386,9 @@ class Restoring:
         if "database" in journal.parts:
             self._progress("swap", "the database from before is kept as %s" % journal.before)
 
-    def _tell_who_is_cut_off(self, journal: Journal) -> None:
-        affected = self._database.affected() if "database" in journal.parts else []
-        if affected:
-            self._progress("swap", "is cut off from the database: %s" % ", ".join(affected))
+    def cut_off(self, parts: Sequence[str]) -> List[str]:
+        """Who is in the database now and none of the stack's services, if a restore of *parts* replaces it."""
+        return self._database.affected() if "database" in parts else []
 
     def _go_back(self, journal: Journal, failure: BaseException) -> None:
         self._progress("swap", "that failed: back to the former data")

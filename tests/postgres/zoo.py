@@ -12,8 +12,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Protocol
 
-from tests.postgres.server import DATABASE, Server
+from tests.postgres.server import DATABASE
 
 HERE = Path(__file__).resolve().parent
 #: What is made last, because it would see the others being made.
@@ -29,6 +30,13 @@ def kinds(version: int) -> list[str]:
 def _since(path: Path) -> int:
     found = re.match(r"-- since PostgreSQL (\d+)\n", path.read_text(encoding="utf-8"))
     return int(found[1]) if found else 0
+
+
+class Server(Protocol):
+    """Whoever runs SQL in a database of a server."""
+
+    def sql(self, script: str, database: str = ...) -> str:
+        """Run a script and return what it printed."""
 
 
 def populate(server: Server, some: Iterable[str], database: str = DATABASE) -> None:

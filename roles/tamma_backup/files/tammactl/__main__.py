@@ -717,6 +717,8 @@ def _planned(planned: Dict[str, Any]) -> List[str]:
             "The services that write would be stopped for some seconds; the present database would be kept as %s."
             % planned["kept_as"]
         )
+    if planned["cut_off"]:
+        lines.append("Is cut off from the database: %s." % ", ".join(planned["cut_off"]))
     return lines
 
 
