@@ -18,7 +18,7 @@ from tests.postgres.life import Life, lively
 from tests.postgres.server import DATABASE, USER, Server, Servers
 
 #: What is generated; the whole suite takes the greater one as well.
-MEBIBYTES, MANY_MEBIBYTES = 24, 1024
+MEBIBYTES, MANY_MEBIBYTES = 16, 1024
 #: A loaded machine makes everybody wait.
 TOLERATED_SECONDS = 3
 #: What an operation may take beyond what its data takes.
@@ -140,7 +140,7 @@ def test_a_prepared_transaction_is_named_before_anything_is_done(server: Server)
     assert server.sql("SELECT count(*) FROM life.prepared", "guard") == "101"
 
 
-def test_a_subscription_goes_on_after_the_way_back(server: Server) -> None:
+def test_a_subscription_sleeps_after_the_way_back_and_goes_on(server: Server) -> None:
     server.sql("CREATE DATABASE source", "postgres")
     server.sql(
         "CREATE TABLE sent (n int PRIMARY KEY); CREATE PUBLICATION sent FOR TABLE sent; "
@@ -166,6 +166,8 @@ def test_a_subscription_goes_on_after_the_way_back(server: Server) -> None:
     send(2)
     copying.swap("guard", "away")
     copying.swap("away", "guard")
+    assert "subscription sent sleeps" in "\n".join(copying.replaced("guard"))
+    server.sql("ALTER SUBSCRIPTION sent ENABLE")
     send(3)
     assert server.sql("SELECT string_agg(n::text, ' ' ORDER BY n) FROM sent") == "1 2 3"
 
