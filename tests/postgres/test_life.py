@@ -18,7 +18,7 @@ from tests.postgres.life import Life, lively
 from tests.postgres.server import DATABASE, USER, Server, Servers
 
 #: What is generated; the whole suite takes the greater one as well.
-MEBIBYTES, MANY_MEBIBYTES = 24, 1024
+MEBIBYTES, MANY_MEBIBYTES = 16, 1024
 #: A loaded machine makes everybody wait.
 TOLERATED_SECONDS = 3
 #: What an operation may take beyond what its data takes.
@@ -127,19 +127,49 @@ def test_a_copy_and_both_swaps_end_while_everybody_comes_back(server: Server) ->
 
 
 def test_a_prepared_transaction_is_named_before_anything_is_done(server: Server) -> None:
-    server.backup()
     server.sql("BEGIN; INSERT INTO life.prepared VALUES (1); PREPARE TRANSACTION 'in the way';")
+    server.backup()
     copying = server.database()
     for operation in (lambda: copying.copy("guard"), server.restore):
         with pytest.raises(OperatorError, match="in the way"):
             operation()
         # The database serves on, and has all that it had.
         assert server.sql("SELECT count(*) FROM life.prepared") == "100"
-    server.backup()
-    server.drill("server")
     server.sql("COMMIT PREPARED 'in the way'")
     copying.copy("guard")
     assert server.sql("SELECT count(*) FROM life.prepared", "guard") == "101"
+
+
+def test_a_subscription_sleeps_after_the_way_back_and_goes_on(server: Server) -> None:
+    server.sql("CREATE DATABASE source", "postgres")
+    server.sql(
+        "CREATE TABLE sent (n int PRIMARY KEY); CREATE PUBLICATION sent FOR TABLE sent; "
+        "SELECT pg_create_logical_replication_slot('sent', 'pgoutput')",
+        "source",
+    )
+    server.sql(
+        "CREATE TABLE sent (n int PRIMARY KEY); "
+        f"CREATE SUBSCRIPTION sent CONNECTION 'dbname=source user={USER}' PUBLICATION sent "
+        "WITH (create_slot = false, copy_data = false)"
+    )
+
+    def send(row: int) -> None:
+        server.sql(f"INSERT INTO sent VALUES ({row})", "source")
+        until = time.monotonic() + STATED_SECONDS
+        while server.sql(f"SELECT count(*) FROM sent WHERE n = {row}") != "1":
+            assert time.monotonic() < until, f"row {row} does not arrive"
+            time.sleep(0.2)
+
+    copying = server.database()
+    send(1)
+    copying.copy("guard")
+    send(2)
+    copying.swap("guard", "away")
+    copying.swap("away", "guard")
+    assert "subscription sent sleeps" in "\n".join(copying.replaced("guard"))
+    server.sql("ALTER SUBSCRIPTION sent ENABLE")
+    send(3)
+    assert server.sql("SELECT string_agg(n::text, ' ' ORDER BY n) FROM sent") == "1 2 3"
 
 
 def test_a_lock_that_nobody_gives_up_is_told_and_waited_for_in_vain(server: Server) -> None:

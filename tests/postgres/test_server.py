@@ -18,7 +18,7 @@ def test_a_server_is_a_stack_and_can_be_made_fresh(servers: Servers, version: in
     assert server.stack.writers == []
     assert server.sql("SHOW server_version_num").startswith(str(version))
     server.sql("CREATE ROLE somebody; CREATE DATABASE another; CREATE TABLE plain AS SELECT 1 AS n")
-    assert len(server.backup(2)) == 2
+    server.backup()
     server.fresh()
     assert server.databases() == ["tamma"]
     assert server.sql("SELECT count(*) FROM pg_roles WHERE rolname = 'somebody'") == "0"
