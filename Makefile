@@ -24,7 +24,7 @@ PLAYBOOK := ansible-playbook -i inventories/sandbox
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help setup demo demo-down sandbox-up sandbox-down lint unit sanity artifact molecule \
-        integration test faults bench docs changelog lock build clean
+        integration test clock faults bench docs changelog lock build clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -66,14 +66,17 @@ artifact: $(READY) ## Build the artifact, look inside, install it and use it fro
 
 integration: $(READY) ## Modules and plugins against real engines on the test bench
 	@$(BENCH) images
-	@$(PYTEST) tests/integration
+	@$(PYTEST) tests/integration --clock
 
 molecule: $(READY) ## One scenario on the test bench (SCENARIO=default)
 	@$(BENCH) images
-	@$(PYTEST) tests/test_molecule.py --capture=no --scenario $(SCENARIO)
+	@$(PYTEST) tests/test_molecule.py --capture=no --clock --scenario $(SCENARIO)
 
 test: $(READY) ## All of the above: what CI runs
-	@$(PYTEST) --images-beside --numprocesses 2 --no-loadscope-reorder --verbose
+	@$(PYTEST) --images-beside --numprocesses 2 --no-loadscope-reorder --verbose --clock
+
+clock: $(READY) ## Show again where the time of the last recorded run went
+	@python3 -m tests.bench.clock
 
 faults: $(READY) ## Let operators die wherever they change something, and everything else go wrong (hours)
 	@$(BENCH) images

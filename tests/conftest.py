@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import pytest
 from xdist.scheduler import LoadScopeScheduling
 
 import tests.tools.checkout  # noqa: F401 - before anything of the collection is imported
+from tests.bench import clock, patience
 from tests.bench.names import cache_dir
 from tests.tools.roles import ROOT
 from tests.tools.run import run
@@ -31,6 +34,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
     parser.addoption(
+        "--clock",
+        action="store_true",
+        help="record where the time goes, and end with a table of that (again: `make clock`)",
+    )
+
+    parser.addoption(
         "--every-fault",
         action="store_true",
         help="run the whole fault matrix as well (default: the part that tests/ci_faults.txt lists)",
@@ -38,11 +47,58 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 _BUILDER = pytest.StashKey["subprocess.Popen[bytes]"]()
+_BEGAN = pytest.StashKey[tuple[float, float]]()
+
+
+def _leads(config: pytest.Config) -> bool:
+    """Whether this process is the one that the others of a run work for."""
+    return not hasattr(config, "workerinput")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Start the clock, and see how patient this run has to be, before there are other processes."""
+    if _leads(config):
+        patience.measure()
+        if config.getoption("--clock"):
+            clock.begin()
+            config.stash[_BEGAN] = clock.now()
+
+
+def _place(nodeid: str) -> str:
+    """What the clock calls a test: its file, or its scenario."""
+    file, _, name = nodeid.partition("::")
+    return f"molecule/{name.partition('[')[2].rstrip(']')}" if name.startswith("test_scenario[") else file
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    os.environ[clock.PLACE] = _place(item.nodeid)
+    with clock.phase("testing"):
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_fixture_setup(fixturedef: pytest.FixtureDef[Any]) -> Generator[None, object, object]:
+    """Tell apart what several tests share."""
+    if fixturedef.scope == "function":
+        return (yield)
+    with clock.phase("setting up"):
+        return (yield)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say where the time went."""
+    if began := config.stash.get(_BEGAN, None):
+        os.environ[clock.PLACE] = ""
+        clock.record(clock.RUN, began)
+        terminalreporter.section("clock")
+        for line in clock.table(clock.read(Path(os.environ[clock.FILE]))):
+            terminalreporter.write_line(line)
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
     """Begin to build. Whoever brings a sandbox up waits for the end of that, and builds what is missing then."""
-    if session.config.getoption("--images-beside") and not hasattr(session.config, "workerinput"):
+    if session.config.getoption("--images-beside") and _leads(session.config):
         with (cache_dir() / "images.log").open("wb") as log:
             command = [sys.executable, "-m", "tests.bench", "images"]
             builder = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
@@ -81,7 +137,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     for item in items:
         if not item.get_closest_marker("fault_matrix"):
             unit = item.path.is_relative_to(ROOT / "tests" / "unit")
-            item.add_marker(pytest.mark.timeout(SECONDS_OF_A_UNIT if unit else SECONDS_OF_A_TEST))
+            seconds = SECONDS_OF_A_UNIT if unit else SECONDS_OF_A_TEST
+            item.add_marker(pytest.mark.timeout(patience.scaled(seconds)))
     if not config.getoption("--every-fault"):
         matrix = [item for item in items if item.get_closest_marker("fault_matrix")]
         items[:] = [item for item in items if item not in matrix]

@@ -10,7 +10,7 @@ import sys
 import time
 from pathlib import Path
 
-from . import engine, hosts, images, inventory, machine, registry, releases, ssh
+from . import clock, engine, hosts, images, inventory, machine, registry, releases, ssh
 from .command import LOCK, BenchError, one_at_a_time
 from .names import DEFAULT_SANDBOX, REGISTRY_ADDRESS, cache_dir
 from .progress import say
@@ -48,7 +48,7 @@ def _images(arguments: argparse.Namespace) -> None:
 
 def _up(arguments: argparse.Namespace) -> None:
     begin = time.monotonic()
-    with one_at_a_time():
+    with clock.phase("the bench's images"), one_at_a_time():
         engine.ensure()
         images.build()
         releases.build()

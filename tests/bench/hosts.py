@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from . import images, machine, ssh
+from . import clock, images, machine, ssh
 from .command import BenchError, docker, run
 from .names import (
     HOST_LABEL,
@@ -22,6 +21,7 @@ from .names import (
     domain_name,
     host_name,
 )
+from .patience import scaled, wait_until
 
 SECONDS_TO_BOOT = 180
 SECONDS_TO_SHUT_DOWN = 120
@@ -84,7 +84,8 @@ def up(sandbox: str, count: int | None, publish: bool) -> list[Host]:
             docker("start", container_name(sandbox, name))
         _open(sandbox, name)
 
-    _at_once(ensure, dict.fromkeys([*names, *present]))
+    with clock.phase("booting hosts"):
+        _at_once(ensure, dict.fromkeys([*names, *present]))
     return existing(sandbox)
 
 
@@ -100,28 +101,32 @@ def reset(sandbox: str, names: list[str]) -> list[Host]:
         _create(sandbox, name, present[name].published)
         _open(sandbox, name)
 
-    _at_once(renew, names)
+    with clock.phase("booting hosts"):
+        _at_once(renew, names)
     return [host for host in existing(sandbox) if host.name in names]
 
 
 def reboot(sandbox: str, name: str) -> None:
     """Let a host shut down in good order and boot again; return when the boot has ended."""
-    docker("restart", "--time", str(SECONDS_TO_SHUT_DOWN), container_name(sandbox, name))
-    _let_boot(sandbox, name)
+    with clock.phase("rebooting hosts"):
+        docker("restart", "--time", str(SECONDS_TO_SHUT_DOWN), container_name(sandbox, name))
+        _let_boot(sandbox, name)
 
 
 def pull_the_plug(sandbox: str, name: str) -> None:
     """Take a host's power away in the middle of what it does, and boot it again."""
-    docker("kill", container_name(sandbox, name))
-    docker("start", container_name(sandbox, name))
-    _let_boot(sandbox, name)
+    with clock.phase("rebooting hosts"):
+        docker("kill", container_name(sandbox, name))
+        docker("start", container_name(sandbox, name))
+        _let_boot(sandbox, name)
 
 
 def down(sandbox: str | None) -> list[Host]:
     """Remove a sandbox's hosts (or every sandbox's) with all that is on them."""
     hosts = existing(sandbox)
     if hosts:
-        docker("rm", "-f", "-v", *(container_name(host.sandbox, host.name) for host in hosts))
+        with clock.phase("removing hosts"):
+            docker("rm", "-f", "-v", *(container_name(host.sandbox, host.name) for host in hosts))
     return hosts
 
 
@@ -181,23 +186,22 @@ def _let_boot(sandbox: str, name: str) -> None:
 
 
 def _wait_for_boot(container: str, *, bare: bool = True) -> None:
-    deadline = time.monotonic() + SECONDS_TO_BOOT
-    question = ["docker", "exec", container, "systemctl", "is-system-running", "--wait"]
+    question, wanted = ["is-system-running", "--wait"], "running"
     if not bare:
         # With timers that fire all the time, systemd always has something to start. And Podman runs health checks as
         # units, of which one that comes too early fails.
-        question = ["docker", "exec", container, "systemctl", "is-active", "multi-user.target"]
-    # It needs a systemd that already takes questions.
-    while True:
-        state = run(question, check=False, timeout=SECONDS_TO_BOOT).stdout.strip()
-        if state == ("running" if bare else "active"):
-            return
+        question, wanted = ["is-active", "multi-user.target"], "active"
+
+    def booted() -> bool:
+        ask = ["docker", "exec", container, "systemctl", *question]
+        state = run(ask, check=False, timeout=scaled(SECONDS_TO_BOOT)).stdout.strip()
         if state == "degraded":
             failed = docker("exec", container, "systemctl", "--failed", "--plain", "--no-legend")
             raise BenchError(f"{container} booted with a failed unit: {failed}")
-        if time.monotonic() > deadline:
-            raise BenchError(f"{container} did not boot within {SECONDS_TO_BOOT} s: {state}")
-        time.sleep(0.1)
+        return state == wanted
+
+    # It needs a systemd that already takes questions.
+    wait_until(booted, SECONDS_TO_BOOT, f"{container} to boot")
 
 
 def _refuse_taken_ports() -> None:

@@ -14,8 +14,6 @@ import os
 import re
 import secrets
 import shutil
-import subprocess
-import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,9 +26,10 @@ from tests.bench.command import docker
 from tests.bench.inventory import ALL_GROUP
 from tests.bench.inventory import inventory as bench_inventory
 from tests.bench.names import LABEL, NETWORK, REGISTRY_ADDRESS, REGISTRY_CONTAINER, REGISTRY_VOLUME
+from tests.bench.patience import wait_until
 from tests.tools.outcome import Outcome
 from tests.tools.roles import ROOT
-from tests.tools.run import run
+from tests.tools.run import follow, run
 
 SANDBOX = os.environ.get("TAMMA_SANDBOX", "integration")
 HOST = "tamma1"
@@ -70,6 +69,7 @@ class Installed:
     """Ansible with an installed collection and no inventory, and the canaries as secrets."""
 
     inventory: tuple[str, ...] = ()
+    sandbox = SANDBOX
 
     def __init__(self, directory: Path) -> None:
         # What no output may show; a test that gives the stack more secrets adds them.
@@ -78,12 +78,17 @@ class Installed:
         self._secrets = directory / "secrets.yml"
         self._secrets.write_text(yaml.safe_dump(CANARIES), encoding="utf-8")
         self._secrets.chmod(0o600)
+
+    @property
+    def env(self) -> dict[str, str]:
+        """What a playbook has in its environment."""
         # Keys of whoever runs the tests are none of the stack's.
-        self.env = {
-            **{name: value for name, value in os.environ.items() if not name.startswith(("GITHUB_", "ANTHROPIC_"))},
-            "TAMMA_SANDBOX": SANDBOX,
-            "ANSIBLE_CONFIG": str(directory / "ansible.cfg"),
-            "ANSIBLE_COLLECTIONS_PATH": str(directory / "collections"),
+        inherited = {name: os.environ[name] for name in os.environ if not name.startswith(("GITHUB_", "ANTHROPIC_"))}
+        return {
+            **inherited,
+            "TAMMA_SANDBOX": self.sandbox,
+            "ANSIBLE_CONFIG": str(self.directory / "ansible.cfg"),
+            "ANSIBLE_COLLECTIONS_PATH": str(self.directory / "collections"),
         }
 
     def play(self, playbook: str, *options: str, variables: dict[str, Any] | None = None) -> Outcome:
@@ -93,20 +98,11 @@ class Installed:
         return self._play(playbook, "-e", f"@{self._secrets}", "-e", f"@{extra}", *options)
 
     def _play(self, playbook: str, *options: str) -> Outcome:
-        done = subprocess.run(
-            ["ansible-playbook", *self.inventory, f"meywd.tamma.{playbook}", "-vvv", "--diff", *options],
-            cwd=self.directory,
-            env=self.env,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=600,
-            check=False,
-        )
+        command = ["ansible-playbook", *self.inventory, f"meywd.tamma.{playbook}", "-vvv", "--diff", *options]
+        outcome = follow(command, cwd=self.directory, env=self.env)
         for name, canary in self.canaries.items():
-            assert canary not in done.stdout, f"{name} shows in the output of {playbook} {options}"
-        return Outcome(done.returncode, done.stdout)
+            assert canary not in outcome.output, f"{name} shows in the output of {playbook} {options}"
+        return outcome
 
 
 class Stack(Installed, Host):
@@ -117,7 +113,6 @@ class Stack(Installed, Host):
     def __init__(self, directory: Path, sandbox: str = SANDBOX) -> None:
         Installed.__init__(self, directory)
         Host.__init__(self, sandbox)
-        self.env["TAMMA_SANDBOX"] = sandbox
 
     def play_each(self, playbook: str, cases: Mapping[str, Mapping[str, Any]]) -> Outcome:
         """Run a playbook once for hosts that are this one under the names of *cases*, each with variables of its own.
@@ -278,10 +273,9 @@ def private_registry() -> Iterator[PrivateRegistry]:
         ]
     )
     try:
-        deadline = time.monotonic() + 30
-        while not (told := re.search(r" password=(\S+) user=(\S+)", run(["docker", "logs", name]))):
-            assert time.monotonic() < deadline, "the registry has made no account"
-            time.sleep(0.1)
+        account = re.compile(r" password=(\S+) user=(\S+)")
+        told = wait_until(lambda: account.search(run(["docker", "logs", name])), 30, "the registry to make an account")
+        assert told
         yield PrivateRegistry("private.bench:5000", told[2], told[1])
     finally:
         run(["docker", "stop", name])

@@ -9,7 +9,6 @@ The scenarios molecule/update and molecule/podman-update have what every release
 from __future__ import annotations
 
 import re
-import time
 from typing import Any
 
 import pytest
@@ -17,6 +16,7 @@ import pytest
 from tests.bench import data, releases
 from tests.bench.edge import Edge
 from tests.bench.load import MIX, SESSIONS, Load
+from tests.bench.patience import wait_until
 from tests.integration.conftest import Stack
 from tests.integration.production import CONTAINER, PRODUCTION, Production
 from tests.tools.outcome import Outcome
@@ -62,8 +62,7 @@ class Updates(Production):
         assert outcome.status == 0, outcome.output
         data.generate(CONTAINER, MEBIBYTES)
         with Load(self.edge(), rate=20, streams=0, writes=20) as load:
-            while load.written < 40:
-                time.sleep(0.1)
+            wait_until(lambda: load.written >= 40, 60, "written rows")
         assert not load.failures, load.report()
         data.ask(
             CONTAINER,
