@@ -107,13 +107,10 @@ class Lines:
             record(name, began)
 
 
-def begin() -> Path:
-    """Begin to record a run, in this process and those that it starts; return its file."""
+def begin() -> None:
+    """Begin to record a run, in this process and those that it starts; one that has begun goes on."""
     DIRECTORY.mkdir(parents=True, exist_ok=True)
-    file = DIRECTORY / time.strftime("%Y%m%d-%H%M%S.jsonl")
-    file.touch()
-    os.environ[FILE] = str(file)
-    return file
+    os.environ.setdefault(FILE, str(DIRECTORY / time.strftime("%Y%m%d-%H%M%S.jsonl")))
 
 
 def newest() -> Path | None:
@@ -145,7 +142,8 @@ def own(phases: Iterable[Phase]) -> list[Own]:
 def table(phases: list[Phase]) -> list[str]:
     """Return the run as lines: first by phase, then by place."""
     parts = [part for part in own(phases) if part.name != RUN]
-    lines = [f"{RUN}: {_clock(one.seconds)}, cores {_busy(one)} busy" for one in phases if one.name == RUN]
+    whole = _total(RUN, [part for part in own(phases) if part.name == RUN])
+    lines = [f"{RUN}: {_clock(whole.seconds)}, cores {_busy(whole)} busy"]
     for title, named in (("PHASE", lambda part: part.name), ("PLACE", lambda part: part.place or "-")):
         groups: dict[str, list[Own]] = {}
         for part in parts:

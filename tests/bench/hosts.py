@@ -1,4 +1,4 @@
-"""Sandboxes: named groups of bare systemd hosts, each a privileged container with SSH."""
+"""Sandboxes: named groups of systemd hosts, bare or with an engine, each a privileged container with SSH."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from . import clock, images, machine, ssh
+from . import clock, images, machine, snapshots, ssh
 from .command import BenchError, docker, run
 from .names import (
+    ENGINE_LABEL,
+    ENGINE_VOLUMES,
     HOST_LABEL,
     LABEL,
     NETWORK,
@@ -27,8 +29,6 @@ SECONDS_TO_BOOT = 180
 SECONDS_TO_SHUT_DOWN = 120
 #: What a host is called besides its name, for what the edge serves under names of their own.
 PREFIXES = ("", "elsa.", "rabbitmq.")
-#: Inside a container these would lie on overlay, where an engine cannot make overlays again.
-ENGINE_VOLUMES = ("/var/lib/docker", "/var/lib/containerd", "/var/lib/containers")
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,8 @@ class Host:
     running: bool
     #: Whether the stack's ports are published on this machine.
     published: bool
+    #: The container engine that it came with, or "" if it came bare.
+    engine: str
     ssh_port: int | None
     address: str
 
@@ -63,8 +65,8 @@ def existing(sandbox: str | None = None) -> list[Host]:
     return sorted(map(_host, described), key=lambda host: (host.sandbox, host.number))
 
 
-def up(sandbox: str, count: int | None, publish: bool) -> list[Host]:
-    """Make sure that a sandbox has its hosts, booted and open to this checkout's key."""
+def up(sandbox: str, count: int | None, publish: bool, engine: str = "") -> list[Host]:
+    """Make sure that a sandbox has its hosts, booted and open to this checkout's key; new ones come with *engine*."""
     present = {host.name: host for host in existing(sandbox)}
     first = present.get(host_name(1))
     if first and publish and not first.published:
@@ -79,7 +81,7 @@ def up(sandbox: str, count: int | None, publish: bool) -> list[Host]:
     def ensure(name: str) -> None:
         host = present.get(name)
         if host is None:
-            _create(sandbox, name, publish and name == host_name(1))
+            _create(sandbox, name, publish and name == host_name(1), engine)
         elif not host.running:
             docker("start", container_name(sandbox, name))
         _open(sandbox, name)
@@ -90,7 +92,7 @@ def up(sandbox: str, count: int | None, publish: bool) -> list[Host]:
 
 
 def reset(sandbox: str, names: list[str]) -> list[Host]:
-    """Put bare hosts in the place of the named ones."""
+    """Put new hosts in the place of the named ones, which begin as those began."""
     present = {host.name: host for host in existing(sandbox)}
     unknown = [name for name in names if name not in present]
     if unknown:
@@ -98,7 +100,7 @@ def reset(sandbox: str, names: list[str]) -> list[Host]:
 
     def renew(name: str) -> None:
         docker("rm", "-f", "-v", container_name(sandbox, name))
-        _create(sandbox, name, present[name].published)
+        _create(sandbox, name, present[name].published, present[name].engine)
         _open(sandbox, name)
 
     with clock.phase("booting hosts"):
@@ -140,16 +142,18 @@ def _host(described: dict[str, Any]) -> Host:
         image=described["Config"]["Image"],
         running=described["State"]["Running"],
         published=PUBLISHED_LABEL in labels,
+        engine=labels.get(ENGINE_LABEL, ""),
         ssh_port=int(bindings[0]["HostPort"]) if bindings else None,
         address=settings["Networks"].get(NETWORK, {}).get("IPAddress", ""),
     )
 
 
-def _create(sandbox: str, name: str, publish: bool) -> None:
+def _create(sandbox: str, name: str, publish: bool, engine: str) -> None:
     # A port that the engine chooses would be another one after a reboot.
     ports = ["-p", f"127.0.0.1:{machine.free_port()}:22"]
     labels = ["--label", f"{LABEL}=host"]
     labels += ["--label", f"{SANDBOX_LABEL}={sandbox}", "--label", f"{HOST_LABEL}={name}"]
+    labels += ["--label", f"{ENGINE_LABEL}={engine}"]
     if publish:
         labels += ["--label", f"{PUBLISHED_LABEL}=yes"]
         for port in PUBLISHED_PORTS:
@@ -158,11 +162,14 @@ def _create(sandbox: str, name: str, publish: bool) -> None:
     volumes = [word for path in ENGINE_VOLUMES for word in ("-v", path)]
     container = container_name(sandbox, name)
     docker(
-        "run", "-d", "--name", container, "--hostname", name, *labels,
+        "create", "--name", container, "--hostname", name, *labels,
         "--privileged", "--cgroupns=private", "-e", "container=docker",
         "--tmpfs", "/run", "--tmpfs", "/run/lock", *volumes,
-        "--network", NETWORK, *aliases, *ports, images.tag("host"),
+        "--network", NETWORK, *aliases, *ports, snapshots.tag(engine) if engine else images.tag("host"),
     )  # fmt: skip
+    if engine:
+        snapshots.fill(engine, container)
+    docker("start", container)
 
 
 def _open(sandbox: str, name: str) -> None:

@@ -31,7 +31,10 @@ from tests.tools.outcome import Outcome
 from tests.tools.roles import ROOT
 from tests.tools.run import follow, run
 
-SANDBOX = os.environ.get("TAMMA_SANDBOX", "integration")
+#: Each process of a run has a host of its own.
+SANDBOX = "-".join(
+    filter(None, (os.environ.get("TAMMA_SANDBOX", "integration"), os.environ.get("PYTEST_XDIST_WORKER")))
+)
 HOST = "tamma1"
 
 CANARIES = {
@@ -109,6 +112,10 @@ class Stack(Installed, Host):
     """The same, and the sandbox host that it deploys to."""
 
     inventory = ("-i", str(ROOT / "inventories" / "sandbox"))
+    #: How the stack came that the tests share, if it is there.
+    first: Outcome | None = None
+    #: Whether something else is there, or was.
+    touched = False
 
     def __init__(self, directory: Path, sandbox: str = SANDBOX) -> None:
         Installed.__init__(self, directory)
@@ -128,6 +135,17 @@ class Stack(Installed, Host):
         file.chmod(0o600)
         return self._play(playbook, "-i", str(file), "--limit", ",".join(cases))
 
+    def renew(self) -> None:
+        """Put a new host in the place of this one."""
+        run([*BENCH, "reset", "--name", self.sandbox, HOST])
+        self.first, self.touched = None, False
+
+    def deploy(self) -> None:
+        """Deploy the stack that the tests share, while every command line on the host is collected."""
+        with watched(self, "cmdline"):
+            self.first = self.play("site")
+        assert self.first.status == 0, self.first.output
+
     def remove(self) -> None:
         """Take down what is there, with its data."""
         outcome = self.play("teardown", variables={"tamma_stack_remove_volumes": "tamma"})
@@ -140,17 +158,19 @@ class Stack(Installed, Host):
         return dict(line.split() for line in lines)
 
 
+BENCH = ("python3", "-m", "tests.bench")
+
+
 @contextlib.contextmanager
-def booted(sandbox: str) -> Iterator[None]:
-    """A sandbox of one bare host."""
-    bench = ["python3", "-m", "tests.bench"]
-    # What an interrupted session left behind is not bare.
-    run([*bench, "down", "--name", sandbox])
-    run([*bench, "up", "--name", sandbox, "--hosts", "1"], timeout=900)
+def booted(sandbox: str, engine: str = "") -> Iterator[None]:
+    """A sandbox of one host, which is bare or has an engine."""
+    # What an interrupted session left behind is not new.
+    run([*BENCH, "down", "--name", sandbox])
+    run([*BENCH, "up", "--name", sandbox, "--hosts", "1", "--engine", engine], timeout=900)
     try:
         yield
     finally:
-        run([*bench, "down", "--name", sandbox])
+        run([*BENCH, "down", "--name", sandbox])
 
 
 @pytest.fixture(scope="session")
@@ -163,15 +183,6 @@ def installation(artifact: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     return directory
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let those come last that leave another stack in the place of the one that the others share."""
-    here = Path(__file__).parent
-    places = [number for number, item in enumerate(items) if item.path.parent == here]
-    ours = sorted((items[number] for number in places), key=lambda item: bool(item.get_closest_marker("other_stack")))
-    for number, item in zip(places, ours, strict=True):
-        items[number] = item
-
-
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say what came of the faults."""
     if faults.tally:
@@ -181,9 +192,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 @pytest.fixture(scope="session")
-def bare(installation: Path) -> Iterator[Stack]:
-    """A bare host and an installed collection."""
-    with booted(SANDBOX):
+def provisioned(installation: Path) -> Iterator[Stack]:
+    """A host with Docker and an installed collection."""
+    with booted(SANDBOX, "docker"):
         yield Stack(installation)
 
 
@@ -199,18 +210,17 @@ def watched(host: Host, what: str) -> Iterator[Path]:
         host.shell(f"kill {process}")
 
 
-@pytest.fixture(scope="session")
-def first(bare: Stack) -> Outcome:
-    """The first deploy, while every command line on the host is collected."""
-    with watched(bare, "cmdline"):
-        return bare.play("site")
-
-
-@pytest.fixture(scope="session")
-def stack(bare: Stack, first: Outcome) -> Stack:
-    """The host with a healthy stack."""
-    assert first.status == 0, first.output
-    return bare
+@pytest.fixture(scope="module")
+def stack(provisioned: Stack, request: pytest.FixtureRequest) -> Stack:
+    """The host with a healthy stack, or without one for those that have another stack in the place of that."""
+    other = request.node.get_closest_marker("other_stack") is not None
+    if provisioned.touched or (other and provisioned.first):
+        provisioned.renew()
+    if other:
+        provisioned.touched = True
+    elif not provisioned.first:
+        provisioned.deploy()
+    return provisioned
 
 
 @pytest.fixture
