@@ -30,7 +30,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--images-beside",
         action="store_true",
-        help="build the bench's images while the tests run that need none; those that need them wait",
+        help="build the bench's images and snapshots while the tests run, and end when both are done",
+    )
+
+    parser.addoption(
+        "--ci",
+        action="store_true",
+        help="leave out what tests/second_list.txt names (`make test-all` runs it)",
+    )
+
+    parser.addoption(
+        "--part",
+        choices=("early", "late"),
+        help="early: what needs no host, late: the rest (default: both)",
     )
 
     parser.addoption(
@@ -97,31 +109,37 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
-    """Begin to build. Whoever brings a sandbox up waits for the end of that, and builds what is missing then."""
+    """Begin to build what hosts will need."""
     if session.config.getoption("--images-beside") and _leads(session.config):
         with (cache_dir() / "images.log").open("wb") as log:
-            command = [sys.executable, "-m", "tests.bench", "images"]
+            command = [sys.executable, "-m", "tests.bench", "images", "--snapshots"]
             builder = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         session.config.stash[_BUILDER] = builder
 
 
-def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Leave nothing at work, whyever the tests have ended."""
-    builder = session.config.stash.get(_BUILDER, None)
-    if builder and builder.poll() is None:
-        builder.terminate()
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Leave nothing at work: when the tests have failed nobody needs it."""
+    if builder := session.config.stash.get(_BUILDER, None):
+        if exitstatus != pytest.ExitCode.OK:
+            builder.terminate()
         builder.wait()
 
 
+#: Files that share a host which costs more than they do.
+TOGETHER = ("tests/integration/test_bundle.py", "tests/integration/test_secret_delivery.py")
+#: Files whose tests have nothing to do with each other: tools, and scenarios with a sandbox of their own.
+APART = ("tests/test_quality.py", "tests/test_molecule.py")
+
+
 class Scheduling(LoadScopeScheduling):
-    """Which tests stay together when several processes run them (`make test`): those that share a host, or a file."""
+    """Which tests stay together when several processes run them: those of a file, and a few files."""
 
     def _split_scope(self, nodeid: str) -> str:
         """Name what a test stays together with."""
-        if nodeid.startswith("tests/integration/"):
-            return "tests/integration"
-        # Each scenario has a sandbox of its own.
-        return nodeid if nodeid.startswith("tests/test_molecule.py") else nodeid.split("::", 1)[0]
+        file = nodeid.partition("::")[0]
+        if file in APART:
+            return nodeid
+        return TOGETHER[0] if file in TOGETHER else file
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling:
@@ -130,19 +148,36 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling:
 
 #: What hangs shall say where, instead of taking the time of all others. A Molecule scenario has less of its own.
 SECONDS_OF_A_UNIT, SECONDS_OF_A_TEST = 120, 2700
+#: What has hosts. It takes long, and comes when nothing else has failed.
+LATE = ("tests/integration/", "tests/test_molecule.py")
+
+
+def second_list() -> dict[str, str]:
+    """Return what tests/second_list.txt names, and the reasons."""
+    lines = (ROOT / "tests" / "second_list.txt").read_text(encoding="utf-8").splitlines()
+    return dict(line.split(": ", 1) for line in lines if line and not line.startswith("#"))
+
+
+def _left_out(config: pytest.Config, item: pytest.Item) -> bool:
+    """Whether the command line leaves a test to another part of the run, or to another list."""
+    if item.get_closest_marker("fault_matrix") and not config.getoption("--every-fault"):
+        return True
+    part = config.getoption("--part")
+    if part and (part == "late") != item.nodeid.startswith(LATE):
+        return True
+    return config.getoption("--ci") and any(item.nodeid.startswith(name) for name in second_list())
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave the fault matrix, which takes hours, to those who ask for it; nothing else may take long."""
+    """Leave out what another command runs; nothing but the fault matrix may take long."""
     for item in items:
         if not item.get_closest_marker("fault_matrix"):
             unit = item.path.is_relative_to(ROOT / "tests" / "unit")
             seconds = SECONDS_OF_A_UNIT if unit else SECONDS_OF_A_TEST
             item.add_marker(pytest.mark.timeout(patience.scaled(seconds)))
-    if not config.getoption("--every-fault"):
-        matrix = [item for item in items if item.get_closest_marker("fault_matrix")]
-        items[:] = [item for item in items if item not in matrix]
-        config.hook.pytest_deselected(items=matrix)
+    others = [item for item in items if _left_out(config, item)]
+    items[:] = [item for item in items if item not in others]
+    config.hook.pytest_deselected(items=others)
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 the Tamma collection contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Updates of a production stack under a full load, and what takes long beside: with `make faults` alone.
+"""Updates of a production stack under a full load, and what takes long beside.
 
 The scenarios molecule/update and molecule/podman-update have what every release has to hold.
 """
@@ -22,7 +22,7 @@ from tests.integration.production import CONTAINER, PRODUCTION, Production
 from tests.tools.outcome import Outcome
 from tests.tools.updating import HISTORY, replaced
 
-pytestmark = [pytest.mark.other_stack, pytest.mark.fault_matrix]
+pytestmark = pytest.mark.other_stack
 
 OLD, NEW = "0.2.0", "0.3.0"
 DRAIN = 3
