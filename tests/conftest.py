@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Generator
@@ -15,6 +16,7 @@ from xdist.scheduler import LoadScopeScheduling
 import tests.tools.checkout  # noqa: F401 - before anything of the collection is imported
 from tests.bench import clock, patience
 from tests.bench.names import cache_dir
+from tests.tools.outcome import MOST, matters
 from tests.tools.roles import ROOT
 from tests.tools.run import run
 
@@ -96,6 +98,19 @@ def pytest_fixture_setup(fixturedef: pytest.FixtureDef[Any]) -> Generator[None, 
         return (yield)
     with clock.phase("setting up"):
         return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Let a failed test show the lines that matter, and say where the others are."""
+    report = yield
+    if report.failed and len(report.longreprtext.splitlines()) > MOST:
+        directory = ROOT / ".cache" / "failed"
+        directory.mkdir(parents=True, exist_ok=True)
+        file = directory / (re.sub(r"\W+", "-", item.nodeid)[-100:] + ".log")
+        file.write_text(report.longreprtext, encoding="utf-8")
+        report.longrepr = f"{matters(report.longreprtext)}\n\nEverything that it said is in {file}"
+    return report
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
