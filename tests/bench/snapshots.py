@@ -28,16 +28,22 @@ SOURCES = ("inventories/sandbox/group_vars", "plugins/filter", "roles/tamma_runt
 #: Versions differ by a small layer each: with the oldest one, the others are pulled in no time, but they are pulled.
 VERSION = "0.1.0"
 SECONDS_TO_SHUT_DOWN = 120
+#: Several checkouts may be at work, and each may have its own.
+KEPT = 4
 
 
 def tag(engine: str) -> str:
     """Return the full name of a snapshot's image."""
-    return f"tamma-bench/provisioned-{engine}:{_key(engine)}"
+    return f"{_repository(engine)}:{_key(engine)}"
 
 
-def volumes(engine: str) -> dict[str, str]:
+def _repository(engine: str) -> str:
+    return f"tamma-bench/provisioned-{engine}"
+
+
+def _volumes(engine: str, key: str) -> dict[str, str]:
     """Return the volumes of a snapshot, by the directory to which each belongs."""
-    return {path: f"tamma-bench-provisioned-{engine}-{_key(engine)}-{Path(path).name}" for path in ENGINE_VOLUMES}
+    return {path: f"tamma-bench-provisioned-{engine}-{key}-{Path(path).name}" for path in ENGINE_VOLUMES}
 
 
 def ensure(engine: str) -> None:
@@ -46,11 +52,14 @@ def ensure(engine: str) -> None:
         if tag(engine) not in images.present():
             with clock.phase("making snapshots"):
                 _make(engine)
+                _forget(engine)
 
 
 def fill(engine: str, container: str) -> None:
     """Copy what the engine has into the volumes of a host that has not been started yet."""
-    mounts = [word for path, name in volumes(engine).items() for word in ("-v", f"{name}:/from{path}:ro")]
+    mounts = [
+        word for path, name in _volumes(engine, _key(engine)).items() for word in ("-v", f"{name}:/from{path}:ro")
+    ]
     _copy(container, mounts, "/from{0}/. {0}")
 
 
@@ -97,15 +106,23 @@ def _make(engine: str) -> None:
         )
         docker("stop", "--time", str(SECONDS_TO_SHUT_DOWN), container)
         mounts = []
-        for path, name in volumes(engine).items():
+        for path, name in _volumes(engine, _key(engine)).items():
             # What was not made to its end is made anew.
             docker("volume", "rm", "--force", name)
             docker("volume", "create", "--label", f"{LABEL}=snapshot", name)
-            mounts += ["-v", f"{name}:/to{path}"]
+            mounts.append(f"--volume={name}:/to{path}")
         _copy(container, mounts, "{0}/. /to{0}")
         docker("commit", container, tag(engine))
     finally:
         hosts.down(sandbox)
+
+
+def _forget(engine: str) -> None:
+    """Remove the oldest snapshots, each of which is as large as the images; those in use stay."""
+    keys = docker("image", "ls", "--format", "{{.Tag}}", _repository(engine)).split()
+    for key in keys[KEPT:]:
+        docker("image", "rm", f"{_repository(engine)}:{key}", check=False)
+        docker("volume", "rm", *_volumes(engine, key).values(), check=False)
 
 
 def _copy(container: str, mounts: list[str], words: str) -> None:

@@ -135,6 +135,10 @@ class Stack(Installed, Host):
         file.chmod(0o600)
         return self._play(playbook, "-i", str(file), "--limit", ",".join(cases))
 
+    def state(self) -> tuple[dict[str, str], str]:
+        """The containers and the files of the stack."""
+        return self.containers(), self.shell("cd /opt/tamma && find . -type f -exec sha256sum {} +")
+
     def renew(self) -> None:
         """Put a new host in the place of this one."""
         run([*BENCH, "reset", "--name", self.sandbox, HOST])
@@ -226,10 +230,9 @@ def stack(provisioned: Stack, request: pytest.FixtureRequest) -> Stack:
 @pytest.fixture
 def untouched(stack: Stack) -> Iterator[Stack]:
     """The host with a healthy stack, which must be the same afterwards: containers and files."""
-    files = "cd /opt/tamma && find . -type f -exec sha256sum {} +"
-    before = stack.containers(), stack.shell(files)
+    before = stack.state()
     yield stack
-    assert (stack.containers(), stack.shell(files)) == before
+    assert stack.state() == before
 
 
 INSTALL = "DEBIAN_FRONTEND=noninteractive apt-get install --quiet=2 --yes --no-install-recommends"
