@@ -165,6 +165,8 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling:
 SECONDS_OF_A_UNIT, SECONDS_OF_A_TEST = 120, 2700
 #: What has hosts. It takes long, and comes when nothing else has failed.
 LATE = ("tests/integration/", "tests/test_molecule.py")
+#: Of these, after the scenarios, what takes longest comes first: whoever has no more work ends soon after the others.
+LONG = tuple(f"tests/integration/test_{name}.py" for name in ("backup", "rotation", "deploy"))
 
 
 def second_list() -> dict[str, str]:
@@ -192,6 +194,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(pytest.mark.timeout(patience.scaled(seconds)))
     others = [item for item in items if _left_out(config, item)]
     items[:] = [item for item in items if item not in others]
+    items.sort(key=lambda item: item.nodeid.startswith(LATE[0]) and not item.nodeid.startswith(LONG))
     config.hook.pytest_deselected(items=others)
 
 
