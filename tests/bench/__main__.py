@@ -96,7 +96,8 @@ def _remove_everything() -> None:
     if engine.remove():
         left.append("the engine's iptables chains (until the next start)")
     shutil.rmtree(cache_dir())
-    LOCK.unlink(missing_ok=True)
+    for lock in LOCK.parent.glob(f"{LOCK.stem}.*"):
+        lock.unlink()
     say("Removed the registry, the network, the images, the keys and the bench's own engine.")
     say("Left on this machine: " + (" and ".join(left) or "nothing") + ".")
 

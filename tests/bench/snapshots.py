@@ -6,17 +6,12 @@ it is made of, and it is made when it is missing. A few tests begin with bare ho
 
 from __future__ import annotations
 
-import fcntl
 import json
-import os
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
 from . import clock, images, releases
-from .command import docker, run
+from .command import LOCK, docker, one_at_a_time, run
 from .names import ENGINE_VOLUMES, LABEL, REGISTRY_ADDRESS, REPOSITORY, container_name, host_name
 from .progress import say
 
@@ -48,7 +43,7 @@ def _volumes(engine: str, key: str) -> dict[str, str]:
 
 def ensure(engine: str) -> None:
     """Make a snapshot if it is missing."""
-    with _alone(engine):
+    with one_at_a_time(LOCK.with_suffix(f".{engine}")):
         if tag(engine) not in images.present():
             with clock.phase("making snapshots"):
                 _make(engine)
@@ -57,9 +52,7 @@ def ensure(engine: str) -> None:
 
 def fill(engine: str, container: str) -> None:
     """Copy what the engine has into the volumes of a host that has not been started yet."""
-    mounts = [
-        word for path, name in _volumes(engine, _key(engine)).items() for word in ("-v", f"{name}:/from{path}:ro")
-    ]
+    mounts = [f"--volume={name}:/from{path}:ro" for path, name in _volumes(engine, _key(engine)).items()]
     _copy(container, mounts, "/from{0}/. {0}")
 
 
@@ -80,14 +73,8 @@ def _images() -> dict[str, str]:
     return {name: image for name, image in served.items() if name in releases.FIXED or name.endswith(f":{VERSION}")}
 
 
-@contextmanager
-def _alone(engine: str) -> Iterator[None]:
-    with (Path(tempfile.gettempdir()) / f"tamma-bench-{os.getuid()}-{engine}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
 def _make(engine: str) -> None:
+    # Which are made of snapshots in their turn.
     from . import hosts
 
     say(f"Making the snapshot of a host with {engine.capitalize()}.")

@@ -16,7 +16,7 @@ import pytest
 from tests.bench import data, releases
 from tests.bench.edge import Edge
 from tests.bench.load import MIX, SESSIONS, Load
-from tests.bench.patience import wait_until
+from tests.bench.patience import scaled, wait_until
 from tests.integration.conftest import Stack
 from tests.integration.production import CONTAINER, PRODUCTION, Production
 from tests.tools.outcome import Outcome
@@ -52,7 +52,8 @@ class Updates(Production):
 
     def update(self, version: str, **variables: object) -> Outcome:
         return self.play(
-            "update", **{"tamma_stack_version": version, "tamma_stack_deadlines": {"tamma-api": 15}, **variables}
+            "update",
+            **{"tamma_stack_version": version, "tamma_stack_deadlines": {"tamma-api": int(scaled(15))}, **variables},
         )
 
     def renew(self) -> None:
