@@ -118,6 +118,7 @@ def test_an_operator_that_dies_in_the_backup_of_an_update_leaves_nothing(real: R
 
 
 def test_what_keeps_a_database_from_being_copied_is_told_before_anything_stops(real: Real) -> None:
+    real.well("backup")
     before = real.stack.containers()
     real.sql("BEGIN; CREATE TABLE left_open (); PREPARE TRANSACTION 'it''s open'")
     for words in (("update", NEW), ("restore", "latest", "--yes")):
