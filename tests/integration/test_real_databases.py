@@ -78,6 +78,7 @@ class Real(Releases):
         self.sql("CREATE DATABASE reference TEMPLATE template0", "postgres")
         self.sql(self.run("pg_dump", "--username", "tamma", "tamma"), "reference")
         found = self.facts("reference")
+        self.sql("DROP SUBSCRIPTION subscriptions_sleeping", "reference")
         self.sql("DROP DATABASE reference", "postgres")
         return {**found, **of_database(self.run, "tamma")}
 
