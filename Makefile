@@ -66,7 +66,7 @@ artifact: $(READY) ## Build the artifact, look inside, install it and use it fro
 
 integration: $(READY) ## Modules and plugins against real engines on the test bench
 	@$(BENCH) images
-	@$(PYTEST) tests/integration
+	@$(PYTEST) tests/integration tests/postgres
 
 molecule: $(READY) ## One scenario on the test bench (SCENARIO=default)
 	@$(BENCH) images
@@ -77,7 +77,7 @@ test: $(READY) ## All of the above: what CI runs
 
 faults: $(READY) ## Let operators die wherever they change something, and everything else go wrong (hours)
 	@$(BENCH) images
-	@$(PYTEST) tests/integration -m fault_matrix --every-fault --capture=no
+	@$(PYTEST) tests/integration tests/postgres -m fault_matrix --every-fault --capture=no
 
 bench: $(READY) ## Measure deploys, unchanged runs, updates and backups, with the usual way beside each
 	@python3 -m benchmarks

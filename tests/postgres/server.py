@@ -108,9 +108,13 @@ class Server:
         """A login of somebody else."""
         return PostgresSession(self.stack.server(database), application)
 
-    def fresh(self) -> None:
-        """Make the stack's database anew, remove every other one and all roles, and forget the backups."""
-        drops = [f"DROP DATABASE {quoted(name)} WITH (FORCE);" for name in self.databases()]
+    def fresh(self, options: str = "") -> None:
+        """Make the stack's database anew, remove every other one and all roles, and forget the backups.
+
+        options: of CREATE DATABASE.
+        """
+        names = [quoted(name) for name in self.databases()]
+        drops = [f"ALTER DATABASE {one} IS_TEMPLATE false; DROP DATABASE {one} WITH (FORCE);" for one in names]
         roles = (
             "SELECT format('DROP ROLE %I', rolname) FROM pg_roles WHERE rolname !~ '^pg_' AND rolname <> CURRENT_USER"
         )
@@ -119,7 +123,7 @@ class Server:
             "DELETE FROM pg_subscription;",
             *drops,
             f"{roles} \\gexec",
-            f"CREATE DATABASE {DATABASE} TEMPLATE template0;",
+            f"CREATE DATABASE {DATABASE} TEMPLATE template0 {options};",
         ]
         self.sql("\n".join(script), "postgres")
         for repository in self.repositories:
