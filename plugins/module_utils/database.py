@@ -100,6 +100,9 @@ UNION ALL SELECT 6, 'ALTER DATABASE ', ' CONNECTION LIMIT ' || datconnlimit FROM
 UNION ALL SELECT 7, 'ALTER DATABASE ', ' IS_TEMPLATE true' FROM ours WHERE datistemplate
 ORDER BY 1, 2, 3"""
 
+# So earlier versions have written an empty element of a list into their manifests, which no server takes.
+_EMPTY_NAME = re.compile(r'(?<=[ ,])""(?=,|\Z)')
+
 # How a database is made that is like another one; which of these columns there are depends on the version.
 _CREATION = """
 SELECT to_jsonb(d) ->> 'datlocprovider', pg_encoding_to_char(encoding), datcollate, datctype,
@@ -386,7 +389,7 @@ class Database:
     def take_on(self, name: str, carried: Sequence[Sequence[str]]) -> None:
         """Give a database what :func:`properties` tells of another one."""
         for head, tail in carried:
-            self.query(head + identifier(name) + tail)
+            self.query(head + identifier(name) + _EMPTY_NAME.sub("''", tail))
 
     def _subscriptions(self) -> List[str]:
         """Statements that make the subscriptions of the stack's database; as pg_dump writes them, they sleep."""

@@ -253,12 +253,14 @@ def schema(session: PostgresSession) -> str:
     return hashlib.sha256("\n".join(sorted(lines)).encode("utf-8")).hexdigest()
 
 
-def contents(session: PostgresSession) -> Contents:
-    """Look at everything in the database of a session."""
+def contents(session: PostgresSession, manifest: Mapping[str, Any]) -> Contents:
+    """Look at everything in the database of a session, to be compared with a *manifest*."""
+    # The first format counts the rows of tables that inherit as their parent's, too.
+    only = "ONLY " if "objects" in manifest else ""
     found = Contents(objects(session), {}, {}, 0, {})
     for name, plain in session.query(_TABLES):
         # Interpolated are names quoted for SQL.
-        ((rows,),) = session.query("SELECT count(*) FROM ONLY %s" % name)  # noqa: S608
+        ((rows,),) = session.query("SELECT count(*) FROM %s%s" % (only, name))  # noqa: S608
         found.counts[name or ""] = int(rows or 0)
         found.plain[name or ""] = plain or ""
     for (name,) in session.query(_SEQUENCES):

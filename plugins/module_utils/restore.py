@@ -516,7 +516,7 @@ class _Comparison(NamedTuple):
             with concurrent.futures.ThreadPoolExecutor(2) as beside:
                 refilled = beside.submit(refill)
                 with self.session(name) as session:
-                    found = inspection.contents(session).differences(manifest)
+                    found = inspection.contents(session, manifest).differences(manifest)
                 done = refilled.result()
                 if found or done.rc:
                     if done.rc:

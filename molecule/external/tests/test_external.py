@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,6 +11,7 @@ import testinfra
 import yaml
 from testinfra.host import Host
 
+from tests.bench.patience import wait_until
 from tests.tools.deployed import compose, env, get, site
 
 SCENARIO = yaml.safe_load((Path(__file__).parents[1] / "molecule.yml").read_text(encoding="utf-8"))
@@ -31,13 +30,6 @@ def servers() -> Host:
 def psql(servers: Host, sql: str) -> str:
     command = "runuser --user postgres -- psql --dbname %s -Atc %s"
     return str(servers.check_output(command, LOGIN["database"], sql))
-
-
-def wait_until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 30
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
 
 
 def test_the_services_are_let_in_with_tls(servers: Host) -> None:
@@ -75,14 +67,14 @@ def test_what_is_written_is_in_the_database(host: Host, servers: Host) -> None:
 
 def test_a_workflow_goes_through_the_broker(host: Host) -> None:
     get(host, f"{ELSA}/workflow-definitions/issue-triage/dispatch", "--request", "POST")
-    wait_until(lambda: json.loads(get(host, f"{ELSA}/workflow-instances"))["totalCount"] == 1)
+    wait_until(lambda: json.loads(get(host, f"{ELSA}/workflow-instances"))["totalCount"] == 1, 30, "a workflow")
 
 
 def test_a_refusal_tells_every_problem_and_changes_nothing(host: Host) -> None:
     before = compose(host, "ps", "--quiet"), env(host)
     refused = site({"tamma_stack_postgres_password": "wrong-one", "tamma_stack_rabbitmq_vhost": "missing"})
-    assert refused.returncode != 0
-    assert "check tamma_stack_postgres_user and tamma_stack_postgres_password" in refused.stdout
-    assert "vhost missing not found" in refused.stdout
-    assert "wrong-one" not in refused.stdout
+    assert refused.status != 0
+    assert "check tamma_stack_postgres_user and tamma_stack_postgres_password" in refused.output
+    assert "vhost missing not found" in refused.output
+    assert "wrong-one" not in refused.output
     assert (compose(host, "ps", "--quiet"), env(host)) == before
