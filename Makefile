@@ -69,7 +69,7 @@ artifact: $(READY) ## Build the artifact, look inside, install it and use it fro
 
 integration: $(READY) ## Modules and plugins against real engines on the test bench
 	@$(BENCH) images
-	@$(PYTEST) tests/integration --clock
+	@$(PYTEST) tests/integration tests/postgres --clock
 
 molecule: $(READY) ## One scenario on the test bench (SCENARIO=default)
 	@$(BENCH) images

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import subprocess
 import threading
@@ -14,6 +15,7 @@ from contextlib import contextmanager
 
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
 from ansible_collections.meywd.tamma.plugins.module_utils.logins import Postgres, PostgresSession, Refused
+from tests.bench.patience import scaled, wait_until
 from tests.postgres.server import DATABASE, USER, Server
 
 _TABLES = ("emptied", "altered", "vacuumed", "indexed", "written", "idle", "prepared")
@@ -111,6 +113,10 @@ class Bystander(threading.Thread):
         if self._session:
             self._session.__exit__(None, None, None)
 
+    def has_done_more(self, than: int) -> bool:
+        """Whether he has come further than that."""
+        return self.done > than
+
     def _try(self, statement: str) -> bool:
         """Say whether it is done, be it in vain."""
         try:
@@ -135,26 +141,16 @@ class Life:
     def __init__(self, server: Server, bystanders: list[Bystander]) -> None:
         self._server = server
         self.bystanders = bystanders
-        self.replication_restarts = 0
 
-    def goes_on(self, seconds: float = 60) -> None:
+    def goes_on(self) -> None:
         """Wait until each of them has done something more."""
-        before = [one.done for one in self.bystanders]
-        until = time.monotonic() + seconds
-        for one, done in zip(self.bystanders, before, strict=True):
-            while one.done <= done:
-                assert one.is_alive(), f"who {one.name} has ended"
-                assert time.monotonic() < until, f"who {one.name} is kept waiting: {one.refused}"
-                time.sleep(_PAUSE)
+        for one, done in [(one, one.done) for one in self.bystanders]:
+            wait_until(functools.partial(one.has_done_more, done), 60, f"who {one.name}", lambda: str(self.refused))
 
-    def replicates(self, seconds: float = 30) -> None:
+    def replicates(self) -> None:
         """Wait until the replication client is at work."""
-        until = time.monotonic() + seconds
-        while (
-            self._server.sql(f"SELECT active FROM pg_replication_slots WHERE slot_name = '{SLOT}'", "postgres") != "t"
-        ):
-            assert time.monotonic() < until, "the replication client does not come back"
-            time.sleep(_AGAIN)
+        state = f"SELECT active FROM pg_replication_slots WHERE slot_name = '{SLOT}'"
+        wait_until(lambda: self._server.sql(state, "postgres") == "t", 30, "the replication client")
 
     @property
     def longest(self) -> dict[str, float]:
@@ -193,17 +189,17 @@ def lively(server: Server, prepares: bool = True) -> Iterator[Life]:
         server.run("rm", "-f", "/tmp/life")
         _end_replication(server, client)
         for one in life.bystanders:
-            one.join(60)
+            one.join(scaled(60))
         server.sql("SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots", "postgres")
         server.run("psql", "-qU", USER, "-d", DATABASE, "-c", "ROLLBACK PREPARED 'life'", check=False)
 
 
 def _end_replication(server: Server, client: subprocess.Popen[bytes]) -> None:
-    until = time.monotonic() + 60
-    while client.poll() is None:
-        assert time.monotonic() < until, "the replication client does not end"
+    def ended() -> bool:
         server.sql("SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE active", "postgres")
-        time.sleep(_AGAIN)
+        return client.poll() is not None
+
+    wait_until(ended, 60, "the end of the replication client")
 
 
 def table(runs: dict[str, Life]) -> str:

@@ -27,6 +27,7 @@ from ansible_collections.meywd.tamma.plugins.module_utils.restore import Drill, 
 from ansible_collections.meywd.tamma.plugins.module_utils.stack import Stack
 from tests.bench import images
 from tests.bench.names import LABEL
+from tests.bench.patience import wait_until
 
 USER = DATABASE = "tamma"
 #: Nobody's machine fails while a test runs; and with these a database has every sort of client.
@@ -108,19 +109,23 @@ class Server:
         """A login of somebody else."""
         return PostgresSession(self.stack.server(database), application)
 
-    def fresh(self) -> None:
-        """Make the stack's database anew, remove every other one and all roles, and forget the backups."""
-        drops = [f"DROP DATABASE {quoted(name)} WITH (FORCE);" for name in self.databases()]
+    def fresh(self, options: str = "") -> None:
+        """Make the stack's database anew, remove every other one and all roles, and forget the backups.
+
+        options: of CREATE DATABASE.
+        """
+        # A subscription keeps its database, and a slot with a client the one of the other side.
+        ends = (
+            "DELETE FROM pg_subscription; SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE backend_type ~ '^(walsender|logical replication .*worker)$'"
+        )
+        wait_until(lambda: not self.sql(ends, "postgres"), 60, "the end of replication")
+        names = [quoted(name) for name in self.databases()]
+        drops = [f"ALTER DATABASE {one} IS_TEMPLATE false; DROP DATABASE {one} WITH (FORCE);" for one in names]
         roles = (
             "SELECT format('DROP ROLE %I', rolname) FROM pg_roles WHERE rolname !~ '^pg_' AND rolname <> CURRENT_USER"
         )
-        # A subscription would keep its database.
-        script = [
-            "DELETE FROM pg_subscription;",
-            *drops,
-            f"{roles} \\gexec",
-            f"CREATE DATABASE {DATABASE} TEMPLATE template0;",
-        ]
+        script = [*drops, f"{roles} \\gexec", f"CREATE DATABASE {DATABASE} TEMPLATE template0 {options};"]
         self.sql("\n".join(script), "postgres")
         for repository in self.repositories:
             shutil.rmtree(repository.location, ignore_errors=True)

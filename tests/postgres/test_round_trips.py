@@ -172,6 +172,31 @@ def test_every_kind_comes_back_from_every_operation(
     assert table.well, str(table)
 
 
+@pytest.mark.parametrize(
+    ("version", "options"),
+    [
+        (15, "LOCALE_PROVIDER icu ICU_LOCALE 'de-u-co-phonebk' IS_TEMPLATE true"),
+        pytest.param(15, "ENCODING 'LATIN1' LC_COLLATE 'C' LC_CTYPE 'C'", marks=pytest.mark.fault_matrix),
+        pytest.param(17, "LOCALE_PROVIDER icu ICU_LOCALE 'und' ICU_RULES '& V << w'", marks=pytest.mark.fault_matrix),
+        pytest.param(17, "LOCALE_PROVIDER builtin BUILTIN_LOCALE 'C.UTF-8'", marks=pytest.mark.fault_matrix),
+    ],
+)
+def test_a_database_comes_back_as_it_was_made(servers: Servers, version: int, options: str) -> None:
+    server = servers(version)
+    server.fresh(options)
+    table = round_trips(server, ["database", "mentorship"], ("copy", "recovery"))
+    print(table)
+    assert table.well, str(table)
+
+
+def test_what_does_not_come_back_shows_in_the_table() -> None:
+    table = Table(["checks", "views"])
+    wanted = {"checks: TABLE a": "a", "views: VIEW b": "b", "views: r b": "1 rows"}
+    table.compare("restore", {"checks: TABLE a": "a", "views: VIEW b": "c"}, wanted)
+    assert table.cells == {("checks", "restore"): "equal", ("views", "restore"): "2 differ"}
+    assert not table.well
+
+
 @pytest.mark.fault_matrix
 @pytest.mark.parametrize("version", [15, 17])
 @pytest.mark.parametrize("kind", zoo.kinds(17))
