@@ -522,14 +522,13 @@ class Database:
         statements = [_renaming(*pair) for pair in pairs] + [_allowing(new, True) for _old, new in pairs]
         with self._closed(*(old for old, _new in pairs), discard=back):
             self._in_use("; ".join(statements))
-        if self.exists(leaving):
-            self._leave_subscriptions(leaving)
 
     def replaced(self, name: str) -> List[str]:
         """Clean up after the stack's database was replaced for good, and is called *name* since; a sentence for each.
 
-        Its replication slots would keep WAL for ever, and are removed.
+        Its subscriptions would go on to fill it, and sleep; its replication slots would keep WAL for ever, and are removed.
         """
+        self._leave_subscriptions(name)
         told = [
             "the subscription %s sleeps in the database that has come: copy its tables anew, and ALTER SUBSCRIPTION %s "
             "ENABLE" % (one, identifier(one))
@@ -539,7 +538,7 @@ class Database:
         return told + self._release_slots(name)
 
     def _leave_subscriptions(self, name: str, *further: str) -> None:
-        """Let the subscriptions of a database that is not the live one any more end their work."""
+        """Let the subscriptions of a database that is not the live one any more end their work, and *further* things."""
         for subscription in bystanders.subscriptions(self.query, name):
             # One that cannot be looked at keeps its subscriptions: what comes next says so.
             with contextlib.suppress(Refused), self._inside(name) as session:

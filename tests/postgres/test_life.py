@@ -141,7 +141,7 @@ def test_a_prepared_transaction_is_named_before_anything_is_done(server: Server)
     assert server.sql("SELECT count(*) FROM life.prepared", "guard") == "101"
 
 
-def test_a_subscription_sleeps_after_the_way_back_and_goes_on(server: Server) -> None:
+def test_a_subscription_goes_on_after_a_way_back_and_sleeps_after_a_change_for_good(server: Server) -> None:
     server.sql("CREATE DATABASE source", "postgres")
     server.sql(
         "CREATE TABLE sent (n int PRIMARY KEY); CREATE PUBLICATION sent FOR TABLE sent; "
@@ -165,10 +165,12 @@ def test_a_subscription_sleeps_after_the_way_back_and_goes_on(server: Server) ->
     send(2)
     copying.swap("guard", "away")
     copying.swap("away", "guard")
-    assert "subscription sent sleeps" in "\n".join(copying.replaced("guard"))
-    server.sql("ALTER SUBSCRIPTION sent ENABLE")
     send(3)
     assert server.sql("SELECT string_agg(n::text, ' ' ORDER BY n) FROM sent") == "1 2 3"
+    copying.swap("guard", "away")
+    assert "subscription sent sleeps" in "\n".join(copying.replaced("away"))
+    enabled = "SELECT datname, subenabled FROM pg_subscription JOIN pg_database d ON d.oid = subdbid ORDER BY 1"
+    assert server.sql(enabled) == "away|f\ntamma|f"
 
 
 def test_a_lock_that_nobody_gives_up_is_told_and_waited_for_in_vain(server: Server) -> None:
