@@ -526,7 +526,8 @@ class Database:
     def replaced(self, name: str) -> List[str]:
         """Clean up after the stack's database was replaced for good, and is called *name* since; a sentence for each.
 
-        Its subscriptions would go on to fill it, and sleep; its replication slots would keep WAL for ever, and are removed.
+        Its subscriptions would go on to fill it, and are put to sleep; its replication slots would keep WAL for ever, and
+        are removed.
         """
         self._leave_subscriptions(name)
         told = [
@@ -538,7 +539,7 @@ class Database:
         return told + self._release_slots(name)
 
     def _leave_subscriptions(self, name: str, *further: str) -> None:
-        """Let the subscriptions of a database that is not the live one any more end their work, and *further* things."""
+        """Let the subscriptions of a database that is not the live one any more end their work. further: as well."""
         for subscription in bystanders.subscriptions(self.query, name):
             # One that cannot be looked at keeps its subscriptions: what comes next says so.
             with contextlib.suppress(Refused), self._inside(name) as session:
