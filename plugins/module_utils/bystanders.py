@@ -73,6 +73,17 @@ def sessions(query: Query, database: str) -> List[Session]:
     ]
 
 
+def holders(query: Query, database: str) -> List[str]:
+    """Who has a lock in a database that nobody can look at a table behind."""
+    rows = query(
+        "SELECT DISTINCT l.pid FROM pg_locks l JOIN pg_database d ON d.oid = l.database "
+        "WHERE datname = %s AND granted AND mode = 'AccessExclusiveLock' AND pid <> pg_backend_pid()",
+        database,
+    )
+    pids = {int(pid or 0) for (pid,) in rows}
+    return [str(item) for item in sessions(query, database) if item.pid in pids]
+
+
 def prepared(query: Query, database: str) -> List[Prepared]:
     """The prepared transactions of a database."""
     return [

@@ -50,9 +50,10 @@ _SCRIPT_PIPE = "tamma-script"
 # Somebody may have set limits for the role, the database or the server which no work of ours would survive. Only for a
 # lock we do not wait for ever.
 _LIMITS = """
-SELECT set_config(name, CASE name WHEN 'lock_timeout' THEN '60s' ELSE '0' END, false) FROM pg_settings
+SELECT set_config(name, CASE name WHEN 'lock_timeout' THEN '60s' WHEN 'quote_all_identifiers' THEN 'off' ELSE '0' END,
+  false) FROM pg_settings
 WHERE name IN ('statement_timeout', 'lock_timeout', 'idle_in_transaction_session_timeout', 'idle_session_timeout',
-  'transaction_timeout')"""
+  'transaction_timeout', 'quote_all_identifiers')"""
 # Those in a database get so long to end; a server that writes much takes its time.
 _SECONDS_TO_END = 30
 
@@ -60,6 +61,12 @@ _SECONDS_TO_END = 30
 _SECONDS_TO_RETURN = 60
 _ATTEMPTS = 5
 _OBJECT_IN_USE = "55006"
+_NOT_PERMITTED = "42501"
+_LOCKED = "55P03"
+# The connection limit of a database whose removal was cut off.
+_HALF_DROPPED = "-2"
+#: Since this version there are triggers on a login, and a setting that keeps them quiet.
+WITH_LOGIN_TRIGGERS = 17
 
 # A database that is being restored, one that was replaced, and one that is only looked at.
 RESTORING = "_restoring"
@@ -87,8 +94,9 @@ UNION ALL SELECT 3,
     ELSE format('ALTER ROLE %s IN DATABASE ', quote_ident(pg_get_userbyid(setrole))) END,
     format(' SET %s TO %s', quote_ident(name),
       CASE WHEN name IN ('search_path', 'temp_tablespaces', 'unix_socket_directories') OR name LIKE '%preload_libraries'
-      THEN (SELECT string_agg(quote_literal(CASE WHEN part[1] LIKE '"%'
-          THEN replace(substr(part[1], 2, length(part[1]) - 2), '""', '"') ELSE part[1] END), ', ' ORDER BY place)
+      THEN (SELECT coalesce(string_agg(quote_literal(CASE WHEN part[1] LIKE '"%'
+          THEN replace(substr(part[1], 2, length(part[1]) - 2), '""', '"') ELSE part[1] END), ', ' ORDER BY place),
+          quote_literal(''))
         FROM regexp_matches(value, '("(?:[^"]|"")*"|[^",[:space:]]+)', 'g') WITH ORDINALITY AS parts(part, place))
       ELSE quote_literal(value) END)
   FROM settings
@@ -106,7 +114,8 @@ _EMPTY_NAME = re.compile(r'(?<=[ ,])""(?=,|\Z)')
 # How a database is made that is like another one; which of these columns there are depends on the version.
 _CREATION = """
 SELECT to_jsonb(d) ->> 'datlocprovider', pg_encoding_to_char(encoding), datcollate, datctype,
-  coalesce(to_jsonb(d) ->> 'datlocale', to_jsonb(d) ->> 'daticulocale'), to_jsonb(d) ->> 'daticurules', spcname
+  coalesce(to_jsonb(d) ->> 'datlocale', to_jsonb(d) ->> 'daticulocale'), to_jsonb(d) ->> 'daticurules',
+  CASE WHEN spcname <> 'pg_default' AND has_tablespace_privilege(t.oid, 'CREATE') THEN spcname END
 FROM pg_database d JOIN pg_tablespace t ON t.oid = d.dattablespace WHERE datname = %s"""
 _PROVIDERS = {"c": "libc", "i": "icu", "b": "builtin"}
 
@@ -129,7 +138,8 @@ def _options(rows: Sequence[Sequence[Optional[str]]]) -> str:
             options += " %s %s" % ("ICU_LOCALE" if provider == "i" else "BUILTIN_LOCALE", literal(locale))
         if rules:
             options += " ICU_RULES %s" % literal(rules)
-        options += " TABLESPACE %s" % identifier(tablespace or "pg_default")
+        if tablespace:
+            options += " TABLESPACE %s" % identifier(tablespace)
     return options
 
 
@@ -262,7 +272,8 @@ class Database:
         if self.query("SELECT FROM pg_database WHERE datname = %s AND NOT datallowconn", self.name):
             self._allow([self.name], True)
         for mark in (DRILL, COMPARED):
-            if self.exists(self.called(mark)):
+            # What cannot be removed now is in the way of the next drill, and says so there.
+            with contextlib.suppress(OperatorError):
                 self.drop(self.called(mark))
 
     def end_sessions(self) -> None:
@@ -362,12 +373,24 @@ class Database:
         whose = " OWNER %s" % identifier(owner[0][0] or "") if owner else ""
         options = _options(like or self.creation())
         self.query("CREATE DATABASE %s TEMPLATE template0%s%s" % (identifier(name), whose, options))
+        self.quiet(name, True)
 
-    def copy(self, name: str) -> None:
+    def quiet(self, name: str, quiet: bool) -> None:
+        """Keep triggers from noticing who logs in to a database while it is filled: they may write rows."""
+        if major(self.version()) >= WITH_LOGIN_TRIGGERS and self.superuser():
+            self.query(quieting(name, quiet))
+
+    def version(self) -> str:
+        """The server's version, such as "15.18"."""
+        with self._beside() as session:
+            return version(session)
+
+    def copy(self, name: str) -> List[str]:
         """Copy the stack's database inside its server. Ends who is in it; nobody gets in meanwhile.
 
         As files, at the speed of the disk, and not through the log of changes. What belongs to the database itself, as
-        rights on it and its settings do, a copy does not have: it is carried over.
+        rights on it and its settings do, a copy does not have: it is carried over. Returns a sentence for each of these
+        that our role may not set.
         """
         with self.session() as session:
             carried, newest = properties(session), major(version(session))
@@ -380,23 +403,32 @@ class Database:
         with self._closed(self.name):
             self._in_use(statement)
             self._allow([self.name], True)
-        self.take_on(name, carried)
+        told = self.take_on(name, carried)
         if subscriptions:
             with self.session(name) as session:
                 for one in subscriptions:
                     session.query(one)
+        return told
 
-    def take_on(self, name: str, carried: Sequence[Sequence[str]]) -> None:
-        """Give a database what :func:`properties` tells of another one."""
+    def take_on(self, name: str, carried: Sequence[Sequence[str]]) -> List[str]:
+        """Give a database what :func:`properties` tells of another one; return a sentence for what our role may not."""
+        told = []
         for head, tail in carried:
-            self.query(head + identifier(name) + _EMPTY_NAME.sub("''", tail))
+            try:
+                self.query(head + identifier(name) + _EMPTY_NAME.sub("''", tail))
+            except Refused as exc:
+                if exc.code != _NOT_PERMITTED:
+                    raise
+                told.append("only a superuser can say of it again: %s…%s" % (head, tail))
+        return told
 
     def _subscriptions(self) -> List[str]:
         """Statements that make the subscriptions of the stack's database; as pg_dump writes them, they sleep."""
         if not bystanders.subscriptions(self.query, self.name):
             return []
         with self.client() as client:
-            done = self._stack.runner.run(client.definitions(self.name))
+            # Without tables, whose locks somebody may have.
+            done = self._stack.runner.run(client.definitions(self.name, "--exclude-schema=*"))
         if done.rc:
             raise failure(done, "The subscriptions of the database %s cannot be read" % self.name)
         kinds = ("SUBSCRIPTION ", "COMMENT SUBSCRIPTION ", "SECURITY LABEL SUBSCRIPTION ")
@@ -481,6 +513,19 @@ class Database:
         if session is None:
             with self.session() as session:
                 return self.schema(session)
+        try:
+            return self._schema(session)
+        except Refused as exc:
+            holders = bystanders.holders(self.query, self.name) if exc.code == _LOCKED else []
+            if not holders:
+                raise
+            raise Refused(
+                "The schema of the database %s cannot be looked at, because of a lock of %s: let that end, or end it "
+                "(SELECT pg_terminate_backend), then run this again." % (self.name, " and ".join(holders)),
+                exc.code,
+            ) from exc
+
+    def _schema(self, session: PostgresSession) -> str:
         found = inspection.schema(session)
         tables = session.query(
             "SELECT n.nspname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
@@ -497,12 +542,19 @@ class Database:
         """Remove a database that is not the stack's own, and end who is in it."""
         if name == self.name:
             raise OperatorError("The database of the stack itself is never dropped.")
-        if not self.exists(name):
+        statement = "DROP DATABASE IF EXISTS %s WITH (FORCE)" % identifier(name)
+        known = self.query("SELECT datistemplate, datconnlimit FROM pg_database WHERE datname = %s", name)
+        if not known:
+            return
+        if known[0][1] == _HALF_DROPPED:
+            # Nothing else can be done with one whose removal was cut off.
+            self.query(statement)
             return
         self._leave_subscriptions(name, "SET (slot_name = NONE)", "DROP SUBSCRIPTION %s")
-        self.query("ALTER DATABASE %s IS_TEMPLATE false" % identifier(name))
+        if known[0][0] == "t":
+            self.query("ALTER DATABASE %s IS_TEMPLATE false" % identifier(name))
         with self._closed(name, discard=True):
-            self.query("DROP DATABASE IF EXISTS %s WITH (FORCE)" % identifier(name))
+            self.query(statement)
 
     def rename(self, name: str, other: str) -> None:
         """Give a database that is not the stack's own another name, and end who is in it."""
@@ -526,8 +578,8 @@ class Database:
     def replaced(self, name: str) -> List[str]:
         """Clean up after the stack's database was replaced for good, and is called *name* since; a sentence for each.
 
-        Its subscriptions would go on to fill it, and are put to sleep; its replication slots would keep WAL for ever, and
-        are removed.
+        Its subscriptions would go on to fill it, and are put to sleep; its replication slots would keep WAL, and are
+        removed.
         """
         self._leave_subscriptions(name)
         told = [
@@ -579,6 +631,11 @@ class Database:
     def size(self) -> int:
         """Bytes that the stack's database takes."""
         return int(self.query("SELECT pg_database_size(%s)", self.name)[0][0] or 0)
+
+
+def quieting(name: str, quiet: bool) -> str:
+    """The statement that keeps triggers from noticing who logs in to a database, or lets them again."""
+    return "ALTER DATABASE %s %s" % (identifier(name), "SET event_triggers TO off" if quiet else "RESET event_triggers")
 
 
 def _renaming(name: str, other: str) -> str:
@@ -633,9 +690,9 @@ class Client:
         options = ["--format=custom", "--compress=0", "--lock-wait-timeout=%ds" % max(1, round(lock_seconds))]
         return self._piped(">", self._program("pg_dump", *options, database=database))
 
-    def definitions(self, database: str) -> List[str]:
-        """Print how everything in a database is defined."""
-        return [*self._prefix, *self._program("pg_dump", "--schema-only", database=database)]
+    def definitions(self, database: str, *options: str) -> List[str]:
+        """Print how everything in a database is defined, or less of it with *options* of pg_dump."""
+        return [*self._prefix, *self._program("pg_dump", "--schema-only", *options, database=database)]
 
     def restore_data(self, database: str) -> List[str]:
         """Restore tables and their rows from an archive on standard input into an empty database."""

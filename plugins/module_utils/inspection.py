@@ -1,16 +1,18 @@
 # Copyright (c) 2026 the Tamma collection contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What is in a database: its objects by name, its rows, and a fingerprint of how its schema is written down.
+"""What is in a database: its rows, and a fingerprint of how its schema is written down.
 
 PostgreSQL writes a schema down in other words after a dump and a restore: ``s IN ('open')`` on a varchar, for one, gets
 its casts in another place. So the fingerprint compares a database with itself alone, and what proves a restore are the
-names of all objects, which survive, the rows, and a comparison of definitions that made the same trip (see archive).
+rows, and a comparison of definitions that made the same trip (see archive).
 """
 
 from __future__ import annotations
 
 import hashlib
+import re
+from types import MappingProxyType
 from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional, Tuple
 
 from ansible_collections.meywd.tamma.plugins.module_utils.logins import PostgresSession, Refused
@@ -22,77 +24,47 @@ _ATTEMPTS = 5
 # What a server makes by itself has smaller numbers than 16384.
 _RELATIONS = """
 WITH relations AS (
-  SELECT c.*, c.xmin AS version, n.nspname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
+  SELECT c.*, n.nspname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
     WHERE c.oid >= 16384 AND c.relpersistence <> 't' AND n.nspname !~ '^pg_'
       AND NOT EXISTS (SELECT FROM pg_depend WHERE classid = 'pg_class'::regclass AND objid = c.oid AND deptype = 'e')
 )"""
-
-# Every kind of object that has a name which a dump preserves. Left out: what belongs to an extension or comes with
-# something else (types of tables and of arrays, parts of a partitioned table's foreign key, the rules of views).
-_OBJECTS = "".join(
-    (
-        _RELATIONS,
-        """,
-  listed AS (
-    SELECT 'pg_class'::regclass AS class, oid, version FROM relations
-      WHERE relkind IN ('r', 'p', 'v', 'm', 'S', 'f', 'c', 'i', 'I')
-    UNION ALL SELECT 'pg_constraint'::regclass, oid, xmin FROM pg_constraint WHERE contype <> 'n'
-      AND (contypid <> 0 OR conrelid IN (SELECT oid FROM relations)) AND NOT (contype = 'f' AND conparentid <> 0)
-    UNION ALL SELECT 'pg_trigger'::regclass, oid, xmin FROM pg_trigger
-      WHERE NOT tgisinternal AND tgrelid IN (SELECT oid FROM relations)
-    UNION ALL SELECT 'pg_policy'::regclass, oid, xmin FROM pg_policy WHERE polrelid IN (SELECT oid FROM relations)
-    UNION ALL SELECT 'pg_rewrite'::regclass, oid, xmin FROM pg_rewrite
-      WHERE rulename <> '_RETURN' AND ev_class IN (SELECT oid FROM relations)
-    UNION ALL SELECT 'pg_type'::regclass, t.oid, t.xmin FROM pg_type t WHERE typtype IN ('b', 'd', 'e', 'r')
-      AND NOT EXISTS (SELECT FROM pg_type e WHERE e.typarray = t.oid)
-    UNION ALL SELECT 'pg_namespace'::regclass, oid, xmin FROM pg_namespace WHERE nspname !~ '^pg_'
-    UNION ALL SELECT 'pg_proc'::regclass, oid, xmin FROM pg_proc
-    UNION ALL SELECT 'pg_operator'::regclass, oid, xmin FROM pg_operator WHERE oprcode <> 0
-    UNION ALL SELECT 'pg_opclass'::regclass, oid, xmin FROM pg_opclass
-    UNION ALL SELECT 'pg_opfamily'::regclass, oid, xmin FROM pg_opfamily
-    UNION ALL SELECT 'pg_am'::regclass, oid, xmin FROM pg_am
-    UNION ALL SELECT 'pg_cast'::regclass, oid, xmin FROM pg_cast
-    UNION ALL SELECT 'pg_collation'::regclass, oid, xmin FROM pg_collation
-    UNION ALL SELECT 'pg_conversion'::regclass, oid, xmin FROM pg_conversion
-    UNION ALL SELECT 'pg_language'::regclass, oid, xmin FROM pg_language
-    UNION ALL SELECT 'pg_transform'::regclass, oid, xmin FROM pg_transform
-    UNION ALL SELECT 'pg_ts_config'::regclass, oid, xmin FROM pg_ts_config
-    UNION ALL SELECT 'pg_ts_dict'::regclass, oid, xmin FROM pg_ts_dict
-    UNION ALL SELECT 'pg_ts_parser'::regclass, oid, xmin FROM pg_ts_parser
-    UNION ALL SELECT 'pg_ts_template'::regclass, oid, xmin FROM pg_ts_template
-    UNION ALL SELECT 'pg_statistic_ext'::regclass, oid, xmin FROM pg_statistic_ext
-    UNION ALL SELECT 'pg_publication'::regclass, oid, xmin FROM pg_publication
-    UNION ALL SELECT 'pg_event_trigger'::regclass, oid, xmin FROM pg_event_trigger
-    UNION ALL SELECT 'pg_foreign_data_wrapper'::regclass, oid, xmin FROM pg_foreign_data_wrapper
-    UNION ALL SELECT 'pg_foreign_server'::regclass, oid, xmin FROM pg_foreign_server
-    UNION ALL SELECT 'pg_extension'::regclass, oid, xmin FROM pg_extension
-    UNION ALL SELECT 'pg_default_acl'::regclass, oid, xmin FROM pg_default_acl
-  )
-SELECT type || ' ' || identity, concat_ws('.', listed.oid, version)
-FROM listed, pg_identify_object(class, listed.oid, 0)
-WHERE listed.oid >= 16384 AND identity IS NOT NULL AND coalesce(schema, '') !~ '^pg_(toast|temp)'
-  AND NOT EXISTS (SELECT FROM pg_depend WHERE classid = class AND objid = listed.oid AND deptype = 'e')
-UNION ALL SELECT format('column %I.%I.%I %s', nspname, relname, attname, format_type(atttypid, atttypmod)),
-    concat_ws('.', attrelid, attnum, a.xmin)
-  FROM relations r JOIN pg_attribute a ON attrelid = r.oid
-  WHERE attnum > 0 AND NOT attisdropped AND relkind IN ('r', 'p', 'v', 'm', 'f', 'c')""",
-    )
-)
 
 # How everything is written down, one line for each thing. Numbers of objects are in none of them, as a copy has others.
 _SCHEMA = "".join(
     (
         _RELATIONS,
         """
-SELECT format('user mapping for %s on server %I', quote_ident(usename), srvname) FROM pg_user_mappings
+SELECT format('%s %s', i.type, i.identity) FROM (
+    SELECT 'pg_namespace'::regclass, oid FROM pg_namespace
+    UNION ALL SELECT 'pg_type'::regclass, oid FROM pg_type
+    UNION ALL SELECT 'pg_operator'::regclass, oid FROM pg_operator
+    UNION ALL SELECT 'pg_opclass'::regclass, oid FROM pg_opclass
+    UNION ALL SELECT 'pg_opfamily'::regclass, oid FROM pg_opfamily
+    UNION ALL SELECT 'pg_am'::regclass, oid FROM pg_am
+    UNION ALL SELECT 'pg_cast'::regclass, oid FROM pg_cast
+    UNION ALL SELECT 'pg_collation'::regclass, oid FROM pg_collation
+    UNION ALL SELECT 'pg_conversion'::regclass, oid FROM pg_conversion
+    UNION ALL SELECT 'pg_language'::regclass, oid FROM pg_language
+    UNION ALL SELECT 'pg_transform'::regclass, oid FROM pg_transform
+    UNION ALL SELECT 'pg_ts_config'::regclass, oid FROM pg_ts_config
+    UNION ALL SELECT 'pg_ts_dict'::regclass, oid FROM pg_ts_dict
+    UNION ALL SELECT 'pg_ts_parser'::regclass, oid FROM pg_ts_parser
+    UNION ALL SELECT 'pg_ts_template'::regclass, oid FROM pg_ts_template
+    UNION ALL SELECT 'pg_publication'::regclass, oid FROM pg_publication
+    UNION ALL SELECT 'pg_foreign_data_wrapper'::regclass, oid FROM pg_foreign_data_wrapper
+    UNION ALL SELECT 'pg_foreign_server'::regclass, oid FROM pg_foreign_server
+  ) AS named(class, oid), pg_identify_object(class, named.oid, 0) i
+  WHERE named.oid >= 16384 AND coalesce(i.schema, '') !~ '^pg_(toast|temp)'
+UNION ALL SELECT format('user mapping for %s on server %I', quote_ident(usename), srvname) FROM pg_user_mappings
 UNION ALL SELECT format('relation %s %s %s %s %s %s %s %s %s', i.identity, relkind, relpersistence,
     relreplident, relrowsecurity, relforcerowsecurity, reloptions, pg_get_expr(relpartbound, r.oid),
     pg_get_partkeydef(r.oid))
   FROM relations r, pg_identify_object('pg_class'::regclass, r.oid, 0) i
   WHERE relkind IN ('r', 'p', 'v', 'm', 'S', 'f')
 UNION ALL SELECT format('inherits %s %s %s', inhrelid::regclass, inhseqno, inhparent::regclass) FROM pg_inherits
-UNION ALL SELECT format('attribute %I.%I.%I %s %s %s %s %s %s %s %s', nspname, relname, attname, attnum,
-    attnotnull, attidentity, attstorage, attcompression, attoptions, nullif(attstattarget, -1),
+UNION ALL SELECT format('attribute %I.%I.%I %s %s %s %s %s %s %s %s %s', nspname, relname, attname, attnum,
+    format_type(atttypid, atttypmod), attnotnull, attidentity, attstorage,
+    to_jsonb(a) ->> 'attcompression', attoptions, nullif(attstattarget, -1),
     pg_get_expr(adbin, adrelid))
   FROM relations r JOIN pg_attribute a ON a.attrelid = r.oid
   LEFT JOIN pg_attrdef ON adrelid = r.oid AND adnum = attnum
@@ -145,60 +117,94 @@ _TABLES = "".join(
     (
         _RELATIONS,
         """
-SELECT format('%I.%I', nspname, relname), nspname || '.' || relname FROM relations WHERE relkind = 'r' ORDER BY 1""",
+SELECT nspname, relname, format('%I.%I', nspname, relname), relkind FROM relations
+WHERE relkind IN ('r', 'p', 'S') ORDER BY 1, 2""",
     )
 )
 
-_SEQUENCES = "".join(
-    (
-        _RELATIONS,
-        """
-SELECT format('%I.%I', nspname, relname) FROM relations WHERE relkind = 'S' ORDER BY 1""",
-    )
-)
+# Whose rows a dump may put at the root: partition and root.
+_PARTITIONS = """
+SELECT pn.nspname, p.relname, rn.nspname, r.relname
+FROM pg_class p JOIN pg_namespace pn ON pn.oid = p.relnamespace
+  JOIN pg_class r ON r.oid = pg_partition_root(p.oid) JOIN pg_namespace rn ON rn.oid = r.relnamespace
+WHERE p.relispartition AND p.relkind = 'r'"""
+
+_PART = re.compile(r'"((?:[^"]|"")*)"|([^".]+)')
+
+#: Schema and name.
+Name = Tuple[str, str]
+
+
+def parts(name: str) -> Name:
+    """The schema and the name of what some server has quoted; each version quotes other words."""
+    schema, own = (quoted.replace('""', '"') or plain for quoted, plain in _PART.findall(name))
+    return schema, own
 
 
 class Contents(NamedTuple):
     """What is in a database.
 
-    objects: each by its kind and name, and which version of it that is. counts: table → rows. sequences: sequence → its
-    last value, and whether that was given away. large_objects: how many. All are called as PostgreSQL quotes them.
-    plain: the tables without quotes, as manifests of the first format call them.
+    counts: table → rows, without those of its children. sequences: sequence → its last value, and whether that was
+    given away. roots: partitioned table → rows of all its partitions. partitions: partition → its root. large_objects:
+    how many. What belongs to an extension is left out: making the extension brings rows of its own.
     """
 
-    objects: Dict[str, str]
-    counts: Dict[str, int]
-    sequences: Dict[str, Tuple[int, bool]]
+    counts: Dict[Name, int]
+    sequences: Dict[Name, Tuple[int, bool]]
     large_objects: int
-    plain: Dict[str, str]
+    roots: Mapping[Name, int] = MappingProxyType({})
+    partitions: Mapping[Name, Name] = MappingProxyType({})
 
     def differences(self, manifest: Mapping[str, Any]) -> List[str]:
-        """What is not as a manifest says, a sentence for each; all of it proves that a restore is not complete."""
-        counts, large = self.counts, int(manifest["large_objects"])
-        found = []
-        if "objects" in manifest:
-            found += few("the %s is missing" % name for name in manifest["objects"] if name not in self.objects)
-            sequences = {name: (int(value), bool(called)) for name, (value, called) in manifest["sequences"].items()}
+        """What is not as a manifest says, a sentence for each; all of it proves that a restore is not complete.
+
+        That a table is not there at all is found by its definition.
+        """
+        first = is_first(manifest)
+        found = self._of_first(manifest) if first else self._of_counts(manifest)
+        if not first:
+            known = manifest["sequences"].items()
+            wanted = {parts(name): (int(value), bool(called)) for name, (value, called) in known}
             found += few(
-                "the sequence %s is at %s instead of %s" % (name, _value(self.sequences.get(name)), _value(value))
-                for name, value in sorted(sequences.items())
-                if self.sequences.get(name) != value
+                "the sequence %s is at %s instead of %s" % (".".join(name), _value(value), _value(wanted[name]))
+                for name, value in sorted(self.sequences.items())
+                if value != wanted.get(name, value)
             )
-        else:
-            counts = {self.plain[name]: rows for name, rows in counts.items()}
-            # Their values are older than the dump: nothing follows from them, a cycling one may have begun anew.
-            known = {name.replace('"', "") for name in self.sequences}
-            missing = (name for name in sorted(manifest["sequences"]) if name.replace('"', "") not in known)
-            found += few("the sequence %s is not there" % name for name in missing)
-        wanted: Dict[str, int] = manifest["counts"]
-        found += few(
-            "%s has %s rows instead of %s" % (name, counts.get(name, "no"), wanted.get(name, "none at all"))
-            for name in sorted({*wanted, *counts})
-            if wanted.get(name) != counts.get(name)
-        )
+        large = int(manifest["large_objects"])
         if self.large_objects != large:
             found.append("%d large objects instead of %d" % (self.large_objects, large))
         return found
+
+    def _of_counts(self, manifest: Mapping[str, Any]) -> List[str]:
+        wanted = {parts(name): int(rows) for name, rows in manifest["counts"].items()}
+        # Rows may come to another partition than the one they were in: where the dump has them at the root, all of
+        # them together are compared.
+        together = {root for root in self.roots if root in wanted}
+        wanted = {name: rows for name, rows in wanted.items() if self.partitions.get(name) not in together}
+        present = {name: rows for name, rows in self.counts.items() if self.partitions.get(name) not in together}
+        present.update((root, self.roots[root]) for root in together)
+        return few(
+            "%s has %d rows instead of %s" % (".".join(name), rows, wanted.get(name, "none at all"))
+            for name, rows in sorted(present.items())
+            if rows != wanted.get(name, 0)
+        )
+
+    def _of_first(self, manifest: Mapping[str, Any]) -> List[str]:
+        """The same for the first format: names without quotes, and sequences as they were before the dump.
+
+        Nothing follows from the values of those: a cycling one may have begun anew.
+        """
+        wanted: Dict[str, int] = manifest["counts"]
+        return few(
+            "%s has %d rows instead of %s" % (".".join(name), rows, wanted.get(".".join(name), "none at all"))
+            for name, rows in sorted(self.counts.items())
+            if rows != wanted.get(".".join(name), 0)
+        )
+
+
+def is_first(manifest: Mapping[str, Any]) -> bool:
+    """Whether a manifest has the first format, with a fingerprint that no restore has again."""
+    return int(manifest["format"]) < 2
 
 
 def few(sentences: Iterable[str], most: int = 3) -> List[str]:
@@ -207,16 +213,8 @@ def few(sentences: Iterable[str], most: int = 3) -> List[str]:
     return every[:most] + (["%d more like that" % (len(every) - most)] if len(every) > most else [])
 
 
-def _value(known: Any) -> str:
-    return "nothing" if known is None else "%d%s" % (known[0], "" if known[1] else " (not used yet)")
-
-
-def inventory(before: Mapping[str, str], after: Mapping[str, str]) -> List[str]:
-    """The objects that a dump has to have, by a look at the database before it and one after it.
-
-    Those that were the same ones both times. What somebody makes, changes or removes meanwhile may be in it or not.
-    """
-    return sorted(name for name, version in before.items() if after.get(name) == version)
+def _value(known: Tuple[int, bool]) -> str:
+    return "%d%s" % (known[0], "" if known[1] else " (not used yet)")
 
 
 def _ask(session: PostgresSession, query: str) -> List[List[Optional[str]]]:
@@ -237,34 +235,38 @@ def analyze(session: PostgresSession) -> None:
 
     Without foreign tables: to look at those somebody elsewhere would have to be asked.
     """
-    names = ", ".join(name or "" for name, _plain in session.query(_TABLES))
+    names = [quoted or "" for _schema, _name, quoted, kind in session.query(_TABLES) if kind == "r"]
     if names:
-        session.query("ANALYZE " + names)
-
-
-def objects(session: PostgresSession) -> Dict[str, str]:
-    """Every object in the database of a session, by its kind and name, and what changes when the object does."""
-    return {name or "": version or "" for name, version in _ask(session, _OBJECTS)}
+        session.query("ANALYZE " + ", ".join(names))
 
 
 def schema(session: PostgresSession) -> str:
     """A fingerprint of the schema in the database of a session, as this server writes it down now."""
-    lines = [*objects(session), *(row[0] or "" for row in _ask(session, _SCHEMA))]
-    return hashlib.sha256("\n".join(sorted(lines)).encode("utf-8")).hexdigest()
+    lines = sorted(row[0] or "" for row in _ask(session, _SCHEMA))
+    return hashlib.sha256("\n".join(lines).encode("utf-8")).hexdigest()
 
 
 def contents(session: PostgresSession, manifest: Mapping[str, Any]) -> Contents:
     """Look at everything in the database of a session, to be compared with a *manifest*."""
     # The first format counts the rows of tables that inherit as their parent's, too.
-    only = "ONLY " if "objects" in manifest else ""
-    found = Contents(objects(session), {}, {}, 0, {})
-    for name, plain in session.query(_TABLES):
+    only = "" if is_first(manifest) else "ONLY "
+    counts: Dict[Name, int] = {}
+    roots: Dict[Name, int] = {}
+    sequences: Dict[Name, Tuple[int, bool]] = {}
+    for place, own, quoted, kind in session.query(_TABLES):
+        name = place or "", own or ""
         # Interpolated are names quoted for SQL.
-        ((rows,),) = session.query("SELECT count(*) FROM %s%s" % (only, name))  # noqa: S608
-        found.counts[name or ""] = int(rows or 0)
-        found.plain[name or ""] = plain or ""
-    for (name,) in session.query(_SEQUENCES):
-        ((value, called),) = session.query("SELECT last_value, is_called FROM %s" % name)  # noqa: S608
-        found.sequences[name or ""] = int(value or 0), called == "t"
+        if kind == "S":
+            ((value, called),) = session.query("SELECT last_value, is_called FROM %s" % quoted)  # noqa: S608
+            sequences[name] = int(value or 0), called == "t"
+        elif kind == "r":
+            counts[name] = _count(session, only + (quoted or ""))
+        elif name in {parts(key) for key in manifest["counts"]} and not is_first(manifest):
+            roots[name] = _count(session, quoted or "")
+    partitions = {(a or "", b or ""): (c or "", d or "") for a, b, c, d in session.query(_PARTITIONS)}
     large = session.query("SELECT count(*) FROM pg_largeobject_metadata")[0][0]
-    return found._replace(large_objects=int(large or 0))
+    return Contents(counts, sequences, int(large or 0), roots, partitions)
+
+
+def _count(session: PostgresSession, table: str) -> int:
+    return int(session.query("SELECT count(*) FROM %s" % table)[0][0] or 0)  # noqa: S608

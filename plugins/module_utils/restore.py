@@ -142,15 +142,14 @@ class Restoring:
         if "database" not in parts:
             return
         self._database.check_privileges()
-        with self._database.session("postgres") as session:
-            here = database.version(session)
+        here = self._database.version()
         if database.major(manifest["postgres"]["version"]) > database.major(here):
             raise OperatorError(
                 "The backup %s was made by PostgreSQL %s, and the server here is %s, which cannot read it: deploy the "
                 "same major version or a later one first." % (manifest["id"], manifest["postgres"]["version"], here)
             )
         there = {name for (name,) in self._database.query("SELECT name FROM pg_available_extensions")}
-        missing = sorted(_extensions(manifest) - there)
+        missing = sorted(set(manifest.get("extensions", [])) - there)
         if missing:
             raise OperatorError(
                 "The backup %s needs the extension %s, and the server here does not have it: install it there, or "
@@ -316,7 +315,9 @@ class Restoring:
             self.filling = time.monotonic() - began
             self._compare(journal.scratch, planned.manifest, client)
         shutil.rmtree(target)
-        self._database.take_on(journal.scratch, planned.manifest.get("properties", []))
+        self._database.quiet(journal.scratch, False)
+        for words in self._database.take_on(journal.scratch, planned.manifest.get("properties", [])):
+            self._progress("fill", words)
 
     def _create(self, name: str, manifest: Dict[str, Any]) -> None:
         """Make the new database like the one that was backed up, or like the present one where that cannot be."""
@@ -486,13 +487,6 @@ class Restoring:
             )
 
 
-def _extensions(manifest: Dict[str, Any]) -> Set[str]:
-    """The extensions that a backup needs."""
-    prefix = "extension "
-    names = (name for name in manifest.get("objects", []) if name.startswith(prefix))
-    return {database.unquoted(name[len(prefix) :]) for name in names}
-
-
 class _Comparison(NamedTuple):
     """Compares a restored database with what its backup says. The last three work on databases of its server."""
 
@@ -651,7 +645,11 @@ class Drill:
 
             def create(name: str) -> None:
                 ask("CREATE DATABASE %s TEMPLATE template0" % identifier(name))
+                if newest >= database.WITH_LOGIN_TRIGGERS:
+                    ask(database.quieting(name, True))
 
+            if newest >= database.WITH_LOGIN_TRIGGERS:
+                ask(database.quieting("drill", True))
             for statement in self._missing_roles(store, manifest, {user}):
                 ask(statement)
             prefix = [self._stack.engine.kind, "exec", "-i", container]

@@ -429,7 +429,7 @@ class Update:
                 "Secrets are rotated in the release that runs, and this would bring other images of %s as well: deploy "
                 "those first (site.yml or update.yml), then rotate. Nothing was changed." % ", ".join(migrating)
             )
-        if mode == GUARDED:
+        if mode == GUARDED and not self._is_there(planned, current):
             problems += self._database_at_work(self._stack()).obstacles()
         if problems:
             raise OperatorError("\n".join(problems))
@@ -704,7 +704,8 @@ class Update:
             self._progress("guard", "%s takes the place of the database, which is kept as %s" % (copy, guard))
         else:
             began = time.monotonic()
-            known.copy(guard)
+            for words in known.copy(guard):
+                self._progress("guard", words)
             self._progress("guard", "the database is copied to %s (%.1f s)" % (guard, time.monotonic() - began))
         journal = journal._replace(step=COPIED)
         self._note(journal)

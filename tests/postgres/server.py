@@ -176,10 +176,11 @@ class Server:
         """Prove the newest backup: beside the live database ("server"), or elsewhere ("container")."""
         Drill(self.stack, self.progress, where).run(self.store)
 
-    def restore(self) -> None:
-        """Put the newest backup in the place of the database."""
+    def restore(self, source: Server | None = None) -> None:
+        """Put the newest backup in the place of the database, or that of another stack."""
         restoring = Restoring(self.stack, self.progress)
-        restoring.apply(self.store, restoring.plan(self.store, "latest", ["database"]))
+        store, project = (source.store, source.project) if source else (self.store, "")
+        restoring.apply(store, restoring.plan(store, "latest", ["database"], project))
 
     def database(self) -> Database:
         """The database as updates handle it."""

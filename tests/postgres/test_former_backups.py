@@ -34,7 +34,7 @@ def as_the_first_format(server: Server) -> dict[str, Any]:
     """The manifest of the newest backup as the former version would have written it."""
     (newest,) = backup.find(server.store, server.project)
     known = backup.manifest(server.store, newest)
-    for name in ("objects", "schema", "creation"):
+    for name in ("schema", "creation", "extensions"):
         del known[name]
     known |= {"format": 1, "fingerprint": "0" * 64, "properties": PROPERTIES}
     return known | {"counts": json.loads(server.sql(COUNTS)), "sequences": json.loads(server.sql(SEQUENCES))}

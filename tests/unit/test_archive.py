@@ -94,6 +94,13 @@ def test_any_rows_are_counted(rows: list[str]) -> None:
     assert reader.counted.counts == {"public.a": len(rows)}
 
 
+def test_rows_of_partitions_that_come_at_their_root_are_added() -> None:
+    reader = Reader()
+    for rows in ("1\n2\n", "3\n"):
+        reader.feed(f"COPY public.root (a) FROM stdin;\n{rows}\\.\n".encode())
+    assert reader.counted.counts == {"public.root": 3}
+
+
 def test_a_script_that_was_cut_off_is_not_whole() -> None:
     reader = Reader()
     reader.feed(SCRIPT[: SCRIPT.rindex("complete")].encode())
@@ -165,6 +172,7 @@ def test_only_what_is_defined_is_compared() -> None:
         ({"TABLE a": "CREATE"}, {}, "TABLE a should be «CREATE» and is absent"),
         ({}, {"TABLE a": "CREATE"}, "TABLE a should be absent and is «CREATE»"),
         ({"VIEW v": "SELECT\n 1"}, {"VIEW v": "SELECT\n 2"}, "VIEW v should be «SELECT 1» and is «SELECT 2»"),
+        ({"USER MAPPING x": "password"}, {}, "USER MAPPING x is not as it should be"),
         ({"VIEW v": "a" * 400}, {"VIEW v": "b"}, "VIEW v should be «%s…» and is «b»" % ("a" * 300)),
     ],
 )

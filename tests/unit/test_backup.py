@@ -199,10 +199,10 @@ def test_plain_progress_is_told_now_and_then() -> None:
 
 def test_leftovers_of_this_stack_alone_go(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(backup, "_SCRATCH", str(tmp_path))
-    for name in ("tamma-backup-x", "tamma-restore-y", "other-backup-z", "tamma.lock"):
+    for name in ("tamma-backup-abcd1234", "tamma-restore-abcd_234", "other-backup-abcd1234", "tamma.lock"):
         (tmp_path / name).mkdir()
     backup.remove_leftovers("tamma")
-    assert sorted(os.listdir(tmp_path)) == ["other-backup-z", "tamma.lock"]
+    assert sorted(os.listdir(tmp_path)) == ["other-backup-abcd1234", "tamma.lock"]
 
 
 def test_internal_exchanges_are_asked_for_where_a_binding_names_one() -> None:
@@ -242,3 +242,11 @@ def test_an_internal_exchange_becomes_a_definition() -> None:
             "arguments": {"a": "b", "deep": {"n": 1}, "many": ["x", True]},
         }
     ]
+
+
+def test_stacks_whose_names_begin_alike_leave_each_other_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backup, "_SCRATCH", str(tmp_path))
+    for name in ("prod-backup-abcd1234", "prod-backup-eu-backup-abcd1234", "prod-restore-abcd_234"):
+        (tmp_path / name).mkdir()
+    assert backup.remove_leftovers("prod")
+    assert [path.name for path in tmp_path.iterdir()] == ["prod-backup-eu-backup-abcd1234"]

@@ -101,9 +101,9 @@ def test_what_a_killed_backup_has_left_is_removed_and_told(
     pipe, file = volume / "tamma-pipe", volume / "PG_VERSION"
     os.mkfifo(pipe)
     file.write_text("15")
-    write(str(tmp_path / "run" / "tamma-backup-x"), [File(PIPES, f"{pipe}\n{file}\n{volume}/gone", 0o600)])
-    (tmp_path / "run" / "other-backup-x").mkdir()
+    write(str(tmp_path / "run" / "tamma-backup-abcd1234"), [File(PIPES, f"{pipe}\n{file}\n{volume}/gone", 0o600)])
+    (tmp_path / "run" / "other-backup-abcd1234").mkdir()
     assert host.resume() == [on_host.BACKUP]
     assert host.resume() == []
     assert [path.name for path in volume.iterdir()] == ["PG_VERSION"]
-    assert [path.name for path in (tmp_path / "run").iterdir()] == ["other-backup-x"]
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["other-backup-abcd1234"]
