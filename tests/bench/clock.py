@@ -143,8 +143,8 @@ def own(phases: Iterable[Phase]) -> list[Own]:
 
 def table(phases: list[Phase]) -> list[str]:
     """Return the run as lines: first by phase, then by place."""
-    parts = [part for part in own(phases) if part.name != RUN]
-    whole = _total(RUN, [part for part in own(phases) if part.name == RUN])
+    parts = own(phase for phase in phases if phase.name != RUN)
+    whole = _total(RUN, [Own("", RUN, phase.seconds, phase.busy) for phase in phases if phase.name == RUN])
     lines = [f"{RUN}: {_clock(whole.seconds)}, cores {_busy(whole)} busy"]
     for title, named in (("PHASE", lambda part: part.name), ("PLACE", lambda part: part.place or "-")):
         groups: dict[str, list[Own]] = {}
