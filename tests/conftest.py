@@ -128,7 +128,8 @@ def pytest_sessionstart(session: pytest.Session) -> None:
     if session.config.getoption("--images-beside") and _leads(session.config):
         with (cache_dir() / "images.log").open("wb") as log:
             command = [sys.executable, "-m", "tests.bench", "images", "--snapshots"]
-            builder = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+            env = {**os.environ, clock.PLACE: "beside the tests"}
+            builder = subprocess.Popen(command, cwd=ROOT, env=env, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         session.config.stash[_BUILDER] = builder
 
 

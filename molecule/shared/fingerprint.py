@@ -10,6 +10,9 @@ import sys
 TREES = ("/etc", "/opt", "/usr/local", "/var/lib", "/var/cache/apt", "/srv")
 # systemd writes its own notes there at any time.
 SKIPPED = {"/var/lib/systemd"}
+# Podman writes here whenever it is asked something; what it makes has entries of its own below.
+STORAGE = "/var/lib/containers/storage"
+NOTES = {STORAGE, f"{STORAGE}/overlay", f"{STORAGE}/storage.lock", f"{STORAGE}/db.sql"}
 LISTEN = "0A"
 
 
@@ -30,6 +33,8 @@ def files() -> list[str]:
             below[:] = [name for name in below if os.path.join(directory, name) not in SKIPPED]
             for name in [*below, *names]:
                 path = os.path.join(directory, name)
+                if path in NOTES:
+                    continue
                 try:
                     status = os.lstat(path)
                 except FileNotFoundError:

@@ -22,6 +22,8 @@ FILE, PLACE = "TAMMA_CLOCK", "TAMMA_CLOCK_PLACE"
 DIRECTORY = REPOSITORY / ".cache" / "clock"
 RUN = "the whole run"
 TICKS = os.sysconf("SC_CLK_TCK")
+#: What takes less than so many seconds is in no table.
+SHORT = 1
 #: What the lines of Molecule and of playbooks tell: how deep a phase lies, what begins it, and its name.
 TELLING = (
     (0, re.compile(r"INFO +\[\S+ > (\w+)\] Executing$"), "Molecule: {}"),
@@ -141,21 +143,22 @@ def own(phases: Iterable[Phase]) -> list[Own]:
 
 def table(phases: list[Phase]) -> list[str]:
     """Return the run as lines: first by phase, then by place."""
-    parts = [part for part in own(phases) if part.name != RUN]
-    whole = _total(RUN, [part for part in own(phases) if part.name == RUN])
+    parts = own(phase for phase in phases if phase.name != RUN)
+    whole = _total(RUN, [Own("", RUN, phase.seconds, phase.busy) for phase in phases if phase.name == RUN])
     lines = [f"{RUN}: {_clock(whole.seconds)}, cores {_busy(whole)} busy"]
     for title, named in (("PHASE", lambda part: part.name), ("PLACE", lambda part: part.place or "-")):
         groups: dict[str, list[Own]] = {}
         for part in parts:
             groups.setdefault(named(part), []).append(part)
-        rows = sorted(((_total(name, group), len(group)) for name, group in groups.items()), reverse=True, key=_length)
+        rows = [(_total(name, group), len(group)) for name, group in groups.items()]
+        rows.sort(key=lambda row: row[0].seconds, reverse=True)
         lines += ["", f"{title:<58}{'TIMES':>6}{'TIME':>9}{'CORES':>7}"]
-        lines += [f"{total.name:<58}{times:>6}{_clock(total.seconds):>9}{_busy(total):>7}" for total, times in rows]
+        lines += [
+            f"{total.name:<58}{times:>6}{_clock(total.seconds):>9}{_busy(total):>7}"
+            for total, times in rows
+            if total.seconds >= SHORT
+        ]
     return lines
-
-
-def _length(row: tuple[Own, int]) -> float:
-    return row[0].seconds
 
 
 def _total(name: str, parts: list[Own]) -> Own:

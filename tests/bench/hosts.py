@@ -208,7 +208,7 @@ def _wait_for_boot(container: str, *, bare: bool = True) -> None:
         return state == wanted
 
     # It needs a systemd that already takes questions.
-    wait_until(booted, SECONDS_TO_BOOT, f"{container} to boot")
+    wait_until(booted, SECONDS_TO_BOOT, "a host to boot", lambda: f"See `docker logs {container}`.")
 
 
 def _refuse_taken_ports() -> None:

@@ -14,7 +14,7 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -185,6 +185,24 @@ def installation(artifact: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     env = {**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(directory / "collections")}
     run(["ansible-galaxy", "collection", "install", "--offline", artifact], cwd=directory, env=env)
     return directory
+
+
+#: What the containers say that are not well.
+UNWELL = """
+for id in $(docker ps -q --filter health=unhealthy --filter health=starting; docker ps -q --filter status=exited); do
+  docker ps --all --filter id=$id --format '{{.Names}}: {{.Status}}'; docker logs --tail 10 $id 2>&1
+done
+"""
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Function) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Let a failed test show the last words of the services that are not well."""
+    report = yield
+    if report.failed and (host := item.funcargs.get("provisioned")):
+        words = docker("exec", host.container, "sh", "-c", UNWELL, check=False)
+        report.sections.append(("services that are not well", words or "none"))
+    return report
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

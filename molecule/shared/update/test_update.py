@@ -23,7 +23,7 @@ MEBIBYTES = 8
 NEW = "0.3.0"
 #: As molecule.yml sets it.
 DRAIN = 3
-#: Light, because a machine with two cores has the host, the controller and the load. `make faults` has the full one.
+#: Light, because a machine with two cores has the host, the controller and the load. `make test-all` has the full one.
 LIGHT: dict[str, Any] = {"rate": 20, "streams": 5, "writes": 5, "reconnect": 0}
 CONFIGURATION = {"services": {"tamma-api-dotnet": {"environment": {"Logging__LogLevel__Default": "Warning"}}}}
 CONFIGURED = {"tamma-api-dotnet"}
