@@ -23,8 +23,8 @@ PLAYBOOK := ansible-playbook -i inventories/sandbox
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo demo-down sandbox-up sandbox-down lint unit sanity artifact molecule \
-        integration test faults bench docs changelog lock build clean
+.PHONY: help setup demo demo-down sandbox-up sandbox-down lint unit contract sanity artifact molecule \
+        integration test test-all faults bench docs changelog lock build clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -58,6 +58,9 @@ lint: $(READY) ## Linters, types, specs against defaults, generated tables, work
 unit: $(READY) ## Unit tests
 	@$(PYTEST) tests/unit
 
+contract: $(READY) ## What each service of Tamma does, tried on the stand-ins as processes
+	@$(PYTEST) tests/contract --patient
+
 sanity: $(READY) ## ansible-test sanity, every test, nothing ignored
 	@$(PYTEST) tests/test_sanity.py
 
@@ -74,6 +77,9 @@ molecule: $(READY) ## One scenario on the test bench (SCENARIO=default)
 
 test: $(READY) ## All of the above: what CI runs
 	@$(PYTEST) --images-beside --numprocesses 2 --no-loadscope-reorder --verbose
+
+test-all: $(READY) ## The same with the tests that wait for long
+	@$(PYTEST) --images-beside --numprocesses 2 --no-loadscope-reorder --verbose --patient
 
 faults: $(READY) ## Let operators die wherever they change something, and everything else go wrong (hours)
 	@$(BENCH) images

@@ -36,6 +36,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="run the whole fault matrix as well (default: the part that tests/ci_faults.txt lists)",
     )
 
+    parser.addoption(
+        "--patient",
+        action="store_true",
+        help="run the tests as well that wait for half a minute and more (make test-all)",
+    )
+
 
 _BUILDER = pytest.StashKey["subprocess.Popen[bytes]"]()
 
@@ -77,15 +83,15 @@ SECONDS_OF_A_UNIT, SECONDS_OF_A_TEST = 120, 2700
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave the fault matrix, which takes hours, to those who ask for it; nothing else may take long."""
+    """Leave what takes hours, or waits for long, to those who ask for it; nothing else may take long."""
     for item in items:
         if not item.get_closest_marker("fault_matrix"):
             unit = item.path.is_relative_to(ROOT / "tests" / "unit")
             item.add_marker(pytest.mark.timeout(SECONDS_OF_A_UNIT if unit else SECONDS_OF_A_TEST))
-    if not config.getoption("--every-fault"):
-        matrix = [item for item in items if item.get_closest_marker("fault_matrix")]
-        items[:] = [item for item in items if item not in matrix]
-        config.hook.pytest_deselected(items=matrix)
+    for option, marker in (("--every-fault", "fault_matrix"), ("--patient", "patient")):
+        left = [] if config.getoption(option) else [item for item in items if item.get_closest_marker(marker)]
+        items[:] = [item for item in items if item not in left]
+        config.hook.pytest_deselected(items=left)
 
 
 @pytest.fixture(scope="session")
