@@ -4,7 +4,7 @@
 """Whether the services' migrations of the database went well: their health does not tell.
 
 The .NET API catches a migration that failed and goes on to answer that it is healthy. Two witnesses are heard: what a
-service says about its migrations while it starts, and the table in which Entity Framework notes each one that it has made.
+service says about its migrations while it starts, and the table in which Entity Framework notes those that it has made.
 """
 
 from __future__ import annotations
