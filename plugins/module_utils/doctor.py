@@ -71,15 +71,16 @@ def _engine(work: Operations) -> List[Finding]:
         project = Compose(Runner(), program, settings.directory, settings.project).outline()
     except OperatorError as exc:
         return [Finding("problem", exc.message)]
-    return [
+    found = [
         Finding(
             "problem",
-            "%s is %s%s: see 'tammactl logs %s'."
-            % (row.service, row.state, "" if row.health == "none" else " (%s)" % row.health, row.service),
+            "%s is %s%s: see 'tammactl logs %s'.%s"
+            % (row.service, row.state, "" if row.health == "none" else " (%s)" % row.health, row.service, row.ended),
         )
         for row in status.rows(engine, settings.project, project)
         if not row.ready
     ]
+    return found + [Finding("advice", words) for words in status.notes(engine, settings.project)]
 
 
 def _interrupted(project: str, directory: str) -> List[Finding]:

@@ -27,6 +27,7 @@ from ansible_collections.meywd.tamma.plugins.module_utils import (
     operations,
     plan_result,
     restore,
+    status,
     update,
 )
 from ansible_collections.meywd.tamma.plugins.module_utils.compose import find_compose, last_line
@@ -35,6 +36,7 @@ from ansible_collections.meywd.tamma.plugins.module_utils.configuration import (
     configuration,
     settings_file,
 )
+from ansible_collections.meywd.tamma.plugins.module_utils.engine import Engine
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
 from ansible_collections.meywd.tamma.plugins.module_utils.lock import Busy, being_worked_on
 from ansible_collections.meywd.tamma.plugins.module_utils.room import human
@@ -412,7 +414,8 @@ def _status(work: operations.Operations, arguments: argparse.Namespace) -> int:
         + [(row["service"], row["container"] or "-", row["state"], row["health"], row["since"] or "-") for row in rows]
     )
     known = doctor.releases(settings.project, settings.directory)
-    lines += ["", *_serving(known), *_begun(known)]
+    notes = status.notes(Engine(settings.engine_socket), settings.project)
+    lines += ["", *_serving(known), *_begun(known), *notes]
     well = well and not known["pending"]
     backups = doctor.overview(settings.project)
     if backups["repositories"]:
@@ -422,7 +425,7 @@ def _status(work: operations.Operations, arguments: argparse.Namespace) -> int:
     lines += backups["problems"]
     well = well and not backups["problems"]
     told = {key: known[key] for key in ("release", "pending", "busy", "failure")}
-    _show(arguments, {"ok": well, "services": rows, "backups": backups, **told}, lines)
+    _show(arguments, {"ok": well, "services": rows, "notes": notes, "backups": backups, **told}, lines)
     return DONE if well else UNWELL
 
 
