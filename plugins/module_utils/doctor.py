@@ -10,7 +10,15 @@ import shutil
 import time
 from typing import Any, Dict, List, NamedTuple, Optional
 
-from ansible_collections.meywd.tamma.plugins.module_utils import backup_setup, history, moments, on_host, status, update
+from ansible_collections.meywd.tamma.plugins.module_utils import (
+    backup_setup,
+    history,
+    limits,
+    moments,
+    on_host,
+    status,
+    update,
+)
 from ansible_collections.meywd.tamma.plugins.module_utils.compose import Compose, find_compose
 from ansible_collections.meywd.tamma.plugins.module_utils.configuration import (
     Configuration,
@@ -26,6 +34,7 @@ from ansible_collections.meywd.tamma.plugins.module_utils.lock import (
     refuse_if_held,
 )
 from ansible_collections.meywd.tamma.plugins.module_utils.operations import Operations
+from ansible_collections.meywd.tamma.plugins.module_utils.release import settings_on_host
 from ansible_collections.meywd.tamma.plugins.module_utils.restic import PROGRAM_PATH
 from ansible_collections.meywd.tamma.plugins.module_utils.room import human
 from ansible_collections.meywd.tamma.plugins.module_utils.runner import Runner
@@ -80,7 +89,11 @@ def _engine(work: Operations) -> List[Finding]:
         for row in status.rows(engine, settings.project, project)
         if not row.ready
     ]
-    return found + [Finding("advice", words) for words in status.notes(engine, settings.project)]
+    advice = status.notes(engine, settings.project)
+    known = settings_on_host(settings.directory)
+    for services in limits.services_of(engine, settings.project, known.get("ELSA_API_KEY", "")):
+        advice += limits.found(services)
+    return found + [Finding("advice", words) for words in advice]
 
 
 def _interrupted(project: str, directory: str) -> List[Finding]:
