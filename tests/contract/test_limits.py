@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tests.tools.checkout  # noqa: F401 - before anything of the collection is imported
+from ansible_collections.meywd.tamma.plugins.module_utils.elsa import Elsa
 from ansible_collections.meywd.tamma.plugins.module_utils.limits import TABLE, Services, found
 
 from .peers import Recorder
@@ -13,7 +14,7 @@ from .test_tamma import DEFINITION, SERVER
 
 def test_what_does_not_work_is_told(elsa: Driver, tamma: Driver) -> None:
     server, api = elsa.start().health(), tamma.start(arguments=SERVER).health()
-    services = Services(server.url, api.url)
+    services = Services(Elsa(server.url), api.url)
     # Without a workflow nothing shows that none would arrive.
     assert len(found(services)) == len(TABLE) - 1
     save(server, write())
@@ -28,8 +29,8 @@ def test_a_release_in_which_it_works_is_not_complained_about(recorder: Recorder)
     recorder.answers["GET", "/elsa/api/workflow-definitions"] = 200, {"items": [{"id": "w"}], "totalCount": 1}
     recorder.answers["GET", "/api/workflows/definitions"] = 200, [DEFINITION]
     recorder.answers["GET", "/api/health"] = 200, {"status": "ok", "version": "9.0.0"}
-    assert found(Services(recorder.url, recorder.url)) == []
+    assert found(Services(Elsa(recorder.url), recorder.url)) == []
 
 
 def test_services_that_do_not_answer_say_nothing() -> None:
-    assert found(Services("http://127.0.0.1:1", "http://127.0.0.1:1")) == []
+    assert found(Services(Elsa("http://127.0.0.1:1"), "http://127.0.0.1:1")) == []
