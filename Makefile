@@ -19,12 +19,15 @@ unexport PYTHONDONTWRITEBYTECODE
 
 BENCH := python3 -m tests.bench
 PYTEST := python3 -m pytest
+# What the tests wait for is mostly hosts: so many processes keep two cores busy.
+PROCESSES ?= 3
+RUN = $(PYTEST) --numprocesses $(PROCESSES) --no-loadscope-reorder --verbose --clock
 PLAYBOOK := ansible-playbook -i inventories/sandbox
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
 .PHONY: help setup demo demo-down sandbox-up sandbox-down lint unit contract sanity artifact molecule \
-        integration test test-all faults bench docs changelog lock build clean
+        integration test test-all clock faults bench docs changelog lock build clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -53,13 +56,13 @@ sandbox-down: $(READY) ## Remove those hosts
 	@$(BENCH) down --name sandbox
 
 lint: $(READY) ## Linters, types, specs against defaults, generated tables, workflows
-	@$(PYTEST) tests/test_quality.py
+	@$(PYTEST) --numprocesses 2 tests/test_quality.py
 
 unit: $(READY) ## Unit tests
-	@$(PYTEST) tests/unit
+	@$(PYTEST) --numprocesses 2 tests/unit
 
 contract: $(READY) ## What each service of Tamma does, tried on the stand-ins as processes
-	@$(PYTEST) tests/contract --patient
+	@$(PYTEST) --numprocesses 2 tests/contract
 
 sanity: $(READY) ## ansible-test sanity, every test, nothing ignored
 	@$(PYTEST) tests/test_sanity.py
@@ -69,21 +72,27 @@ artifact: $(READY) ## Build the artifact, look inside, install it and use it fro
 
 integration: $(READY) ## Modules and plugins against real engines on the test bench
 	@$(BENCH) images
-	@$(PYTEST) tests/integration
+	@$(PYTEST) tests/integration tests/postgres --clock
 
 molecule: $(READY) ## One scenario on the test bench (SCENARIO=default)
 	@$(BENCH) images
-	@$(PYTEST) tests/test_molecule.py --capture=no --scenario $(SCENARIO)
+	@$(PYTEST) tests/test_molecule.py --capture=no --clock --scenario $(SCENARIO)
 
-test: $(READY) ## All of the above: what CI runs
-	@$(PYTEST) --images-beside --numprocesses 2 --no-loadscope-reorder --verbose
+test test-all: export TAMMA_CLOCK := $(CURDIR)/.cache/clock/$(shell date +%Y%m%d-%H%M%S).jsonl
+test: $(READY) ## All of the above: what CI runs. Whatever needs no host comes first and ends the run when it fails
+	@$(RUN) --ci --part early --images-beside
+	@$(RUN) --ci --part late
 
-test-all: $(READY) ## The same with the tests that wait for long
-	@$(PYTEST) --images-beside --numprocesses 2 --no-loadscope-reorder --verbose --patient
+test-all: $(READY) ## The same and what tests/second_list.txt leaves to this target: everything but the fault matrices
+	@$(RUN) --part early --images-beside
+	@$(RUN) --part late
+
+clock: $(READY) ## Show again where the time of the last recorded run went
+	@python3 -m tests.bench.clock
 
 faults: $(READY) ## Let operators die wherever they change something, and everything else go wrong (hours)
 	@$(BENCH) images
-	@$(PYTEST) tests/integration -m fault_matrix --every-fault --capture=no
+	@$(PYTEST) tests/integration tests/postgres -m fault_matrix --every-fault --capture=no
 
 bench: $(READY) ## Measure deploys, unchanged runs, updates and backups, with the usual way beside each
 	@python3 -m benchmarks

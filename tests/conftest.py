@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import re
 import subprocess
 import sys
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +14,9 @@ import pytest
 from xdist.scheduler import LoadScopeScheduling
 
 import tests.tools.checkout  # noqa: F401 - before anything of the collection is imported
+from tests.bench import clock, patience
 from tests.bench.names import cache_dir
+from tests.tools.outcome import MOST, matters
 from tests.tools.roles import ROOT
 from tests.tools.run import run
 
@@ -27,7 +32,25 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--images-beside",
         action="store_true",
-        help="build the bench's images while the tests run that need none; those that need them wait",
+        help="build the bench's images and snapshots while the tests run, and end when both are done",
+    )
+
+    parser.addoption(
+        "--ci",
+        action="store_true",
+        help="leave out what tests/second_list.txt names (`make test-all` runs it)",
+    )
+
+    parser.addoption(
+        "--part",
+        choices=("early", "late"),
+        help="early: what needs no host, late: the rest (default: both)",
+    )
+
+    parser.addoption(
+        "--clock",
+        action="store_true",
+        help="record where the time goes, and end with a table of that (again: `make clock`)",
     )
 
     parser.addoption(
@@ -36,42 +59,102 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="run the whole fault matrix as well (default: the part that tests/ci_faults.txt lists)",
     )
 
-    parser.addoption(
-        "--patient",
-        action="store_true",
-        help="run the tests as well that wait for half a minute and more (make test-all)",
-    )
-
 
 _BUILDER = pytest.StashKey["subprocess.Popen[bytes]"]()
+_BEGAN = pytest.StashKey[tuple[float, float]]()
+
+
+def _leads(config: pytest.Config) -> bool:
+    """Whether this process is the one that the others of a run work for."""
+    return not hasattr(config, "workerinput")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Start the clock, and see how patient this run has to be, before there are other processes."""
+    if _leads(config):
+        patience.measure()
+        if config.getoption("--clock"):
+            clock.begin()
+            config.stash[_BEGAN] = clock.now()
+
+
+def _place(nodeid: str) -> str:
+    """What the clock calls a test: its file, or its scenario."""
+    file, _, name = nodeid.partition("::")
+    return f"molecule/{name.partition('[')[2].rstrip(']')}" if name.startswith("test_scenario[") else file
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    os.environ[clock.PLACE] = _place(item.nodeid)
+    with clock.phase("testing"):
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_fixture_setup(fixturedef: pytest.FixtureDef[Any]) -> Generator[None, object, object]:
+    """Tell apart what several tests share."""
+    if fixturedef.scope == "function":
+        return (yield)
+    with clock.phase("setting up"):
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Let a failed test show the lines that matter, and say where the others are."""
+    report = yield
+    if report.failed and len(report.longreprtext.splitlines()) > MOST:
+        directory = ROOT / ".cache" / "failed"
+        directory.mkdir(parents=True, exist_ok=True)
+        file = directory / (re.sub(r"\W+", "-", item.nodeid)[-100:] + ".log")
+        file.write_text(report.longreprtext, encoding="utf-8")
+        report.longrepr = f"{matters(report.longreprtext)}\n\nEverything that it said is in {file}"
+    return report
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Say where the time went."""
+    if began := config.stash.get(_BEGAN, None):
+        os.environ[clock.PLACE] = ""
+        clock.record(clock.RUN, began)
+        terminalreporter.section("clock")
+        for line in clock.table(clock.read(Path(os.environ[clock.FILE]))):
+            terminalreporter.write_line(line)
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
-    """Begin to build. Whoever brings a sandbox up waits for the end of that, and builds what is missing then."""
-    if session.config.getoption("--images-beside") and not hasattr(session.config, "workerinput"):
+    """Begin to build what hosts will need."""
+    if session.config.getoption("--images-beside") and _leads(session.config):
         with (cache_dir() / "images.log").open("wb") as log:
-            command = [sys.executable, "-m", "tests.bench", "images"]
+            command = [sys.executable, "-m", "tests.bench", "images", "--snapshots"]
             builder = subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         session.config.stash[_BUILDER] = builder
 
 
-def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Leave nothing at work, whyever the tests have ended."""
-    builder = session.config.stash.get(_BUILDER, None)
-    if builder and builder.poll() is None:
-        builder.terminate()
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
+    """Leave nothing at work: when the tests have failed nobody needs it."""
+    if builder := session.config.stash.get(_BUILDER, None):
+        if exitstatus != pytest.ExitCode.OK:
+            builder.terminate()
         builder.wait()
 
 
+#: Files that share a host which costs more than they do.
+TOGETHER = ("tests/integration/test_bundle.py", "tests/integration/test_secret_delivery.py")
+#: Files whose tests have nothing to do with each other: tools, and scenarios with a sandbox of their own.
+APART = ("tests/test_quality.py", "tests/test_molecule.py")
+
+
 class Scheduling(LoadScopeScheduling):
-    """Which tests stay together when several processes run them (`make test`): those that share a host, or a file."""
+    """Which tests stay together when several processes run them: those of a file, and a few files."""
 
     def _split_scope(self, nodeid: str) -> str:
         """Name what a test stays together with."""
-        if nodeid.startswith("tests/integration/"):
-            return "tests/integration"
-        # Each scenario has a sandbox of its own.
-        return nodeid if nodeid.startswith("tests/test_molecule.py") else nodeid.split("::", 1)[0]
+        file = nodeid.partition("::")[0]
+        if file in APART:
+            return nodeid
+        return TOGETHER[0] if file in TOGETHER else file
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling:
@@ -80,18 +163,39 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling:
 
 #: What hangs shall say where, instead of taking the time of all others. A Molecule scenario has less of its own.
 SECONDS_OF_A_UNIT, SECONDS_OF_A_TEST = 120, 2700
+#: What has hosts. It takes long, and comes when nothing else has failed.
+LATE = ("tests/integration/", "tests/test_molecule.py", "tests/postgres/")
+#: Of these, after the scenarios, what takes longest comes first: whoever has no more work ends soon after the others.
+LONG = tuple(f"tests/integration/test_{name}.py" for name in ("backup", "rotation", "deploy"))
+
+
+def second_list() -> dict[str, str]:
+    """Return what tests/second_list.txt names, and the reasons."""
+    lines = (ROOT / "tests" / "second_list.txt").read_text(encoding="utf-8").splitlines()
+    return dict(line.split(": ", 1) for line in lines if line and not line.startswith("#"))
+
+
+def _left_out(config: pytest.Config, item: pytest.Item) -> bool:
+    """Whether the command line leaves a test to another part of the run, or to another list."""
+    if item.get_closest_marker("fault_matrix") and not config.getoption("--every-fault"):
+        return True
+    part = config.getoption("--part")
+    if part and (part == "late") != item.nodeid.startswith(LATE):
+        return True
+    return config.getoption("--ci") and any(item.nodeid.startswith(name) for name in second_list())
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Leave what takes hours, or waits for long, to those who ask for it; nothing else may take long."""
+    """Leave out what another command runs; nothing but the fault matrix may take long."""
     for item in items:
         if not item.get_closest_marker("fault_matrix"):
             unit = item.path.is_relative_to(ROOT / "tests" / "unit")
-            item.add_marker(pytest.mark.timeout(SECONDS_OF_A_UNIT if unit else SECONDS_OF_A_TEST))
-    for option, marker in (("--every-fault", "fault_matrix"), ("--patient", "patient")):
-        left = [] if config.getoption(option) else [item for item in items if item.get_closest_marker(marker)]
-        items[:] = [item for item in items if item not in left]
-        config.hook.pytest_deselected(items=left)
+            seconds = SECONDS_OF_A_UNIT if unit else SECONDS_OF_A_TEST
+            item.add_marker(pytest.mark.timeout(patience.scaled(seconds)))
+    others = [item for item in items if _left_out(config, item)]
+    items[:] = [item for item in items if item not in others]
+    items.sort(key=lambda item: item.nodeid.startswith(LATE[0]) and not item.nodeid.startswith(LONG))
+    config.hook.pytest_deselected(items=others)
 
 
 @pytest.fixture(scope="session")

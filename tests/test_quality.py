@@ -57,6 +57,7 @@ def test_mypy() -> None:
         PLUGINS,
         TAMMACTL,
         "tests/bench",
+        "tests/postgres",
         "tests/tools",
         *(str(path) for path in project_files(":(glob)tests/*.py")),
     ]

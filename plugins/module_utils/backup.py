@@ -18,13 +18,21 @@ import shutil
 import socket
 import tempfile
 import time
-from typing import Any, Callable, Dict, List, NamedTuple, Optional
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
 
-from ansible_collections.meywd.tamma.plugins.module_utils import database, formats, moments
+from ansible_collections.meywd.tamma.plugins.module_utils import (
+    archive,
+    bystanders,
+    database,
+    formats,
+    inspection,
+    moments,
+)
 from ansible_collections.meywd.tamma.plugins.module_utils.compose import last_line
 from ansible_collections.meywd.tamma.plugins.module_utils.database import Client, Database
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
-from ansible_collections.meywd.tamma.plugins.module_utils.files import File, recorded, write
+from ansible_collections.meywd.tamma.plugins.module_utils.files import File, read, recorded, write
+from ansible_collections.meywd.tamma.plugins.module_utils.logins import Refused
 from ansible_collections.meywd.tamma.plugins.module_utils.release import ENV_FILE, every_secret_name
 from ansible_collections.meywd.tamma.plugins.module_utils.restic import (
     ProducerFailed,
@@ -39,8 +47,16 @@ from ansible_collections.meywd.tamma.plugins.module_utils.stack import Stack
 
 Progress = Callable[[str, str], None]
 
-FORMAT = 1
+# 1: with a fingerprint of the schema, and the rows as a session of ours counted them while the dump was taken.
+FORMAT = 2
 _SCRATCH = "/run/tamma"
+
+#: How long a dump waits for a lock that somebody else has.
+LOCK_SECONDS = 60
+_GRACE_SECONDS = 10
+# A table that is dropped while pg_dump begins makes it fail, and is not missed the next time.
+_ATTEMPTS = 4
+_MEANWHILE_GONE = re.compile(r"relation .* does not exist|could not open relation|cache lookup failed|OID \d+ does not")
 
 # On a service: where the volumes are mounted that belong into a backup.
 VOLUMES_LABEL = "tamma.backup-volumes"
@@ -170,6 +186,76 @@ def _moment(text: str) -> str:
     return "%sT%s%sZ" % (day, minute or "23:59", second or ":59")
 
 
+class _Dump:
+    """The dump of the database: taken once, and read back from the repository that has it."""
+
+    def __init__(self, known: Database, progress: Progress, lock_seconds: float) -> None:
+        self._database = known
+        self._progress = progress
+        self._lock_seconds = lock_seconds
+        #: Where it can be read: the first repository that has it whole, and its snapshot there.
+        self.store: Optional[Restic] = None
+        self.snapshot = ""
+        #: Of the manifest: which objects have to be in it, and how the schema was written down then.
+        self.facts: Dict[str, Any] = {}
+
+    def into(self, store: Restic, tags: Dict[str, str], when: str, client: Client) -> Dict[str, Any]:
+        """Store it; return restic's summary."""
+        meter = Meter(self._progress, "dump", max(1, self._database.size()))
+        if self.store:
+            self._progress("dump", "from %s into %s" % (self.store, store))
+            try:
+                return store.copy(self.store, self.snapshot, "/" + DUMP, tags, when, DUMP, meter)
+            except ProducerFailed as exc:
+                self._progress("dump", "%s The database is dumped once more." % self.store.failure(exc.result).message)
+                self.store = None
+        self._progress("dump", "%s into %s" % (self._database.name, store))
+        for left in reversed(range(_ATTEMPTS)):
+            waiting = bystanders.Waiting(
+                self._database.query, self._database.application, self._lock_seconds, self._progress
+            )
+            try:
+                with waiting:
+                    return self._take(store, tags, when, client, meter)
+            except ProducerFailed as exc:
+                if waiting.gave_up or not (left and _MEANWHILE_GONE.search(exc.result.err)):
+                    raise self._broke_off(waiting, database.failure(exc.result, self._what)) from exc
+                self._progress("dump", "something went away while it was dumped: once more")
+            except Refused as exc:
+                raise self._broke_off(waiting, exc) from exc
+        raise AssertionError
+
+    def _take(self, store: Restic, tags: Dict[str, str], when: str, client: Client, meter: "Meter") -> Dict[str, Any]:
+        known = self._database
+        # It gives up by itself if nobody is left who watches it.
+        command = client.dump(known.name, self._lock_seconds + _GRACE_SECONDS)
+        before = self._look()
+        summary = store.store(tags, when, command, DUMP, moved=meter, named=client.pipe)
+        after = self._look()
+        self.facts = {
+            "objects": inspection.inventory(before[0], after[0]),
+            "schema": after[1] if before[1] == after[1] else "",
+        }
+        return summary
+
+    def _look(self) -> Tuple[Dict[str, str], str]:
+        with self._database.session() as session:
+            return inspection.objects(session), self._database.schema(session)
+
+    @property
+    def _what(self) -> str:
+        return "The dump of the database %s broke off, and no backup was made of it" % self._database.name
+
+    def _broke_off(self, waiting: bystanders.Waiting, otherwise: OperatorError) -> OperatorError:
+        if not waiting.gave_up:
+            return otherwise
+        return OperatorError(
+            "%s: it waited %d s for a lock of %s. Let that end, or end it (SELECT pg_terminate_backend), and take the "
+            "backup again." % (self._what, self._lock_seconds, " and ".join(waiting.holders)),
+            **otherwise.facts,
+        )
+
+
 class _Opened(NamedTuple):
     """A repository, what keeps it from being used, and the time of the newest backup in it; both may be empty."""
 
@@ -182,17 +268,25 @@ class Taking:
     """A backup on its way."""
 
     def __init__(
-        self, stack: Stack, repositories: List[Repository], progress: Progress, now: Optional[float] = None
+        self,
+        stack: Stack,
+        repositories: List[Repository],
+        progress: Progress,
+        now: Optional[float] = None,
+        lock_seconds: float = LOCK_SECONDS,
     ) -> None:
-        """*now* is the clock, in seconds; it may go backwards."""
+        """*now* is the clock, in seconds; it may go backwards. *lock_seconds*: how long the dump waits for a lock."""
         self._stack = stack
         self._stores = [Restic(item, stack.runner) for item in repositories]
         self._progress = progress
         self._now = time.time() if now is None else now
+        self._lock_seconds = lock_seconds
         self._database = Database(stack)
 
     def take(self, reason: str, tags: List[str], done: Callable[[Taken], None]) -> List[Taken]:
         """Take it in every repository; one that fails does not keep the others from theirs.
+
+        The database is dumped once: the other repositories get what the first one that has it gives back.
 
         done: told of each repository as soon as it is known what became of it. Raises OperatorError when nothing could
         be taken at all, because the stack did not give it.
@@ -212,13 +306,11 @@ class Taking:
             if len(taken) == len(opened):
                 return taken
             small = looked.result()
-        usable = [one for one in opened if not one.problem]
+        # One on this host first: what the others get is read from it.
+        usable = sorted((one for one in opened if not one.problem), key=lambda one: not one.store.repository.is_local)
         begun = self._after_the_newest([one.newest for one in usable if one.newest])
         backup = "%s-%s" % (time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(begun)), secrets.token_hex(2))
         with self._database.session() as session:
-            session.query("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY")
-            exported = session.query("SELECT pg_export_snapshot()")[0][0] or ""
-            self._progress("look", "counting the rows of every table")
             description = {
                 "format": FORMAT,
                 "id": backup,
@@ -228,17 +320,18 @@ class Taking:
                 "reason": reason,
                 "tags": tags,
                 "postgres": {"version": database.version(session), "database": self._database.name},
-                **database.contents(session).as_dict(),
                 "properties": database.properties(session),
+                "creation": self._database.creation(),
                 "broker": self._stack.rabbitmq is not None,
                 "size": self._database.size(),
                 "images": self._images(),
             }
-            with self._scratch() as state:
-                write(state, small)
-                for one in usable:
-                    taken.append(_One(self, one.store, description, exported, state, begun).take())
-                    done(taken[-1])
+        dump = _Dump(self._database, self._progress, self._lock_seconds)
+        with self._scratch() as state:
+            write(state, small)
+            for one in usable:
+                taken.append(_One(self, one.store, description, dump, state, begun).take())
+                done(taken[-1])
         return taken
 
     def _open(self, store: Restic) -> "_Opened":
@@ -387,15 +480,14 @@ class _One:
     """A backup on its way into one repository."""
 
     def __init__(
-        self, taking: Taking, store: Restic, description: Dict[str, Any], exported: str, state: str, begun: float
+        self, taking: Taking, store: Restic, description: Dict[str, Any], dump: _Dump, state: str, begun: float
     ) -> None:
-        self._taking = taking
         self._stack = taking._stack
         self._progress = taking._progress
         self._database = taking._database
         self._store = store
         self._description = description
-        self._exported = exported
+        self._dump = dump
         self._state = state
         self._begun = begun
         self._parts: Dict[str, Dict[str, Any]] = {}
@@ -410,13 +502,15 @@ class _One:
             with concurrent.futures.ThreadPoolExecutor(1) as beside:
                 small = beside.submit(self._store_directories)
                 with self._database.client() as client:
-                    self._dump(client)
-                    self._read_back_database(client)
+                    self._store_database(client)
+                    counted = self._read_back_database(client)
                 small.result()
-            self._write_manifest()
+            self._write_manifest({**self._description, **self._dump.facts, **counted._asdict()})
         except OperatorError as exc:
             self._give_up()
             return self._taken("", exc.message)
+        if self._dump.store is None:
+            self._dump.store, self._dump.snapshot = self._store, self._parts[DATABASE]["snapshot"]
         taken = self._taken(self._description["id"], "")
         self._progress("store", "%s: backup %s, %s" % (name, taken.id, human(taken.bytes)))
         return taken
@@ -441,25 +535,9 @@ class _One:
             "bytes": int(summary.get("total_bytes_processed") or 0),
         }
 
-    def _dump(self, client: Client) -> None:
+    def _store_database(self, client: Client) -> None:
         began = time.monotonic()
-        size = max(1, self._database.size())
-        self._progress("dump", "%s into %s" % (self._database.name, self._store))
-        meter = Meter(self._progress, "dump", size)
-        try:
-            summary = self._store.store(
-                self._tags(DATABASE),
-                self._when(),
-                client.dump(self._database.name, self._exported),
-                DUMP,
-                moved=meter,
-                named=client.pipe,
-            )
-        except ProducerFailed as exc:
-            raise database.failure(
-                exc.result, "The dump of the database %s broke off, and no backup was made of it" % self._database.name
-            ) from exc
-        self._keep(DATABASE, summary, began)
+        self._keep(DATABASE, self._dump.into(self._store, self._tags(DATABASE), self._when(), client), began)
 
     def _store_directories(self) -> None:
         self._store_directory(STATE, self._state)
@@ -476,27 +554,39 @@ class _One:
         self._read_back(stored["snapshot_id"], "/", ["sh", "-c", "exec cat > /dev/null"], "the part %s" % part)
         self._keep(part, stored, began)
 
-    def _read_back_database(self, client: Client) -> None:
+    def _read_back_database(self, client: Client) -> archive.Counted:
+        """Read the archive back to its last byte, and count what is in it."""
         began = time.monotonic()
         self._progress("verify", "reading it back from %s" % self._store)
         snapshot = self._parts[DATABASE]["snapshot"]
         what = "the archive of the database"
-        self._read_back(snapshot, "/" + DUMP, client.read_through(), what, client.pipe)
+        read = archive.Reader()
+        self._read_back(
+            snapshot, "/" + DUMP, client.read_through(), what, client.pipe, reader=read.feed, read_from=client.script
+        )
+        if not read.whole:
+            raise OperatorError("The backup cannot be read back, so it does not count: %s is not whole." % what)
         self._seconds["verify"] = round(time.monotonic() - began, 1)
+        return read.counted
 
-    def _read_back(self, snapshot: str, path: str, consumer: List[str], what: str, named: str = "") -> None:
-        """Read a part as a restore would, from the repository, to its last byte."""
-        printed, read = self._store.pipe(snapshot, path, consumer, named=named)
-        if printed.rc and not (read.rc and unheard(printed)):
-            raise self._store.failure(printed)
+    def _read_back(
+        self, snapshot: str, path: str, consumer: List[str], what: str, named: str = "", **printed: Any
+    ) -> None:
+        """Read a part as a restore would, from the repository, to its last byte.
+
+        printed: to whom goes what *consumer* prints, see :meth:`Runner.pipeline`.
+        """
+        sent, read = self._store.pipe(snapshot, path, consumer, named=named, **printed)
+        if sent.rc and not (read.rc and unheard(sent)):
+            raise self._store.failure(sent)
         if read.rc:
             raise OperatorError(
                 "The backup cannot be read back, so it does not count: %s is not whole (%s)."
                 % (what, last_line(read.err))
             )
 
-    def _write_manifest(self) -> None:
-        text = json.dumps({**self._description, "parts": self._parts}, indent=1, sort_keys=True)
+    def _write_manifest(self, found: Dict[str, Any]) -> None:
+        text = json.dumps({**found, "parts": self._parts}, indent=1, sort_keys=True)
         os.makedirs(_SCRATCH, mode=0o700, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=self._stack.name + "-backup-", dir=_SCRATCH) as directory:
             write(directory, [File(_MANIFEST_FILE, text, 0o600)])
@@ -542,8 +632,13 @@ class Meter:
         )
 
 
-def remove_leftovers(stack: str) -> None:
-    """Remove what a killed run left on the tmpfs; call this under the lock."""
-    for name in os.listdir(_SCRATCH) if os.path.isdir(_SCRATCH) else []:
-        if name.startswith((stack + "-backup-", stack + "-restore-")):
-            shutil.rmtree(os.path.join(_SCRATCH, name))
+def remove_leftovers(stack: str) -> bool:
+    """Remove what a killed run left on the tmpfs, and say whether there was anything; call this under the lock."""
+    names = os.listdir(_SCRATCH) if os.path.isdir(_SCRATCH) else []
+    left = [name for name in names if name.startswith((stack + "-backup-", stack + "-restore-"))]
+    for name in left:
+        directory = os.path.join(_SCRATCH, name)
+        for path in (read(os.path.join(directory, database.PIPES)) or "").splitlines():
+            database.remove_pipe(path)
+        shutil.rmtree(directory)
+    return bool(left)

@@ -24,7 +24,7 @@ class Configuration(NamedTuple):
     """The settings of a stack's backups. keep: see retention. check_subset: how much data a check reads ("5%").
 
     overdue_hours: operation → how old the last good one may be; one that is not named may be of any age. drill: where
-    it restores to, see DRILLS.
+    it restores to, see DRILLS. lock_seconds: how long a dump waits for a lock that somebody else has.
     """
 
     project: str
@@ -38,6 +38,7 @@ class Configuration(NamedTuple):
     metrics_file: str
     overdue_hours: Mapping[str, int] = MappingProxyType({})
     drill: str = "server"
+    lock_seconds: int = 60
 
 
 def settings_file(project: str, root: str = CONFIGURATION) -> str:

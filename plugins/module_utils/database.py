@@ -11,16 +11,20 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import hashlib
 import os
 import re
 import signal
+import stat
+import tempfile
 import time
-from typing import Any, Dict, Iterator, List, Optional, Sequence, Set
+from typing import Iterator, List, Optional, Sequence, Set
 
-from ansible_collections.meywd.tamma.plugins.module_utils import throwaway
+from ansible_collections.meywd.tamma.plugins.module_utils import archive, bystanders, inspection, throwaway
 from ansible_collections.meywd.tamma.plugins.module_utils.compose import last_line
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
+from ansible_collections.meywd.tamma.plugins.module_utils.files import File, write
 from ansible_collections.meywd.tamma.plugins.module_utils.logins import PostgresSession, Refused, identifier
 from ansible_collections.meywd.tamma.plugins.module_utils.runner import Result, mortal
 from ansible_collections.meywd.tamma.plugins.module_utils.stack import Stack
@@ -36,7 +40,21 @@ ARCHIVE = "tamma-restore"
 _ELSEWHERE = "/var/lib/tamma"
 # Beside that directory: a named pipe. What goes through it is handed over by the kernel and never touches the disk. The
 # engine, which would copy it several times, takes as much of the processor for that as dumping and storing do.
+_SCRATCH = "/run/tamma"
+#: In a directory there: the paths of the named pipes that a run uses.
+PIPES = "pipes"
 _PIPE = "tamma-pipe"
+# Another one, for what a program says an archive holds.
+_SCRIPT_PIPE = "tamma-script"
+
+# Somebody may have set limits for the role, the database or the server which no work of ours would survive. Only for a
+# lock we do not wait for ever.
+_LIMITS = """
+SELECT set_config(name, CASE name WHEN 'lock_timeout' THEN '60s' ELSE '0' END, false) FROM pg_settings
+WHERE name IN ('statement_timeout', 'lock_timeout', 'idle_in_transaction_session_timeout', 'idle_session_timeout',
+  'transaction_timeout')"""
+# Those in a database get so long to end; a server that writes much takes its time.
+_SECONDS_TO_END = 30
 
 # A server that was killed is up again after a few seconds.
 _SECONDS_TO_RETURN = 60
@@ -47,20 +65,11 @@ _OBJECT_IN_USE = "55006"
 RESTORING = "_restoring"
 BEFORE = "_before_"
 DRILL = "_drill"
+# What has made the same trip as one of these, to be compared with it.
+COMPARED = "_compared"
 # The copy from before a release, and what a failed release made of the database; a number follows.
 GUARD = "_guard_"
 FAILED = "_failed_"
-
-_TABLES = """
-SELECT n.nspname, c.relname, format('SELECT count(*) FROM %I.%I', n.nspname, c.relname)
-FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE c.relkind = 'r' AND c.relpersistence <> 't' AND n.nspname <> 'information_schema' AND n.nspname !~ '^pg_'
-ORDER BY 1, 2"""
-
-# With the sign of its steps, so that a greater value is always one further ahead. One that was never used has none.
-_SEQUENCES = """
-SELECT schemaname || '.' || sequencename, CASE WHEN increment_by < 0 THEN -last_value::numeric ELSE last_value END
-FROM pg_sequences WHERE last_value IS NOT NULL ORDER BY 1"""
 
 # What belongs to the database itself and is not in its archive: rights on it, and settings. Each row is a statement
 # without the database's name, which comes between its two parts.
@@ -77,98 +86,51 @@ UNION ALL SELECT 3,
     CASE setrole WHEN 0 THEN 'ALTER DATABASE '
     ELSE format('ALTER ROLE %s IN DATABASE ', quote_ident(pg_get_userbyid(setrole))) END,
     format(' SET %s TO %s', quote_ident(name),
-      CASE WHEN name = 'search_path' OR name LIKE '%preload_libraries' OR name = 'temp_tablespaces' THEN value
+      CASE WHEN name IN ('search_path', 'temp_tablespaces', 'unix_socket_directories') OR name LIKE '%preload_libraries'
+      THEN (SELECT string_agg(quote_literal(CASE WHEN part[1] LIKE '"%'
+          THEN replace(substr(part[1], 2, length(part[1]) - 2), '""', '"') ELSE part[1] END), ', ' ORDER BY place)
+        FROM regexp_matches(value, '("(?:[^"]|"")*"|[^",[:space:]]+)', 'g') WITH ORDINALITY AS parts(part, place))
       ELSE quote_literal(value) END)
   FROM settings
+UNION ALL SELECT 4, 'COMMENT ON DATABASE ', ' IS ' || quote_literal(description)
+  FROM pg_shdescription WHERE classoid = 'pg_database'::regclass AND objoid = (SELECT oid FROM ours)
+UNION ALL SELECT 5, format('SECURITY LABEL FOR %s ON DATABASE ', quote_ident(provider)), ' IS ' || quote_literal(label)
+  FROM pg_shseclabel WHERE classoid = 'pg_database'::regclass AND objoid = (SELECT oid FROM ours)
+UNION ALL SELECT 6, 'ALTER DATABASE ', ' CONNECTION LIMIT ' || datconnlimit FROM ours WHERE datconnlimit <> -1
+UNION ALL SELECT 7, 'ALTER DATABASE ', ' IS_TEMPLATE true' FROM ours WHERE datistemplate
 ORDER BY 1, 2, 3"""
 
-# One line for each thing that makes the schema; what differs between two servers of one version is left out.
-_SCHEMA = """
-WITH ours AS (SELECT oid, nspname FROM pg_namespace WHERE nspname <> 'information_schema' AND nspname !~ '^pg_'),
-  foreign_objects AS (SELECT objid FROM pg_depend WHERE deptype = 'e'),
-  relations AS (SELECT c.*, n.nspname FROM pg_class c JOIN ours n ON n.oid = c.relnamespace
-    WHERE c.relpersistence <> 't' AND c.oid NOT IN (SELECT objid FROM foreign_objects))
-SELECT 'extension ' || extname FROM pg_extension
-UNION ALL SELECT 'schema ' || nspname FROM ours
-UNION ALL SELECT format('relation %I.%I %s %s %s', nspname, relname, relkind, relpersistence,
-  coalesce(pg_get_expr(relpartbound, oid), '')) FROM relations WHERE relkind IN ('r', 'p', 'v', 'm', 'S', 'f')
-UNION ALL SELECT format('column %I.%I.%I %s %s %s %s', nspname, relname, attname, format_type(atttypid, atttypmod),
-  attnotnull, attidentity, coalesce(pg_get_expr(adbin, adrelid), ''))
-  FROM relations r JOIN pg_attribute a ON a.attrelid = r.oid
-  LEFT JOIN pg_attrdef d ON adrelid = r.oid AND adnum = attnum
-  WHERE attnum > 0 AND NOT attisdropped AND relkind IN ('r', 'p', 'v', 'm', 'f')
-UNION ALL SELECT format('constraint %I.%I %s', nspname, conname, pg_get_constraintdef(o.oid))
-  FROM pg_constraint o JOIN ours n ON n.oid = o.connamespace
-UNION ALL SELECT 'index ' || pg_get_indexdef(indexrelid) FROM pg_index i JOIN relations r ON r.oid = i.indexrelid
-UNION ALL SELECT format('view %I.%I %s', nspname, relname, pg_get_viewdef(oid)) FROM relations
-  WHERE relkind IN ('v', 'm')
-UNION ALL SELECT 'function ' || pg_get_functiondef(p.oid) FROM pg_proc p JOIN ours n ON n.oid = p.pronamespace
-  WHERE prokind IN ('f', 'p') AND p.oid NOT IN (SELECT objid FROM foreign_objects)
-UNION ALL SELECT 'trigger ' || pg_get_triggerdef(t.oid) FROM pg_trigger t JOIN relations r ON r.oid = t.tgrelid
-  WHERE NOT tgisinternal
-UNION ALL SELECT format('enum %I.%I %s', nspname, typname,
-  (SELECT string_agg(enumlabel, ',' ORDER BY enumsortorder) FROM pg_enum e WHERE e.enumtypid = t.oid))
-  FROM pg_type t JOIN ours n ON n.oid = t.typnamespace WHERE typtype = 'e'"""
+# So earlier versions have written an empty element of a list into their manifests, which no server takes.
+_EMPTY_NAME = re.compile(r'(?<=[ ,])""(?=,|\Z)')
 
-
-class Contents:
-    """What is in a database. counts: "schema.table" → rows. sequences: name → last value."""
-
-    def __init__(self, fingerprint: str, counts: Dict[str, int], sequences: Dict[str, int], large_objects: int) -> None:
-        self.fingerprint = fingerprint
-        self.counts = counts
-        self.sequences = sequences
-        self.large_objects = large_objects
-
-    def as_dict(self) -> Dict[str, Any]:
-        """The contents as a manifest has them."""
-        return dict(vars(self))
-
-    def differences(self, manifest: Dict[str, Any]) -> List[str]:
-        """What is not as *manifest* says, a sentence for each kind; sequences may only be ahead."""
-        found = []
-        if self.fingerprint != manifest["fingerprint"]:
-            found.append("the schema is another one")
-        wanted: Dict[str, int] = manifest["counts"]
-        wrong = [
-            "%s has %s rows instead of %s" % (name, self.counts.get(name, "no"), wanted.get(name, "none at all"))
-            for name in sorted({*wanted, *self.counts})
-            if wanted.get(name) != self.counts.get(name)
-        ]
-        found += wrong[:3] + (["%d more tables differ" % (len(wrong) - 3)] if len(wrong) > 3 else [])
-        if self.large_objects != manifest["large_objects"]:
-            found.append("%d large objects instead of %d" % (self.large_objects, manifest["large_objects"]))
-        behind = [
-            name
-            for name, value in manifest["sequences"].items()
-            if name not in self.sequences or self.sequences[name] < value
-        ]
-        if behind:
-            found.append("the sequence %s is behind" % behind[0])
-        return found
-
-
-def schema(session: PostgresSession) -> str:
-    """A fingerprint of the schema in the database of a session."""
-    session.query("SET search_path TO pg_catalog")
-    lines = sorted(row[0] or "" for row in session.query(_SCHEMA))
-    return hashlib.sha256("\n".join(lines).encode("utf-8")).hexdigest()
-
-
-def contents(session: PostgresSession) -> Contents:
-    """Look at everything in the database of a session, in its transaction if it has one."""
-    digest = schema(session)
-    counts = {}
-    for place, table, count in session.query(_TABLES):
-        counts["%s.%s" % (place, table)] = int(session.query(count or "")[0][0] or 0)
-    sequences = {name or "": int(value or 0) for name, value in session.query(_SEQUENCES)}
-    large = int(session.query("SELECT count(*) FROM pg_largeobject_metadata")[0][0] or 0)
-    return Contents(digest, counts, sequences, large)
+# How a database is made that is like another one; which of these columns there are depends on the version.
+_CREATION = """
+SELECT to_jsonb(d) ->> 'datlocprovider', pg_encoding_to_char(encoding), datcollate, datctype,
+  coalesce(to_jsonb(d) ->> 'datlocale', to_jsonb(d) ->> 'daticulocale'), to_jsonb(d) ->> 'daticurules', spcname
+FROM pg_database d JOIN pg_tablespace t ON t.oid = d.dattablespace WHERE datname = %s"""
+_PROVIDERS = {"c": "libc", "i": "icu", "b": "builtin"}
 
 
 def properties(session: PostgresSession) -> List[List[str]]:
     """The rights on the database of a session and its settings: statements in two parts, its name belongs between."""
     return [[head or "", tail or ""] for _order, head, tail in session.query(_PROPERTIES)]
+
+
+def _options(rows: Sequence[Sequence[Optional[str]]]) -> str:
+    """The options of CREATE DATABASE for one of which :data:`_CREATION` tells; none if it tells nothing."""
+    options = ""
+    for provider, encoding, collate, ctype, locale, rules, tablespace in rows:
+        options = " ENCODING %s LC_COLLATE %s LC_CTYPE %s" % tuple(
+            literal(word or "") for word in (encoding, collate, ctype)
+        )
+        if provider in _PROVIDERS:
+            options += " LOCALE_PROVIDER %s" % _PROVIDERS[provider]
+        if locale and provider in ("i", "b"):
+            options += " %s %s" % ("ICU_LOCALE" if provider == "i" else "BUILTIN_LOCALE", literal(locale))
+        if rules:
+            options += " ICU_RULES %s" % literal(rules)
+        options += " TABLESPACE %s" % identifier(tablespace or "pg_default")
+    return options
 
 
 def version(session: PostgresSession) -> str:
@@ -193,6 +155,11 @@ def _kill_programs(mark: bytes) -> None:
                         os.kill(int(name), signal.SIGKILL)
 
 
+def _ask(session: PostgresSession, statement: str, *values: str) -> List[List[Optional[str]]]:
+    """Ask one thing; each %s of the statement becomes a quoted value."""
+    return session.query(statement % tuple(map(literal, values)) if values else statement)
+
+
 def literal(text: str) -> str:
     """A text quoted for SQL."""
     return "'%s'" % text.replace("'", "''")
@@ -213,32 +180,40 @@ def archive_directory(stack: Stack) -> str:
     return os.path.join(volume(stack) or os.path.join(_ELSEWHERE, stack.name), ARCHIVE)
 
 
-def _pipe(stack: Stack) -> str:
-    return os.path.join(os.path.dirname(archive_directory(stack)), _PIPE)
+def _place(stack: Stack) -> str:
+    """Where on this host the named pipes for the server's programs are."""
+    return os.path.dirname(archive_directory(stack))
 
 
 @contextlib.contextmanager
-def _named_pipe(path: str) -> Iterator[str]:
-    """A named pipe for the programs of a container: its path, or nothing where there cannot be one."""
-    made = False
-    try:
-        # A full disk, above all, is no reason to have no backup: the engine hands everything on then.
-        with contextlib.suppress(OSError):
-            os.mkfifo(path, 0o600)
-            made = True
-        if made:
-            # Whatever user the programs are: what lies beside it is theirs.
-            owner = os.stat(os.path.dirname(path))
-            os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
-        yield path if made else ""
-    finally:
-        if made:
-            _remove(path)
+def _named_pipes(stack: Stack, place: str) -> Iterator[str]:
+    """Named pipes for the programs of a container: the path of the one for archives, or nothing without them."""
+    paths = [os.path.join(place, name) for name in (_PIPE, _SCRIPT_PIPE)] if place else []
+    made = []
+    os.makedirs(_SCRATCH, mode=0o700, exist_ok=True)
+    # Whoever comes after a killed run need not ask the engine where they are.
+    with tempfile.TemporaryDirectory(prefix=stack.name + "-backup-", dir=_SCRATCH) as noted:
+        try:
+            # A full disk, above all, is no reason to have no backup: the engine hands everything on then.
+            with contextlib.suppress(OSError):
+                write(noted, [File(PIPES, "\n".join(paths), 0o600)])
+                for path in paths:
+                    os.mkfifo(path, 0o600)
+                    made.append(path)
+                    # Whatever user the programs are: what lies beside it is theirs.
+                    owner = os.stat(place)
+                    os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
+            yield paths[0] if paths and len(made) == len(paths) else ""
+        finally:
+            for path in made:
+                remove_pipe(path)
 
 
-def _remove(path: str) -> None:
+def remove_pipe(path: str) -> None:
+    """Remove a named pipe, and nothing else."""
     with contextlib.suppress(FileNotFoundError):
-        os.unlink(path)
+        if stat.S_ISFIFO(os.lstat(path).st_mode):
+            os.unlink(path)
 
 
 class Database:
@@ -256,12 +231,17 @@ class Database:
         """Log in; questions may take as long as they take."""
         session = PostgresSession(dataclasses.replace(self.server, database=database or self.name), self.application)
         session.be_patient()
+        session.query(_LIMITS)
         return session
 
     def query(self, statement: str, *values: str) -> List[List[Optional[str]]]:
         """Ask one thing in a session of its own, beside the stack's database; each %s becomes a quoted value."""
-        with self.session("postgres") as session:
-            return session.query(statement % tuple(map(literal, values)) if values else statement)
+        with self._beside() as session:
+            return _ask(session, statement, *values)
+
+    def _beside(self) -> PostgresSession:
+        """A session in no database that anything is done to."""
+        return self.session("postgres" if self.name != "postgres" else "template1")
 
     def end_dead_runs(self) -> None:
         """End what a killed run has left: its programs, and its sessions, which would hold a snapshot or a database.
@@ -269,7 +249,8 @@ class Database:
         They have ended when this returns: a rename that was under way is done by then, or never will be.
         """
         _kill_programs(self.application.encode("ascii"))
-        _remove(_pipe(self._stack))
+        for name in (_PIPE, _SCRIPT_PIPE):
+            remove_pipe(os.path.join(_place(self._stack), name))
         throwaway.remove_leftovers(self._stack)
         # Interpolated is text quoted for SQL.
         self._until_gone(
@@ -277,6 +258,12 @@ class Database:
             "AND pid <> pg_backend_pid()" % literal(self.application),
             "What a former run was doing in %s does not end: look for sessions of %s" % (self.server, self.application),
         )
+        # It may have died while it let nobody in.
+        if self.query("SELECT FROM pg_database WHERE datname = %s AND NOT datallowconn", self.name):
+            self._allow([self.name], True)
+        for mark in (DRILL, COMPARED):
+            if self.exists(self.called(mark)):
+                self.drop(self.called(mark))
 
     def end_sessions(self) -> None:
         """End who is in the stack's database now. What they have not committed when this returns never will be.
@@ -285,7 +272,9 @@ class Database:
         """
         now = literal(self.query("SELECT clock_timestamp()")[0][0] or "")
         self._until_gone(
-            _end_sessions(self.name) + " AND backend_start <= %s::timestamptz" % now,
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = %s "  # noqa: S608
+            "AND pid <> pg_backend_pid() AND pg_has_role(usesysid, 'MEMBER') AND backend_start <= %s::timestamptz"
+            % (literal(self.name), now),
             "What works in the database %s of %s does not end: look for its sessions" % (self.name, self.server),
         )
 
@@ -320,16 +309,16 @@ class Database:
         if service is None:
             with self.session() as session:
                 newest = major(version(session))
-            place = os.path.dirname(archive_directory(self._stack))
+            place = _place(self._stack)
             container = throwaway.client(self._stack, self.server, newest, place, _ARCHIVES)
-            with container as identifier, _named_pipe(os.path.join(place, _PIPE)) as pipe:
+            with container as identifier, _named_pipes(self._stack, place) as pipe:
                 yield Client([*command, identifier], self.server.user, self.application, _ARCHIVES, pipe)
             return
         running = self._stack.running(service.name)
         if not running:
             raise OperatorError("PostgreSQL of the stack %s does not run any more." % self._stack.name)
         # Where this host does not see the server's data, the server does not see a pipe of this host.
-        with _named_pipe(_pipe(self._stack) if volume(self._stack) else "") as pipe:
+        with _named_pipes(self._stack, _place(self._stack) if volume(self._stack) else "") as pipe:
             yield Client([*command, running[0]["Id"]], self.server.user, self.application, _DATA, pipe)
 
     def superuser(self) -> bool:
@@ -360,29 +349,25 @@ class Database:
         """The name of a database beside the stack's; the server cuts what is longer than 63 bytes."""
         return self.name.encode("utf-8")[: 63 - len(mark)].decode("utf-8", "ignore") + mark
 
-    def create(self, name: str) -> None:
-        """Make an empty database like the stack's own: its owner, encoding and collation."""
-        like = self.query(
-            "SELECT pg_get_userbyid(datdba), pg_encoding_to_char(encoding), datcollate, datctype FROM pg_database "
-            "WHERE datname = %s",
-            self.name,
-        )
-        options = ""
-        if like:
-            owner, encoding, collate, ctype = (value or "" for value in like[0])
-            options = " OWNER %s ENCODING %s LC_COLLATE %s LC_CTYPE %s" % (
-                identifier(owner),
-                literal(encoding),
-                literal(collate),
-                literal(ctype),
-            )
-        self.query("CREATE DATABASE %s TEMPLATE template0%s" % (identifier(name), options))
+    def creation(self) -> List[List[Optional[str]]]:
+        """How a database like the stack's own is made: encoding, collation and so on; nothing if that is not there."""
+        return self.query(_CREATION, self.name)
+
+    def create(self, name: str, like: Sequence[Sequence[Optional[str]]] = ()) -> None:
+        """Make an empty database with the owner of the stack's own.
+
+        like: how it is made, see :meth:`creation`; like the stack's own if not given.
+        """
+        owner = self.query("SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = %s", self.name)
+        whose = " OWNER %s" % identifier(owner[0][0] or "") if owner else ""
+        options = _options(like or self.creation())
+        self.query("CREATE DATABASE %s TEMPLATE template0%s%s" % (identifier(name), whose, options))
 
     def copy(self, name: str) -> None:
         """Copy the stack's database inside its server. Ends who is in it; nobody gets in meanwhile.
 
-        As files, at the speed of the disk, and not through the log of changes. Rights on the database itself and its
-        settings, which a copy does not have, are carried over.
+        As files, at the speed of the disk, and not through the log of changes. What belongs to the database itself, as
+        rights on it and its settings do, a copy does not have: it is carried over.
         """
         with self.session() as session:
             carried, newest = properties(session), major(version(session))
@@ -391,61 +376,201 @@ class Database:
         statement = "CREATE DATABASE %s OWNER %s TEMPLATE %s" % names
         if newest >= 15:
             statement += " STRATEGY file_copy"
-        # In two, because a database is made in no transaction.
-        self._undisturbed(_end_sessions(self.name), statement)
-        for head, tail in carried:
-            self.query(head + identifier(name) + tail)
+        subscriptions = self._subscriptions()
+        with self._closed(self.name):
+            self._in_use(statement)
+            self._allow([self.name], True)
+        self.take_on(name, carried)
+        if subscriptions:
+            with self.session(name) as session:
+                for one in subscriptions:
+                    session.query(one)
 
-    def _undisturbed(self, *statements: str) -> None:
-        """Do what takes a database that nobody is in, each in a transaction of its own; the first ends who is there."""
+    def take_on(self, name: str, carried: Sequence[Sequence[str]]) -> None:
+        """Give a database what :func:`properties` tells of another one."""
+        for head, tail in carried:
+            self.query(head + identifier(name) + _EMPTY_NAME.sub("''", tail))
+
+    def _subscriptions(self) -> List[str]:
+        """Statements that make the subscriptions of the stack's database; as pg_dump writes them, they sleep."""
+        if not bystanders.subscriptions(self.query, self.name):
+            return []
+        with self.client() as client:
+            done = self._stack.runner.run(client.definitions(self.name))
+        if done.rc:
+            raise failure(done, "The subscriptions of the database %s cannot be read" % self.name)
+        kinds = ("SUBSCRIPTION ", "COMMENT SUBSCRIPTION ", "SECURITY LABEL SUBSCRIPTION ")
+        known = archive.definitions(done.out)
+        return [known[key] for kind in kinds for key in known if key.startswith(kind)]
+
+    def _in_use(self, statement: str) -> None:
+        """Do what takes a database that nobody is in. Who has just been ended may need a moment to be gone."""
         for left in reversed(range(_ATTEMPTS)):
             try:
-                for statement in statements:
-                    self.query(statement)
+                self.query(statement)
                 return
             except Refused as exc:
-                # Somebody came back before that was done.
                 if exc.code != _OBJECT_IN_USE or not left:
                     raise
 
-    def schema(self) -> str:
+    @contextlib.contextmanager
+    def _closed(self, *names: str, discard: bool = False) -> Iterator[None]:
+        """Let nobody into databases, and end who is in them, whatever they are: clients, replication, workers.
+
+        The block lets them in again, under whatever name; if it fails that is done here, and when it is killed by the
+        next run (:meth:`end_dead_runs`). discard: whether prepared transactions are rolled back; else that fails.
+        """
+        try:
+            with self._beside() as session:
+                for left in reversed(range(_ATTEMPTS)):
+                    remaining = self._clear(functools.partial(_ask, session), names, discard)
+                    if remaining and not (discard and left):
+                        raise OperatorError(remaining[0])
+                    if not remaining:
+                        break
+            yield
+        except BaseException:
+            with contextlib.suppress(OperatorError):
+                self._allow(names, True)
+            raise
+
+    def _clear(self, ask: bystanders.Query, names: Sequence[str], discard: bool) -> List[str]:
+        """Let nobody into databases, and end who is in them; return what of prepared transactions remains."""
+        with contextlib.ExitStack() as open_now:
+            begun = {name: bystanders.prepared(ask, name) for name in names} if discard else {}
+            # Only in their own database they can be ended: we are there before nobody is let in any more.
+            ours = {name: open_now.enter_context(self._inside(name)) for name in begun if begun[name]}
+            self._allow(names, False, ask)
+            self._empty(ask, names, [session.query("SELECT pg_backend_pid()")[0][0] or "" for session in ours.values()])
+            for name, session in ours.items():
+                for item in begun[name]:
+                    session.query("ROLLBACK PREPARED %s" % literal(item.name))
+        return [bystanders.in_the_way(item, name) for name in names for item in bystanders.prepared(ask, name)]
+
+    def _inside(self, name: str) -> PostgresSession:
+        self._allow([name], True)
+        return self.session(name)
+
+    def _allow(self, names: Sequence[str], anybody: bool, ask: Optional[bystanders.Query] = None) -> None:
+        """Let everybody into databases, or nobody any more, not even a superuser. One that is not there is left out."""
+        ask = ask or self.query
+        for name in names:
+            if ask("SELECT FROM pg_database WHERE datname = %s", name):
+                ask(_allowing(name, anybody))
+
+    def _empty(self, ask: bystanders.Query, names: Sequence[str], spared: Sequence[str]) -> None:
+        """End who is in databases, until nobody is; *spared* are the processes of our own sessions there."""
+        until = time.monotonic() + _SECONDS_TO_END
+        while True:
+            every = [item for name in names for item in bystanders.sessions(ask, name)]
+            present = [item for item in every if str(item.pid) not in spared]
+            if not present:
+                return
+            if time.monotonic() > until:
+                raise OperatorError(
+                    "%s of %s is in use by %s, which does not end: end it, or wait until it has ended; then run this "
+                    "again." % (" and ".join(names), self.server, ", ".join(map(str, present)))
+                )
+            for item in present:
+                if item.ours:
+                    ask("SELECT pg_terminate_backend(%s::int)", str(item.pid))
+            time.sleep(0.05)
+
+    def schema(self, session: Optional[PostgresSession] = None) -> str:
         """A fingerprint of the schema, and of the migrations that the services say they have made."""
-        with self.session() as session:
-            found = schema(session)
-            tables = session.query(
-                "SELECT n.nspname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
-                "WHERE c.relname = '__EFMigrationsHistory' AND c.relkind = 'r' ORDER BY 1"
-            )
-            for (name,) in tables:
-                # Interpolated is a name quoted for SQL.
-                statement = 'SELECT "MigrationId" FROM %s."__EFMigrationsHistory" ORDER BY 1'
-                rows = session.query(statement % identifier(name or ""))
-                found += repr((name, rows))
+        if session is None:
+            with self.session() as session:
+                return self.schema(session)
+        found = inspection.schema(session)
+        tables = session.query(
+            "SELECT n.nspname FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace "
+            "WHERE c.relname = '__EFMigrationsHistory' AND c.relkind = 'r' ORDER BY 1"
+        )
+        for (name,) in tables:
+            # Interpolated is a name quoted for SQL.
+            statement = 'SELECT "MigrationId" FROM %s."__EFMigrationsHistory" ORDER BY 1'
+            rows = session.query(statement % identifier(name or ""))
+            found += repr((name, rows))
         return hashlib.sha256(found.encode("utf-8", "surrogateescape")).hexdigest()[:16]
 
     def drop(self, name: str) -> None:
         """Remove a database that is not the stack's own, and end who is in it."""
         if name == self.name:
             raise OperatorError("The database of the stack itself is never dropped.")
-        self.query("DROP DATABASE IF EXISTS %s WITH (FORCE)" % identifier(name))
+        if not self.exists(name):
+            return
+        self._leave_subscriptions(name, "SET (slot_name = NONE)", "DROP SUBSCRIPTION %s")
+        self.query("ALTER DATABASE %s IS_TEMPLATE false" % identifier(name))
+        with self._closed(name, discard=True):
+            self.query("DROP DATABASE IF EXISTS %s WITH (FORCE)" % identifier(name))
 
     def rename(self, name: str, other: str) -> None:
         """Give a database that is not the stack's own another name, and end who is in it."""
         if name == self.name:
             raise OperatorError("The database of the stack itself is only swapped.")
-        # In one transaction: nobody gets in between.
-        statement = "ALTER DATABASE %s RENAME TO %s" % (identifier(name), identifier(other))
-        self._undisturbed("; ".join([_end_sessions(name), statement]))
+        with self._closed(name):
+            self._in_use("; ".join([_renaming(name, other), _allowing(other, True)]))
 
-    def swap(self, coming: str, leaving: str) -> None:
+    def swap(self, coming: str, leaving: str, back: bool = False) -> None:
         """Let *coming* be the stack's database, and call the present one, if any, *leaving*: both at once or nothing.
 
-        Ends who is in them. Nobody gets in meanwhile: a database that is being renamed is locked.
+        Ends who is in them. Nobody gets in before it is done. back: whether prepared transactions of what leaves are
+        rolled back with it, because nothing shall keep the former data from coming back.
         """
         pairs = [(self.name, leaving)] if self.exists(self.name) else []
         pairs.append((coming, self.name))
-        renames = ["ALTER DATABASE %s RENAME TO %s" % tuple(map(identifier, pair)) for pair in pairs]
-        self._undisturbed("; ".join([_end_sessions(self.name, coming), *renames]))
+        statements = [_renaming(*pair) for pair in pairs] + [_allowing(new, True) for _old, new in pairs]
+        with self._closed(*(old for old, _new in pairs), discard=back):
+            self._in_use("; ".join(statements))
+
+    def replaced(self, name: str) -> List[str]:
+        """Clean up after the stack's database was replaced for good, and is called *name* since; a sentence for each.
+
+        Its subscriptions would go on to fill it, and are put to sleep; its replication slots would keep WAL for ever, and
+        are removed.
+        """
+        self._leave_subscriptions(name)
+        told = [
+            "the subscription %s sleeps in the database that has come: copy its tables anew, and ALTER SUBSCRIPTION %s "
+            "ENABLE" % (one, identifier(one))
+            for one, enabled in sorted(bystanders.subscriptions(self.query, self.name).items())
+            if not enabled
+        ]
+        return told + self._release_slots(name)
+
+    def _leave_subscriptions(self, name: str, *further: str) -> None:
+        """Let the subscriptions of a database that is not the live one any more end their work. further: as well."""
+        for subscription in bystanders.subscriptions(self.query, name):
+            # One that cannot be looked at keeps its subscriptions: what comes next says so.
+            with contextlib.suppress(Refused), self._inside(name) as session:
+                for what in ("DISABLE", *further):
+                    statement = what if "%s" in what else "ALTER SUBSCRIPTION %s " + what
+                    session.query(statement % identifier(subscription))
+
+    def _release_slots(self, name: str) -> List[str]:
+        told = []
+        for slot in bystanders.slots(self.query, name):
+            try:
+                self.query("SELECT pg_drop_replication_slot(%s)", slot)
+                told.append(
+                    "the replication slot %s was one of the database that is called %s now, and is removed: its client "
+                    "has to make it anew in %s and copy its tables again" % (slot, name, self.name)
+                )
+            except Refused as exc:
+                told.append(
+                    "the replication slot %s belongs to the database that is called %s now and keeps WAL for ever; it "
+                    "cannot be removed: %s" % (slot, name, exc.message)
+                )
+        return told
+
+    def affected(self) -> List[str]:
+        """Who is in the stack's database beside its own services, and is cut off when that is copied or replaced."""
+        users = [] if self._stack.postgres else [self.server.user]
+        return bystanders.affected(self.query, self.name, self._stack.addresses(), users)
+
+    def obstacles(self) -> List[str]:
+        """What would keep the stack's database from being copied or replaced, a sentence for each."""
+        return bystanders.obstacles(self.query, self.name)
 
     def roles(self) -> Set[Optional[str]]:
         """The roles of the server."""
@@ -456,25 +581,26 @@ class Database:
         return int(self.query("SELECT pg_database_size(%s)", self.name)[0][0] or 0)
 
 
-def _end_sessions(*names: str) -> str:
-    """The statement that ends who is in databases, in so far as we may."""
-    # Interpolated are names quoted for SQL.
-    return (
-        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname IN (%s) "  # noqa: S608
-        "AND pid <> pg_backend_pid() AND backend_type = 'client backend' AND pg_has_role(usesysid, 'MEMBER')"
-        % ", ".join(map(literal, names))
-    )
+def _renaming(name: str, other: str) -> str:
+    return "ALTER DATABASE %s RENAME TO %s" % (identifier(name), identifier(other))
+
+
+def _allowing(name: str, anybody: bool) -> str:
+    return "ALTER DATABASE %s ALLOW_CONNECTIONS %s" % (identifier(name), str(anybody).lower())
 
 
 class Client:
     """The command lines of PostgreSQL's client programs, as the superuser or owner of the database."""
 
     def __init__(self, prefix: List[str], user: str, application: str, place: str = "", pipe: str = "") -> None:
-        """*place*: where the programs find the directory with the archive, and beside it the named pipe.
+        """*place*: where the programs find the directory with the archive, and beside it the named pipes.
 
-        pipe: where this host sees that; without one an archive goes through the engine, by standard input and output.
+        pipe: where this host sees the one for archives; without one they go through the engine, by standard input and
+        output.
         """
         self.pipe = pipe
+        #: Where this host sees the one for scripts.
+        self.script = os.path.join(os.path.dirname(pipe), _SCRIPT_PIPE) if pipe else ""
         self._prefix = mortal(prefix)
         self._place = place
         self._user = user
@@ -499,10 +625,17 @@ class Client:
         prefix = [word for word in self._prefix if word != "-i"]
         return [*prefix, "sh", "-c", script, os.path.join(self._place, _PIPE), *command]
 
-    def dump(self, database: str, snapshot: str) -> List[str]:
-        """Dump as of an exported snapshot, uncompressed: restic compresses, and finds what it has already."""
-        options = ["--format=custom", "--compress=0", "--snapshot", snapshot]
+    def dump(self, database: str, lock_seconds: float) -> List[str]:
+        """Dump, uncompressed: restic compresses, and finds what it has already.
+
+        lock_seconds: how long it waits for the lock of a table before it gives up.
+        """
+        options = ["--format=custom", "--compress=0", "--lock-wait-timeout=%ds" % max(1, round(lock_seconds))]
         return self._piped(">", self._program("pg_dump", *options, database=database))
+
+    def definitions(self, database: str) -> List[str]:
+        """Print how everything in a database is defined."""
+        return [*self._prefix, *self._program("pg_dump", "--schema-only", database=database)]
 
     def restore_data(self, database: str) -> List[str]:
         """Restore tables and their rows from an archive on standard input into an empty database."""
@@ -510,12 +643,23 @@ class Client:
 
     def restore_rest(self, database: str, name: str, jobs: int) -> List[str]:
         """Restore indexes, constraints and what else needs all rows, in parallel, from a file beside the data."""
-        path = os.path.join(self._place, ARCHIVE, name)
-        return [*self._prefix, *self._restore(database, ["--section=post-data", "--jobs", str(jobs), path])]
+        return self._restore_file(database, name, ["--section=post-data", "--jobs", str(jobs)])
 
-    def restore_stream(self, database: str, owners: bool = True) -> List[str]:
-        """Restore an archive from standard input into an empty database; without *owners* no other role is needed."""
-        return self._piped("<", self._restore(database, [] if owners else ["--no-owner", "--no-privileges"]))
+    def restore_definitions(self, database: str, name: str) -> List[str]:
+        """Restore everything but the rows from a file beside the data."""
+        return self._restore_file(database, name, ["--schema-only"])
+
+    def _restore_file(self, database: str, name: str, options: List[str]) -> List[str]:
+        return [*self._prefix, *self._restore(database, [*options, os.path.join(self._place, ARCHIVE, name)])]
+
+    def restore_stream(self, database: str, owners: bool = True, rows: bool = True) -> List[str]:
+        """Restore an archive from standard input into an empty database, to look at it there.
+
+        owners: without them no other role is needed. rows: whether they are restored as well.
+        """
+        options = [] if owners else ["--no-owner", "--no-privileges"]
+        options += [] if rows else ["--schema-only"]
+        return self._piped("<", self._restore(database, options))
 
     def _restore(self, database: str, options: List[str]) -> List[str]:
         # Nothing is lost with a crash meanwhile: such a database is made anew.
@@ -530,12 +674,18 @@ class Client:
         return [*self._prefix, *self._program("pg_dumpall", *options)]
 
     def read_through(self) -> List[str]:
-        """Read an archive from standard input to its last byte, and do nothing with it."""
-        return self._piped("<", ["sh", "-c", "pg_restore -f /dev/null && ! read -r more"])
+        """Read an archive from standard input to its last byte, and print all that is data in it as a script.
+
+        Where there is a pipe, another one beside it (:attr:`script`) is what it prints to.
+        """
+        print_to = 'exec 3<>"$0" >"$0" 3<&-; ' if self.pipe else ""
+        command = print_to + "pg_restore --data-only -f - && ! read -r more"
+        return self._piped("<", ["sh", "-c", command, os.path.join(self._place, _SCRIPT_PIPE)])
 
 
 _NAME = r'("(?:[^"]|"")+"|[^\s;"]+)'
-_ROLE = re.compile(r"(?:CREATE|ALTER) ROLE %s[ ;]" % _NAME)
+_ROLE = re.compile(r"(?:CREATE|ALTER|COMMENT ON) ROLE %s[ ;]" % _NAME)
+_STATEMENT = re.compile(r"""^(?:[A-Z]+ (?:[^;'"]|'(?:[^']|'')*'|"(?:[^"]|"")*")*;)$""", re.MULTILINE)
 _MEMBERSHIP = re.compile(r"GRANT %s TO %s[ ;]" % (_NAME, _NAME))
 
 
@@ -545,14 +695,16 @@ def missing_roles(dump: str, present: Set[Optional[str]]) -> List[str]:
     Memberships come with them when one side is a role that is made.
     """
     statements = []
-    for line in dump.splitlines():
-        match = _ROLE.match(line) or _MEMBERSHIP.match(line)
-        if match and any(_unquoted(name) not in present for name in match.groups()):
-            statements.append(line)
+    # Names, values of settings and comments may have several lines.
+    for statement in _STATEMENT.findall(dump):
+        match = _ROLE.match(statement) or _MEMBERSHIP.match(statement)
+        if match and any(unquoted(name) not in present for name in match.groups()):
+            statements.append(statement)
     return statements
 
 
-def _unquoted(name: str) -> str:
+def unquoted(name: str) -> str:
+    """A name as PostgreSQL quotes it, without its quotes."""
     return name[1:-1].replace('""', '"') if name.startswith('"') else name
 
 

@@ -97,6 +97,14 @@ class Planned(NamedTuple):
         return bool(self.file_changes or self.plan.changes or self.plan.pulls or self.preparation)
 
     @property
+    def only_starts(self) -> bool:
+        """Whether nothing has to be done but to have again what was there: containers that ended or were removed."""
+        actions = {change.action for change in self.plan.changes}
+        return actions <= {"start", "create", "scale"} and not (
+            self.file_changes or self.plan.pulls or self.preparation
+        )
+
+    @property
     def replaced_writers(self) -> List[str]:
         """Those of them that write to the database."""
         return sorted(set(self.replaced) & set(writers(self.project)))

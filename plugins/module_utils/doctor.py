@@ -25,6 +25,7 @@ from ansible_collections.meywd.tamma.plugins.module_utils.configuration import (
     configuration,
     settings_file,
 )
+from ansible_collections.meywd.tamma.plugins.module_utils.database import Database
 from ansible_collections.meywd.tamma.plugins.module_utils.engine import Engine
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
 from ansible_collections.meywd.tamma.plugins.module_utils.lock import (
@@ -33,11 +34,13 @@ from ansible_collections.meywd.tamma.plugins.module_utils.lock import (
     lock_file,
     refuse_if_held,
 )
+from ansible_collections.meywd.tamma.plugins.module_utils.logins import identifier
 from ansible_collections.meywd.tamma.plugins.module_utils.operations import Operations
 from ansible_collections.meywd.tamma.plugins.module_utils.release import settings_on_host
 from ansible_collections.meywd.tamma.plugins.module_utils.restic import PROGRAM_PATH
 from ansible_collections.meywd.tamma.plugins.module_utils.room import human
 from ansible_collections.meywd.tamma.plugins.module_utils.runner import Runner
+from ansible_collections.meywd.tamma.plugins.module_utils.stack import Stack
 
 _FREE_SHARE = 0.1
 
@@ -51,7 +54,11 @@ class Finding(NamedTuple):
 
 def examine(work: Operations, now: Optional[float] = None) -> List[Finding]:
     """Look at the engine, the services, what was interrupted, the disks and the backups; changes nothing."""
+    settings = work.settings
     found = _engine(work)
+    found += [
+        Finding("problem", words) for words in database(settings.project, settings.directory, settings.engine_socket)
+    ]
     found += _interrupted(work.settings.project, work.settings.directory)
     found += _releases(work.settings.directory)
     found += _disks(work)
@@ -94,6 +101,34 @@ def _engine(work: Operations) -> List[Finding]:
     for services in limits.services_of(engine, settings.project, known.get("ELSA_API_KEY", "")):
         advice += limits.found(services)
     return found + [Finding("advice", words) for words in advice]
+
+
+def database(project: str, directory: str, socket: str) -> List[str]:
+    """What keeps the services from their database though its server runs; a server that does not is told by its row."""
+    program = find_compose()
+    if program is None:
+        return []
+    try:
+        stack = Stack(project, directory, Engine(socket), program)
+        if stack.postgres and not stack.running(stack.postgres.name):
+            return []
+        known = Database(stack)
+        listed = known.query("SELECT datname, datallowconn FROM pg_database WHERE NOT datistemplate ORDER BY 1")
+    except OperatorError as exc:
+        return [exc.message]
+    name, rows = known.name, {other or "": anybody for other, anybody in listed}
+    if name not in rows:
+        return [
+            "%s has no database %s, which the services use; it has %s. If somebody has renamed it, rename it back "
+            "(ALTER DATABASE … RENAME TO %s), else bring a backup back ('tammactl restore latest')."
+            % (known.server, name, ", ".join(rows), identifier(name))
+        ]
+    if rows[name] == "f" and not at_work(lock_file(project)) and not interrupted(directory):
+        return [
+            "The database %s of %s lets nobody in: ALTER DATABASE %s ALLOW_CONNECTIONS true."
+            % (name, known.server, identifier(name))
+        ]
+    return []
 
 
 def _interrupted(project: str, directory: str) -> List[Finding]:
@@ -178,7 +213,7 @@ def _disks(work: Operations) -> List[Finding]:
     found = []
     seen = set()
     places = [work.settings.directory, "/var/lib/docker", "/var/lib/containers"]
-    places += [item.location for item in work.settings.repositories if item.location.startswith("/")]
+    places += [item.location for item in work.settings.repositories if item.is_local]
     for place in places:
         if not os.path.exists(place) or os.stat(place).st_dev in seen:
             continue
@@ -254,7 +289,7 @@ def _backups(work: Operations, now: float) -> List[Finding]:
     if not settings.repositories:
         return [Finding("problem", "No backups are configured: set tamma_backup_password and run site.yml.")]
     found = backups(settings, work.records(), _configured(settings.project), now)
-    if all(item.location.startswith("/") for item in settings.repositories):
+    if all(item.is_local for item in settings.repositories):
         found.append(
             Finding("advice", "Every repository is on this host: add one elsewhere, the host may be lost as a whole.")
         )

@@ -21,6 +21,11 @@ class OperatorError(Exception):
         self.facts = facts
 
 
+def of_the_system(exc: OSError) -> str:
+    """A full disk, a file system that is read-only: the system's own words say it best, with the place."""
+    return "%s: %s." % (exc.filename or "The host", exc.strerror or exc)
+
+
 def is_interruption(failure: BaseException) -> bool:
     """Whether somebody has interrupted what failed, and wants no more to be done."""
     cause: Optional[BaseException] = failure

@@ -114,6 +114,15 @@ def replace(path: str, content: str, mode: int, owner: Optional[int] = None) -> 
 
 def replace_bytes(path: str, content: bytes, mode: int, owner: Optional[int] = None) -> None:
     """Replace one file, whatever it holds; see :func:`replace`."""
+    try:
+        _replace(path, content, mode, owner)
+    except OSError as exc:
+        # Writing tells no name, and that of the scratch file says nothing to anybody.
+        exc.filename = path
+        raise
+
+
+def _replace(path: str, content: bytes, mode: int, owner: Optional[int]) -> None:
     handle, scratch = tempfile.mkstemp(prefix=".tamma-", dir=os.path.dirname(path))
     try:
         os.fchmod(handle, mode)

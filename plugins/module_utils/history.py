@@ -30,6 +30,8 @@ from ansible_collections.meywd.tamma.plugins.module_utils.release import (
 
 DIRECTORY = ".tamma/releases"
 _RECORD = "release.json"
+# PostgreSQL writes a schema down in other words after a dump and a restore: its fingerprint then → the one before.
+_SCHEMAS = ".tamma/schemas.json"
 _FILES = "files"
 
 # What became of a release. Of those that serve only the newest one runs.
@@ -102,12 +104,15 @@ class History:
     def before(self, number: int) -> Optional[Entry]:
         """The newest release that served before *number*; if that went back, before the release that it went back to.
 
-        Who goes back twice is two releases further back, and not at the one that was left first.
+        Who goes back twice is two releases further back, and not at the one that was left first. One with the same
+        content is none to go back to: nothing would be another one.
         """
         entries = {item.number: item for item in self.entries()}
+        content = entries[number].content if number in entries else ""
         while number in entries and entries[number].target:
             number = entries[number].target
         served = [item for item in entries.values() if item.outcome == SERVES and item.number < number]
+        served = [item for item in served if not content or item.content != content]
         return served[-1] if served else None
 
     def next_number(self) -> int:
@@ -137,6 +142,22 @@ class History:
             for place, _below, names in sorted(os.walk(root))
             for name in sorted(names)
         ]
+
+    def same_schema(self, found: str, known: str) -> None:
+        """Remember that a schema has the fingerprint *found* since it was restored, and had *known* before."""
+        if found and known and found != known:
+            write(self._directory, [File(_SCHEMAS, _json({**self._schemas(), found: self.original(known)}), 0o600)])
+
+    def original(self, found: str) -> str:
+        """The fingerprint that the schema with the fingerprint *found* had before it was restored; else *found*."""
+        return str(self._schemas().get(found, found))
+
+    def _schemas(self) -> Dict[str, Any]:
+        try:
+            known = json.loads(read(os.path.join(self._directory, _SCHEMAS)) or "{}")
+        except ValueError:
+            return {}
+        return known if isinstance(known, dict) else {}
 
     def forget(self, number: int) -> None:
         """Remove a release; its record first, so that nobody goes back to half of it."""

@@ -202,6 +202,10 @@ class _Connection:
 # --- PostgreSQL (frontend/backend protocol 3.0) ---------------------------------------------------
 
 
+# Of other errors the detail may show rows: object in use, not in the needed state, others depend on it.
+_TOLD_IN_DETAIL = ("55", "2B")
+
+
 class PostgresSession:
     """A login to a database; a context manager. Speaks the simple query protocol."""
 
@@ -333,6 +337,8 @@ class PostgresSession:
     def _error(self, body: bytes) -> Refused:
         fields = {part[:1]: part[1:].decode("utf-8", "replace") for part in body.split(b"\0") if part}
         code, said = fields.get(b"C", ""), fields.get(b"M", "it did not say why").rstrip(".")
+        if code[:2] in _TOLD_IN_DETAIL and b"D" in fields:
+            said += ": " + fields[b"D"].rstrip(".")
         server = self._server
         what_to_do = {
             "28P01": "check tamma_stack_postgres_user and tamma_stack_postgres_password",
@@ -344,6 +350,7 @@ class PostgresSession:
             ),
             "3D000": "create it (CREATE DATABASE), or correct tamma_stack_postgres_database",
             "42501": "grant what is missing to the role %s" % server.user,
+            "55P03": "somebody else holds it: see who in pg_locks and pg_stat_activity, and end that",
             "53300": "raise max_connections on the server",
             "57P03": "wait until it is up, and run this again",
         }.get(code, "see the server's log")

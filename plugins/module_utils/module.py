@@ -10,7 +10,7 @@ from typing import Any, Callable, Dict, List, Tuple
 
 from ansible_collections.meywd.tamma.plugins.module_utils.compose import find_compose
 from ansible_collections.meywd.tamma.plugins.module_utils.engine import DOCKER_SOCKET
-from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
+from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError, of_the_system
 from ansible_collections.meywd.tamma.plugins.module_utils.files import File, FileChange
 from ansible_collections.meywd.tamma.plugins.module_utils.progress import ProgressFile
 from ansible_collections.meywd.tamma.plugins.module_utils.release import ENV_FILE
@@ -121,13 +121,8 @@ def finish(module: Any, work: Callable[[], Dict[str, Any]]) -> None:
     except OperatorError as exc:
         module.fail_json(msg=exc.message, **exc.facts)
     except OSError as exc:
-        module.fail_json(msg=_of_the_system(exc))
+        module.fail_json(msg=of_the_system(exc))
     module.exit_json(**result)
-
-
-def _of_the_system(exc: OSError) -> str:
-    """A full disk, a file system that is read-only: the system's own words say it best."""
-    return "%s: %s." % (exc.filename or "The host", exc.strerror or exc)
 
 
 def finish_shown(module: Any, work: Callable[[ProgressFile], Dict[str, Any]]) -> None:
@@ -145,7 +140,7 @@ def finish_shown(module: Any, work: Callable[[ProgressFile], Dict[str, Any]]) ->
             exc.facts.update(told())
             raise
         except OSError as exc:
-            raise OperatorError(_of_the_system(exc), **told()) from exc
+            raise OperatorError(of_the_system(exc), **told()) from exc
         finally:
             progress.close()
 

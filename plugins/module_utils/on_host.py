@@ -14,12 +14,12 @@ import signal
 import socket as network
 from typing import Any, Callable, ContextManager, Dict, Iterator, List, Optional
 
-from ansible_collections.meywd.tamma.plugins.module_utils import audit, restore, rotation, status, update
+from ansible_collections.meywd.tamma.plugins.module_utils import audit, backup, restore, rotation, status, update
 from ansible_collections.meywd.tamma.plugins.module_utils.compose import Compose, find_compose
 from ansible_collections.meywd.tamma.plugins.module_utils.configuration import Configuration
 from ansible_collections.meywd.tamma.plugins.module_utils.deployment import Deployment
 from ansible_collections.meywd.tamma.plugins.module_utils.engine import Engine
-from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
+from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError, of_the_system
 from ansible_collections.meywd.tamma.plugins.module_utils.history import History
 from ansible_collections.meywd.tamma.plugins.module_utils.hooks import Hooks
 from ansible_collections.meywd.tamma.plugins.module_utils.lock import Busy, Lock, lock_file
@@ -33,7 +33,7 @@ Progress = Callable[[str, str], None]
 # What became of a rollback that has completed something else.
 COMPLETED = "completed"
 # What may be cut off.
-UPDATE, RESTORE, ROTATION = "update", "restore", "rotation of secrets"
+UPDATE, RESTORE, ROTATION, BACKUP = "update", "restore", "rotation of secrets", "backup"
 JOURNALS: Dict[str, Callable[[str], Optional[Any]]] = {
     UPDATE: update.pending,
     RESTORE: restore.pending,
@@ -91,7 +91,7 @@ def to_its_end(project: str, directory: str, socket: str) -> Iterator[None]:
     except (OperatorError, OSError) as exc:
         if not unfinished(directory):
             raise
-        words = exc.message if isinstance(exc, OperatorError) else "%s." % exc
+        words = exc.message if isinstance(exc, OperatorError) else of_the_system(exc)
         facts = dict(getattr(exc, "facts", {}))
         if "outcome" not in facts:
             facts["outcome"] = update.STUCK
@@ -181,7 +181,7 @@ class OnHost:
 
         deploys: whether a deploy follows (see ``update.Update.resume``).
         """
-        found = []
+        found = [BACKUP] if backup.remove_leftovers(self._project) else []
         if self._complete_restore(deploys):
             found.append(RESTORE)
         if self.update().resume(deploys):

@@ -78,7 +78,7 @@ def room_for_backup(project: str, size: int) -> List[room.Need]:
             min(size, 2 * (known.get(item.name, {}).get(_GOOD + "backup", {}).get("stored_bytes") or size)),
         )
         for item in settings.repositories
-        if item.location.startswith("/")
+        if item.is_local
     ]
 
 
@@ -247,7 +247,9 @@ class Operations:
                 problems.append(exc.message)
 
         try:
-            taken = backup.Taking(self._at_rest(), stores, self.progress).take(reason, list(tags), done)
+            taken = backup.Taking(self._at_rest(), stores, self.progress, lock_seconds=self.settings.lock_seconds).take(
+                reason, list(tags), done
+            )
         except BaseException as exc:
             seconds = round(time.monotonic() - began, 1)
             for name in unheard:
@@ -334,12 +336,14 @@ class Operations:
     def plan_restore(self, which: str, parts: Sequence[str], repository: str = "", source: str = "") -> Dict[str, Any]:
         """What a restore would do. It only reads, so it takes no lock and waits for nobody.
 
-        pending: the backup of a restore that has begun and not ended; the next operation sees to that first.
+        pending: the backup of a restore that has begun and not ended; the next operation sees to that first. cut_off:
+        who is in the database now, and none of the stack's services.
         """
         stack = self._stack()
-        planned = restore.Restoring(stack, self.progress).plan(self.store(repository), which, parts, source)
+        work = restore.Restoring(stack, self.progress)
+        planned = work.plan(self.store(repository), which, parts, source)
         begun = restore.pending(stack.directory)
-        return {**_described(planned), "pending": begun.id if begun else ""}
+        return {**_described(planned), "pending": begun.id if begun else "", "cut_off": work.cut_off(planned.parts)}
 
     def restore(
         self, which: str, parts: Sequence[str], repository: str = "", source: str = "", deadline: float = 300

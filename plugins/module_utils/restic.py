@@ -33,6 +33,11 @@ class Repository(NamedTuple):
     password_file: str
     environment: Mapping[str, str] = MappingProxyType({})
 
+    @property
+    def is_local(self) -> bool:
+        """Whether it is a directory of this host."""
+        return self.location.startswith("/")
+
 
 class Snapshot(NamedTuple):
     """A snapshot of restic's. time: ISO 8601. tags: "key=value" split at the first sign."""
@@ -91,11 +96,12 @@ class Restic:
         directory: str = "",
         env: Mapping[str, str] = MappingProxyType({}),
         named: str = "",
+        source: Optional[Runner] = None,
     ) -> List[Result]:
         """Run a pipeline that ends in restic, for as long as it tells of progress."""
         runner = self._runner.with_env(dict(env))
         try:
-            return runner.pipeline(commands, on_line, directory or None, _PATIENCE_SECONDS, named)
+            return runner.pipeline(commands, on_line, directory or None, _PATIENCE_SECONDS, named, first=source)
         except Stalled as exc:
             words = "got nothing done for %d seconds: check the network and the server there."
             raise self._gave_up(exc, words % _PATIENCE_SECONDS) from exc
@@ -151,11 +157,13 @@ class Restic:
         leave_out: Sequence[str] = (),
         moved: Optional[Moved] = None,
         named: str = "",
+        source: Optional[Runner] = None,
     ) -> Dict[str, Any]:
         """Store what *producer* prints under *name*, or the content of *directory*; return restic's summary.
 
         time: of the snapshot, "YYYY-MM-DD HH:MM:SS" in UTC. moved: told the number of bytes so far. named: a pipe into
-        which *producer* prints. A producer that fails leaves no snapshot. What is stored has to be read back.
+        which *producer* prints. source: has the environment of *producer*, if not ours. A producer that fails leaves no
+        snapshot. What is stored has to be read back.
         """
         leave_out = [word for pattern in leave_out for word in ("--exclude", pattern)]
         options = ["--time", time, "--host", "tamma"]
@@ -171,7 +179,7 @@ class Restic:
 
         on_line = _Follower("bytes_done", moved, on_summary)
         commands = [*([producer] if producer else []), self.argv("backup", *options, *what)]
-        results = self._follow(commands, on_line, directory, {"TZ": "UTC"}, named)
+        results = self._follow(commands, on_line, directory, {"TZ": "UTC"}, named, source)
         if producer and results[0].rc and results[-1].rc == 0:
             # restic took what came for the whole.
             self.forget([summary["snapshot_id"]])
@@ -185,16 +193,22 @@ class Restic:
             raise self.failure(results[-1])
         return summary
 
+    def copy(
+        self, source: "Restic", snapshot: str, path: str, tags: Mapping[str, str], time: str, name: str, moved: Moved
+    ) -> Dict[str, Any]:
+        """Store a file of another repository's snapshot under *name*; the rest as for :meth:`store`."""
+        return self.store(tags, time, source.dump_argv(snapshot, path), name, moved=moved, source=source._runner)
+
     def dump_argv(self, snapshot: str, path: str) -> List[str]:
         """The command that prints a file of a snapshot; a directory comes as a tar archive."""
         return self.argv("dump", "--no-lock", snapshot, path)
 
-    def pipe(self, snapshot: str, path: str, *consumers: List[str], named: str = "") -> List[Result]:
+    def pipe(self, snapshot: str, path: str, *consumers: List[str], named: str = "", **printed: Any) -> List[Result]:
         """Give a file of a snapshot to a program, and what that prints to the next; return what became of all.
 
-        named: a pipe from which the last one reads.
+        named: a pipe from which the last one reads. printed: to whom goes what that prints (reader, read_from).
         """
-        return self._runner.pipeline([self.dump_argv(snapshot, path), *consumers], named=named)
+        return self._runner.pipeline([self.dump_argv(snapshot, path), *consumers], named=named, **printed)
 
     def text(self, snapshot: str, path: str) -> str:
         """A small file of a snapshot."""

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import contextlib
+import dataclasses
 import functools
 import json
 import os
@@ -21,8 +22,16 @@ import threading
 import time
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Set
 
+from ansible_collections.meywd.tamma.plugins.module_utils import (
+    archive,
+    database,
+    inspection,
+    journals,
+    room,
+    services,
+    throwaway,
+)
 from ansible_collections.meywd.tamma.plugins.module_utils import backup as backups
-from ansible_collections.meywd.tamma.plugins.module_utils import database, journals, room, services, throwaway
 from ansible_collections.meywd.tamma.plugins.module_utils.backup import (
     DATABASE,
     DEFINITIONS,
@@ -34,9 +43,10 @@ from ansible_collections.meywd.tamma.plugins.module_utils.backup import (
 from ansible_collections.meywd.tamma.plugins.module_utils.database import Client, Database
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
 from ansible_collections.meywd.tamma.plugins.module_utils.files import File, read, remove, write
-from ansible_collections.meywd.tamma.plugins.module_utils.logins import PostgresSession, identifier
+from ansible_collections.meywd.tamma.plugins.module_utils.history import History
+from ansible_collections.meywd.tamma.plugins.module_utils.logins import PostgresSession, Refused, identifier
 from ansible_collections.meywd.tamma.plugins.module_utils.restic import Restic, unheard
-from ansible_collections.meywd.tamma.plugins.module_utils.runner import Result
+from ansible_collections.meywd.tamma.plugins.module_utils.runner import Result, Runner
 from ansible_collections.meywd.tamma.plugins.module_utils.stack import Stack
 
 Progress = Callable[[str, str], None]
@@ -139,6 +149,16 @@ class Restoring:
                 "The backup %s was made by PostgreSQL %s, and the server here is %s, which cannot read it: deploy the "
                 "same major version or a later one first." % (manifest["id"], manifest["postgres"]["version"], here)
             )
+        there = {name for (name,) in self._database.query("SELECT name FROM pg_available_extensions")}
+        missing = sorted(_extensions(manifest) - there)
+        if missing:
+            raise OperatorError(
+                "The backup %s needs the extension %s, and the server here does not have it: install it there, or "
+                "deploy an image of PostgreSQL that has it (POSTGRES_IMAGE)." % (manifest["id"], ", ".join(missing))
+            )
+        obstacles = self._database.obstacles()
+        if obstacles:
+            raise OperatorError("\n".join([*obstacles, "Nothing was changed."]))
 
     def _check_space(self, planned: Planned) -> None:
         """Make sure that there is room for the archive, and on the same disk for a second database."""
@@ -270,18 +290,18 @@ class Restoring:
         began = time.monotonic()
         self._database.end_dead_runs()
         self._database.drop(journal.scratch)
-        self._database.create(journal.scratch)
+        self._create(journal.scratch, planned.manifest)
         target = database.archive_directory(self._stack)
         shutil.rmtree(target, ignore_errors=True)
         os.makedirs(target, 0o700)
         part = planned.manifest["parts"][DATABASE]
         self._make_roles(store, planned)
         self._progress("fill", "%s from %s into %s" % (room.human(part["bytes"]), store, journal.scratch))
-        archive = os.path.join(target, backups.DUMP)
+        kept_at = os.path.join(target, backups.DUMP)
         with self._database.client() as client:
             # The rows are filled in while they come; what needs them all takes the archive from the disk.
-            with _Watched(archive, backups.Meter(self._progress, "fill", part["bytes"])):
-                commands = ["tee", archive], client.restore_data(journal.scratch)
+            with _Watched(kept_at, backups.Meter(self._progress, "fill", part["bytes"])):
+                commands = ["tee", kept_at], client.restore_data(journal.scratch)
                 printed, kept, filled = store.pipe(part["snapshot"], "/" + backups.DUMP, *commands, named=client.pipe)
             if printed.rc and not unheard(printed):
                 raise store.failure(printed)
@@ -290,27 +310,47 @@ class Restoring:
             if done.rc == 0:
                 self._progress("fill", "indexes and constraints")
                 done = self._stack.runner.run(client.restore_rest(journal.scratch, backups.DUMP, _JOBS))
+            if done.rc:
+                shutil.rmtree(target)
+                raise database.failure(done, "The backup cannot be restored, and nothing was changed")
+            self.filling = time.monotonic() - began
+            self._compare(journal.scratch, planned.manifest, client)
         shutil.rmtree(target)
-        if done.rc:
-            raise database.failure(done, "The backup cannot be restored, and nothing was changed")
-        self.filling = time.monotonic() - began
-        self._compare(journal.scratch, planned.manifest)
-        for head, tail in planned.manifest.get("properties", []):
-            self._database.query(head + identifier(journal.scratch) + tail)
+        self._database.take_on(journal.scratch, planned.manifest.get("properties", []))
 
-    def _compare(self, name: str, manifest: Dict[str, Any]) -> None:
+    def _create(self, name: str, manifest: Dict[str, Any]) -> None:
+        """Make the new database like the one that was backed up, or like the present one where that cannot be."""
+        like = manifest.get("creation", [])
+        try:
+            self._database.create(name, like)
+        except Refused as exc:
+            if not like:
+                raise
+            self._progress("fill", "the new database is made like the present one: %s" % exc.message)
+            self._database.create(name)
+
+    def _compare(self, name: str, manifest: Dict[str, Any], client: Client) -> None:
         self._progress("check", "comparing %s with the manifest" % name)
-        with contextlib.ExitStack() as open_now:
-            session, other = (open_now.enter_context(self._database.session(name)) for _number in range(2))
-            beside = open_now.enter_context(concurrent.futures.ThreadPoolExecutor(1))
-            analyzed = beside.submit(other.query, "ANALYZE")
-            differences = database.contents(session).differences(manifest)
+        known = self._database
+        compared = known.called(database.COMPARED)
+
+        def refill() -> Result:
+            return self._stack.runner.run(client.restore_definitions(compared, backups.DUMP))
+
+        create = functools.partial(self._create, manifest=manifest)
+        comparison = _Comparison(self._stack.runner, client, known.session, create, known.drop)
+        with concurrent.futures.ThreadPoolExecutor(1) as beside, known.session(name) as session:
+            analyzed = beside.submit(inspection.analyze, session)
+            differences = comparison.differences(name, compared, manifest, refill)
             analyzed.result()
+            present = known.schema(session)
         if differences:
             raise OperatorError(
                 "The restored database is not what the backup says: %s. Nothing was changed; use another backup."
                 % "; ".join(differences)
             )
+        # What PostgreSQL says in other words now is the same schema for all that.
+        History(self._stack.directory).same_schema(present, manifest.get("schema", ""))
 
     def _make_roles(self, store: Restic, planned: Planned) -> None:
         """Make the roles that the server lacks. Those that exist keep their present passwords and rights."""
@@ -325,6 +365,9 @@ class Restoring:
         try:
             self._import_definitions()
             if {"database", "volumes"} & set(journal.parts):
+                cut_off = self.cut_off(journal.parts)
+                if cut_off:
+                    self._progress("swap", "is cut off from the database: %s" % ", ".join(cut_off))
                 began = self._writers.stop()
                 if "database" in journal.parts and self._database.exists(journal.scratch):
                     self._database.swap(journal.scratch, journal.before)
@@ -336,9 +379,16 @@ class Restoring:
             self._note(journal._replace(way=BACK))
             self._go_back(journal, failure)
             raise
+        if "database" in journal.parts:
+            for words in self._database.replaced(journal.before):
+                self._progress("swap", words)
         self._end()
         if "database" in journal.parts:
             self._progress("swap", "the database from before is kept as %s" % journal.before)
+
+    def cut_off(self, parts: Sequence[str]) -> List[str]:
+        """Who is in the database now and none of the stack's services, if a restore of *parts* replaces it."""
+        return self._database.affected() if "database" in parts else []
 
     def _go_back(self, journal: Journal, failure: BaseException) -> None:
         self._progress("swap", "that failed: back to the former data")
@@ -364,7 +414,7 @@ class Restoring:
         if moved or swapped:
             self._writers.stop()
         if swapped:
-            self._database.swap(journal.before, journal.scratch)
+            self._database.swap(journal.before, journal.scratch, back=True)
         for directory in moved:
             swap_directory_back(directory, before)
         try:
@@ -434,6 +484,54 @@ class Restoring:
             raise OperatorError(
                 "RabbitMQ does not take the definitions of the backup: %s." % backups.complaint(done), rc=done.rc
             )
+
+
+def _extensions(manifest: Dict[str, Any]) -> Set[str]:
+    """The extensions that a backup needs."""
+    prefix = "extension "
+    names = (name for name in manifest.get("objects", []) if name.startswith(prefix))
+    return {database.unquoted(name[len(prefix) :]) for name in names}
+
+
+class _Comparison(NamedTuple):
+    """Compares a restored database with what its backup says. The last three work on databases of its server."""
+
+    runner: Runner
+    client: Client
+    session: Callable[[str], PostgresSession]
+    create: Callable[[str], None]
+    drop: Callable[[str], None]
+
+    def differences(
+        self, name: str, compared: str, manifest: Dict[str, Any], refill: Callable[[], Result]
+    ) -> List[str]:
+        """What is not as it should be, a sentence for each.
+
+        compared: a database for the definitions of the archive alone, which *refill* restores into it. PostgreSQL
+        writes down many of them in other words after a restore; these have made the same trip, and have to be the same.
+        """
+        self.drop(compared)
+        self.create(compared)
+        try:
+            with concurrent.futures.ThreadPoolExecutor(2) as beside:
+                refilled = beside.submit(refill)
+                with self.session(name) as session:
+                    found = inspection.contents(session, manifest).differences(manifest)
+                done = refilled.result()
+                if found or done.rc:
+                    if done.rc:
+                        raise database.failure(done, "The definitions of the backup cannot be restored by themselves")
+                    return found
+                dumped = list(beside.map(self._definitions, (compared, name)))
+        finally:
+            self.drop(compared)
+        return inspection.few(archive.compare(*dumped))
+
+    def _definitions(self, name: str) -> Dict[str, str]:
+        done = self.runner.run(self.client.definitions(name))
+        if done.rc:
+            raise database.failure(done, "The definitions in the database %s cannot be read" % name)
+        return archive.definitions(done.out)
 
 
 class _Watched:
@@ -521,43 +619,67 @@ class Drill:
         return chosen
 
     def _beside(self, store: Restic, manifest: Dict[str, Any]) -> List[str]:
-        self._database.check_privileges()
-        name = self._database.called(database.DRILL)
+        known = self._database
+        known.check_privileges()
+        name = known.called(database.DRILL)
         # A role that is gone would be made by a restore; a drill leaves nothing behind.
-        owners = not self._missing_roles(store, manifest, self._database.roles())
-        self._database.drop(name)
-        self._database.create(name)
+        owners = not self._missing_roles(store, manifest, known.roles())
+        known.drop(name)
+        known.create(name)
         try:
             self._progress("drill", "restoring %s beside the live database" % manifest["id"])
-            with self._database.client() as client:
-                self._restore(store, client, manifest, name, owners)
-            with self._database.session(name) as session:
-                return database.contents(session).differences(manifest)
+            with known.client() as client:
+                comparison = _Comparison(self._stack.runner, client, known.session, known.create, known.drop)
+                return self._restored(store, manifest, comparison, name, known.called(database.COMPARED), owners)
         finally:
-            self._database.drop(name)
+            known.drop(name)
 
     def _in_a_container(self, store: Restic, manifest: Dict[str, Any]) -> List[str]:
         newest = database.major(manifest["postgres"]["version"])
         self._progress("drill", "restoring %s in a container of its own" % manifest["id"])
         user = self._database.server.user
-        with throwaway.server(self._stack, newest, user, "drill") as (identifier, login):
-            with PostgresSession(login) as session:
-                for statement in self._missing_roles(store, manifest, {user}):
-                    session.query(statement)
-            prefix = [self._stack.engine.kind, "exec", "-i", identifier]
-            self._restore(store, Client(prefix, user, self._database.application), manifest, "drill", True)
-            with PostgresSession(login) as session:
-                session.be_patient()
-                return database.contents(session).differences(manifest)
+        with throwaway.server(self._stack, newest, user, "drill") as (container, login):
+
+            def session(name: str) -> PostgresSession:
+                found = PostgresSession(dataclasses.replace(login, database=name))
+                found.be_patient()
+                return found
+
+            def ask(statement: str) -> None:
+                with session("postgres") as found:
+                    found.query(statement)
+
+            def create(name: str) -> None:
+                ask("CREATE DATABASE %s TEMPLATE template0" % identifier(name))
+
+            for statement in self._missing_roles(store, manifest, {user}):
+                ask(statement)
+            prefix = [self._stack.engine.kind, "exec", "-i", container]
+            client = Client(prefix, user, self._database.application)
+            # Everything there is thrown away.
+            comparison = _Comparison(self._stack.runner, client, session, create, lambda _name: None)
+            return self._restored(store, manifest, comparison, "drill", "compared", True)
+
+    def _restored(
+        self, store: Restic, manifest: Dict[str, Any], comparison: _Comparison, name: str, compared: str, owners: bool
+    ) -> List[str]:
+        """Restore a backup into an empty database, and return what is not as it should be."""
+        client = comparison.client
+        restored = self._restore(store, client, manifest, client.restore_stream(name, owners))
+        if restored.rc:
+            raise database.failure(restored, "The backup %s in %s cannot be restored" % (manifest["id"], store))
+
+        def refill() -> Result:
+            return self._restore(store, client, manifest, client.restore_stream(compared, owners, rows=False))
+
+        return comparison.differences(name, compared, manifest, refill)
 
     def _missing_roles(self, store: Restic, manifest: Dict[str, Any], present: Set[Optional[str]]) -> List[str]:
         return database.missing_roles(store.text(manifest["parts"][STATE]["snapshot"], "/" + ROLES), present)
 
-    def _restore(self, store: Restic, client: Client, manifest: Dict[str, Any], name: str, owners: bool) -> None:
+    def _restore(self, store: Restic, client: Client, manifest: Dict[str, Any], command: List[str]) -> Result:
         snapshot = manifest["parts"][DATABASE]["snapshot"]
-        command = client.restore_stream(name, owners)
         printed, restored = store.pipe(snapshot, "/" + backups.DUMP, command, named=client.pipe)
         if printed.rc and not unheard(printed):
             raise store.failure(printed)
-        if restored.rc:
-            raise database.failure(restored, "The backup %s in %s cannot be restored" % (manifest["id"], store))
+        return restored

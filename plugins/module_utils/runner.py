@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
+import select
 import shutil
 import stat
 import subprocess
@@ -33,6 +34,8 @@ _KEPT_CHARACTERS = 20000
 # Python's fcntl has it since 3.10. More than this may only a process with more rights than a container's root has.
 _SET_PIPE_SIZE = 1031
 _PIPE_BYTES = 1 << 20
+# After that nobody is waited for who has been killed.
+_SECONDS_OF_SILENCE = 0.5
 
 
 class _Watch:
@@ -100,6 +103,53 @@ def _close(ends: List[int]) -> None:
         os.close(ends.pop())
 
 
+def _read_all(descriptor: int, reader: Callable[[bytes], None]) -> None:
+    """Hand everything on, until nobody is left who could write more."""
+    while True:
+        piece = os.read(descriptor, _PIPE_BYTES)
+        if not piece:
+            return
+        reader(piece)
+
+
+def _descriptor(process: "subprocess.Popen[str]") -> int:
+    return process.stdout.fileno() if process.stdout else -1
+
+
+class _Drained:
+    """Reads a named pipe in a thread, until whoever made this says that no more can come."""
+
+    def __init__(self, path: str, reader: Callable[[bytes], None]) -> None:
+        self._ends: List[int] = []
+        try:
+            _open_ends(path, self._ends)
+        except BaseException:
+            _close(self._ends)
+            raise
+        self._reader = reader
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._read, daemon=True)
+        self._thread.start()
+
+    def end(self) -> None:
+        """Take what is in the pipe still, and close it. May be called twice."""
+        if self._ends:
+            # Our own end of those who write is the last one, unless somebody was killed whose program lives on.
+            os.close(self._ends.pop())
+            self._ended.set()
+            self._thread.join()
+            _close(self._ends)
+
+    def _read(self) -> None:
+        while True:
+            ready = select.select([self._ends[0]], [], [], _SECONDS_OF_SILENCE)[0]
+            piece = os.read(self._ends[0], _PIPE_BYTES) if ready else b""
+            if piece:
+                self._reader(piece)
+            elif ready or self._ended.is_set():
+                return
+
+
 def _text(file: IO[str]) -> str:
     file.seek(0)
     return file.read()[-_KEPT_CHARACTERS:]
@@ -139,6 +189,9 @@ class Runner:
         cwd: Optional[str] = None,
         patience: float = 0,
         named: str = "",
+        reader: Optional[Callable[[bytes], None]] = None,
+        read_from: str = "",
+        first: Optional["Runner"] = None,
     ) -> List[Result]:
         """Run programs with each one's output as the next one's input; return what became of each.
 
@@ -149,15 +202,22 @@ class Runner:
         named: a named pipe that is between the last two, one of which may be a program that begins another one
         elsewhere, which uses the pipe by its name. As long as the former lives, its end stays open. The other end may
         be gone by then, and opening a pipe without one waits for ever: open it for both directions first.
+
+        reader: is given what the last one prints, piece by piece, or what is written into the named pipe *read_from* as
+        long as the last one lives; there is no output in the results then. first: has the environment of the first one,
+        if that is another one.
         """
         processes: List["subprocess.Popen[str]"] = []
         errors = [_temporary() for _command in commands]
         lines: List[str] = []
         watch = _Watch(patience, processes)
         ends: List[int] = []
+        drained: List[_Drained] = []
         try:
             if named:
                 _open_ends(named, ends)
+            if reader and read_from:
+                drained.append(_Drained(read_from, reader))
             for number, argv in enumerate(commands):
                 left = len(commands) - 1 - number
                 before = processes[-1].stdout if processes else subprocess.DEVNULL
@@ -165,7 +225,7 @@ class Runner:
                     started = subprocess.Popen(
                         argv,
                         cwd=cwd,
-                        env=self._env,
+                        env=first._env if first and number == 0 else self._env,
                         stdin=ends[0] if ends and left == 0 else before,
                         stdout=ends[1] if ends and left == 1 else subprocess.PIPE,
                         stderr=errors[number],
@@ -181,6 +241,8 @@ class Runner:
                 if started.stdout:
                     _widen(started.stdout.fileno())
             _close(ends)
+            if reader and not read_from:
+                _read_all(_descriptor(processes[-1]), reader)
             for line in processes[-1].stdout or ():
                 lines = [*lines[-_KEPT_LINES:], line]
                 if on_line and on_line(line):
@@ -190,9 +252,12 @@ class Runner:
                     "'%s' got nothing done for %d seconds and was stopped." % (commands[-1][0], patience),
                     _text(errors[-1]),
                 )
+            ended = [process.wait() for process in processes]
+            for pipe in drained:
+                pipe.end()
             return [
-                Result(process.wait(), "".join(lines) if number == len(commands) - 1 else "", _text(errors[number]))
-                for number, process in enumerate(processes)
+                Result(ended[number], "".join(lines) if number == len(commands) - 1 else "", _text(errors[number]))
+                for number in range(len(processes))
             ]
         finally:
             watch.stop()
@@ -203,6 +268,8 @@ class Runner:
                     process.wait()
                 if process.stdout:
                     process.stdout.close()
+            for pipe in drained:
+                pipe.end()
             for error in errors:
                 error.close()
 

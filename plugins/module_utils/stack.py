@@ -62,6 +62,11 @@ class Stack:
         """Those of them that run."""
         return [item for item in self.containers(service) if item.get("State") == "running"]
 
+    def addresses(self) -> List[str]:
+        """The addresses of its containers."""
+        found = [self.engine.container(item["Id"]) or {} for item in self.engine.containers(self.name)]
+        return [address for container in found for address in addresses(container)]
+
     def keeper(self, setting: str) -> Optional[Service]:
         """The service that keeps a setting in its volume; None when an external server has its place."""
         return keeper(self.project, setting)

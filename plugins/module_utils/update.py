@@ -17,6 +17,7 @@ from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
 
 from ansible_collections.meywd.tamma.plugins.module_utils import (
     audit,
+    backup,
     database,
     edge,
     history,
@@ -37,7 +38,7 @@ from ansible_collections.meywd.tamma.plugins.module_utils.database import Databa
 from ansible_collections.meywd.tamma.plugins.module_utils.deployment import Deployment, Planned, sweep
 from ansible_collections.meywd.tamma.plugins.module_utils.edge import Edge
 from ansible_collections.meywd.tamma.plugins.module_utils.engine import Engine, addresses, of_service
-from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError, is_interruption
+from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError, is_interruption, of_the_system
 from ansible_collections.meywd.tamma.plugins.module_utils.files import File, read, recorded, remove, write
 from ansible_collections.meywd.tamma.plugins.module_utils.history import Entry, History
 from ansible_collections.meywd.tamma.plugins.module_utils.hold import Hold
@@ -229,6 +230,7 @@ class Update:
         """
         journal = pending(self._directory)
         sweep(self._base)
+        backup.remove_leftovers(self._base.project)
         self._forget_unbegun(journal)
         if journal is None:
             return False
@@ -392,12 +394,17 @@ class Update:
         number = self.history.next_number()
         if current is None or work.rotates:
             return self._alone(work, planned, number, FIRST if current is None else ROLLING)
-        if not planned.changed:
+        if not planned.changed or self._is_there(planned, current):
             # Nothing to do is no promise that all is well: it is waited for and asked.
             work.carry_out(planned)
             self._supersede(ROLLED_BACK, self._end)
             return Done(planned, work, current)
         return self._replace(work, planned, current, number, ready.mode, change)
+
+    def _is_there(self, planned: Planned, current: Entry) -> bool:
+        """Whether the release is the one that serves already, of which only containers are missing or have ended."""
+        files = history.open_files(self._directory)
+        return planned.only_starts and history.content(files, self._pictures(planned)) == current.content
 
     def _get_ready(self, work: Deployment, change: Change) -> Foreseen:
         """Do what changes nothing that serves, refuse what cannot work, and say how the release comes."""
@@ -422,6 +429,8 @@ class Update:
                 "Secrets are rotated in the release that runs, and this would bring other images of %s as well: deploy "
                 "those first (site.yml or update.yml), then rotate. Nothing was changed." % ", ".join(migrating)
             )
+        if mode == GUARDED:
+            problems += self._database_at_work(self._stack()).obstacles()
         if problems:
             raise OperatorError("\n".join(problems))
         if work.pulled:
@@ -483,8 +492,9 @@ class Update:
                 "rolling, %s: %s get another image, and no copy of the database is made that a failure could go back to"
                 % (why, ", ".join(migrating))
             )
+        cut_off = self._cut_off()
         if change.database:
-            return "guarded: the database goes back as well; the present one is kept"
+            return "guarded: the database goes back as well; the present one is kept" + cut_off
         stack = self._stack()
         anew = self._replaced_keepers(stack, planned)
         reasons = [words % ", ".join(names) for words, names in ((_ANOTHER, migrating), (_ANEW, anew)) if names]
@@ -500,11 +510,24 @@ class Update:
                 "requests wait at the edge for that and for the start of the services: who waits longer than %d s "
                 "gets 503" % self._settings.hold
             )
-        return "guarded: %s; the database is copied inside its server%s, and %s" % (
+        return "guarded: %s; the database is copied inside its server%s, and %s%s" % (
             " and ".join(reasons) or "as asked for",
             copied,
             meanwhile,
+            cut_off,
         )
+
+    def _cut_off(self) -> str:
+        """Who is in the database and none of the stack's services, and what keeps it from being copied."""
+        # A database that does not answer is told by what needs it.
+        with contextlib.suppress(OperatorError):
+            stack = self._stack_or_none()
+            if stack:
+                known = Database(stack)
+                others = known.affected()
+                words = "; is cut off from the database: %s" % ", ".join(others) if others else ""
+                return words + "".join("\nThis keeps it from being done: " + problem for problem in known.obstacles())
+        return ""
 
     def _check_room(self, mode: str, planned: Planned, change: Change) -> None:
         """Refuse what the disks have no room for, before anything is pulled: images, a backup, the guard's copy."""
@@ -749,6 +772,9 @@ class Update:
         """Put the record on the disk, and return it: its copy of the database may be one that nobody needs."""
         if journal.copy:
             self._forget_guard(journal.copy)
+            stack = self._stack_or_none()
+            if stack:
+                self._tell_of_replication(Database(stack), journal.guard)
         self.history.keep(entry._replace(guard=journal.guard))
         self._retain()
         return self.history.entry(entry.number)
@@ -858,7 +884,7 @@ class Update:
             return
         if journal.copy:
             # What was swapped in goes back to where it was.
-            known.swap(journal.guard, journal.copy)
+            known.swap(journal.guard, journal.copy, back=True)
             return
         # A migration that was cut off may be under way in the server, where nobody sees it before it is committed.
         known.end_sessions()
@@ -868,10 +894,18 @@ class Update:
             left = "what the failed release made of it is %s" % failed
             if not known.exists(known.name):
                 left = "the failed release had dropped it"
-            known.swap(journal.guard, failed)
+            known.swap(journal.guard, failed, back=True)
             self._progress("back", "the database is as it was; %s" % left)
+            self._tell_of_replication(known, failed)
         else:
             known.drop(journal.guard)
+
+    def _tell_of_replication(self, known: Database, name: str) -> None:
+        """Clean up after the database was replaced for good, which is called *name* now."""
+        # What fails here is no reason to stop who serves.
+        with contextlib.suppress(OperatorError):
+            for words in known.replaced(name):
+                self._progress("database", words)
 
     def _fail(self, journal: Journal, problem: str, outcome: str, end: Callable[[], None]) -> None:
         """Record that a release failed, and end its journal by *end*."""
@@ -924,7 +958,7 @@ class Update:
 
     def _schema(self) -> str:
         stack = self._stack_or_none()
-        return Database(stack).schema() if stack else ""
+        return self.history.original(Database(stack).schema()) if stack else ""
 
     def _stop_writers(self, stack: Stack, seconds: Optional[int] = None, back: bool = False) -> services.Group:
         """Stop who writes to the database, and let the requests to them wait.
@@ -1079,7 +1113,7 @@ def _words(failure: BaseException) -> str:
     if isinstance(failure, KeyboardInterrupt):
         return "The update was interrupted."
     if isinstance(failure, OSError):
-        return "%s." % failure
+        return of_the_system(failure)
     return "This is a mistake of the collection (%s: %s): please report it." % (type(failure).__name__, failure)
 
 

@@ -59,6 +59,10 @@ options:
     type: str
     choices: [server, container]
     default: server
+  lock_seconds:
+    description: How many seconds the dump of a backup waits for a lock that somebody else has, before it gives up.
+    type: int
+    default: 60
   schedule:
     description: When V(backup), V(drill), V(check) and V(prune) run, in the words of C(OnCalendar); empty for never.
     type: dict
@@ -170,6 +174,7 @@ def wanted(params: Dict[str, Any], store: bool) -> backup_setup.Wanted:
             keep={name: int(count) for name, count in params["keep"].items()},
             check_subset=params["check_subset"],
             drill=params["drill"],
+            lock_seconds=params["lock_seconds"],
             notify_command=params["notify_command"],
             notify_webhook=params["notify_webhook"],
             metrics_file=params["metrics_file"] or "",
@@ -229,6 +234,7 @@ def main() -> None:
             "keep": {"type": "dict", "default": {}},
             "check_subset": {"type": "str", "default": "5%"},
             "drill": {"type": "str", "choices": list(DRILLS), "default": "server"},
+            "lock_seconds": {"type": "int", "default": 60},
             "schedule": {"type": "dict", "default": {}},
             "random_delay": {"type": "int", "default": 0},
             "overdue_hours": {"type": "dict", "default": {}},

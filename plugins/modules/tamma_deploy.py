@@ -305,7 +305,7 @@ from ansible_collections.meywd.tamma.plugins.module_utils.compose import find_co
 from ansible_collections.meywd.tamma.plugins.module_utils.deployment import Deployment, find_preparation
 from ansible_collections.meywd.tamma.plugins.module_utils.engine import Engine
 from ansible_collections.meywd.tamma.plugins.module_utils.engines import refuse_a_move
-from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
+from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError, of_the_system
 from ansible_collections.meywd.tamma.plugins.module_utils.files import FileChange, fingerprint
 from ansible_collections.meywd.tamma.plugins.module_utils.history import Entry
 from ansible_collections.meywd.tamma.plugins.module_utils.hooks import Hooks
@@ -496,7 +496,7 @@ def deploy(module: AnsibleModule, progress: ProgressFile) -> Dict[str, Any]:
         try:
             boot.install()
         except (OperatorError, OSError) as exc:
-            words = exc.message if isinstance(exc, OperatorError) else str(exc)
+            words = exc.message if isinstance(exc, OperatorError) else of_the_system(exc)
             raise OperatorError(
                 "%s\nThe release serves, but nothing starts it at a boot: correct this and run the playbook again."
                 % words,

@@ -10,7 +10,7 @@ import sys
 import time
 from pathlib import Path
 
-from . import engine, hosts, images, inventory, machine, registry, releases, ssh
+from . import clock, engine, hosts, images, inventory, machine, registry, releases, snapshots, ssh
 from .command import LOCK, BenchError, one_at_a_time
 from .names import DEFAULT_SANDBOX, REGISTRY_ADDRESS, cache_dir
 from .progress import say
@@ -41,6 +41,11 @@ def _images(arguments: argparse.Namespace) -> None:
         images.build(arguments.only or None)
         if not arguments.only:
             releases.build()
+        if arguments.snapshots:
+            _serve()
+    if arguments.snapshots:
+        for name in snapshots.ENGINES:
+            snapshots.ensure(name)
     if not arguments.only:
         for name, megabytes in releases.sizes().items():
             say(f"{name:<42}{megabytes:>5} MB")
@@ -48,22 +53,29 @@ def _images(arguments: argparse.Namespace) -> None:
 
 def _up(arguments: argparse.Namespace) -> None:
     begin = time.monotonic()
-    with one_at_a_time():
+    with clock.phase("the bench's images"), one_at_a_time():
         engine.ensure()
         images.build()
         releases.build()
-        registry.ensure()
-        pushed = registry.push(releases.served())
-        ssh.key()
-    if pushed:
-        say(f"Pushed {len(pushed)} images to the registry: {', '.join(pushed)}")
-    sandbox = hosts.up(arguments.name, arguments.hosts, arguments.publish)
+        _serve()
+    if arguments.engine:
+        snapshots.ensure(arguments.engine)
+    sandbox = hosts.up(arguments.name, arguments.hosts, arguments.publish, arguments.engine)
     for host in sandbox:
         say(f"{host.name}: {shlex.join(ssh.command(host.ssh_port or 0))}")
     say(
         f"Sandbox {arguments.name} has {len(sandbox)} running host(s); they pull from "
         f"{REGISTRY_ADDRESS}. {time.monotonic() - begin:.1f} s"
     )
+
+
+def _serve() -> None:
+    """Make sure that the registry has every image, and that there is a key for the hosts."""
+    registry.ensure()
+    pushed = registry.push(releases.served())
+    ssh.key()
+    if pushed:
+        say(f"Pushed {len(pushed)} images to the registry: {', '.join(pushed)}")
 
 
 def _down(arguments: argparse.Namespace) -> None:
@@ -84,7 +96,8 @@ def _remove_everything() -> None:
     if engine.remove():
         left.append("the engine's iptables chains (until the next start)")
     shutil.rmtree(cache_dir())
-    LOCK.unlink(missing_ok=True)
+    for lock in LOCK.parent.glob(f"{LOCK.stem}.*"):
+        lock.unlink()
     say("Removed the registry, the network, the images, the keys and the bench's own engine.")
     say("Left on this machine: " + (" and ".join(left) or "nothing") + ".")
 
@@ -102,7 +115,7 @@ def _inventory(arguments: argparse.Namespace) -> None:
 
 def _reset(arguments: argparse.Namespace) -> None:
     for host in hosts.reset(arguments.name, arguments.host):
-        say(f"{host.name} is bare again: {shlex.join(ssh.command(host.ssh_port or 0))}")
+        say(f"{host.name} is new again: {shlex.join(ssh.command(host.ssh_port or 0))}")
 
 
 def _status(_: argparse.Namespace) -> None:
@@ -132,16 +145,19 @@ def _parser() -> argparse.ArgumentParser:
 
     add("engine", _engine, "make sure that a Docker engine answers")
     command = add("images", _images, "build the images that are missing")
+    command.add_argument("--snapshots", action="store_true", help="and of provisioned hosts")
     command.add_argument("--only", nargs="+", metavar="IMAGE", help=", ".join(images.IMAGES))
     command = add("up", _up, "bring a sandbox up: engine, images, registry, hosts")
     add_name(command)
     command.add_argument("--hosts", type=int, metavar="N", help="at least so many (default: 1)")
     command.add_argument("--publish", action="store_true", help="publish the first host's stack on 127.0.0.1")
+    engines = ("", *snapshots.ENGINES)
+    command.add_argument("--engine", choices=engines, default="", help="with this engine and the stack's images")
     command = add("down", _down, "remove a sandbox's hosts and their data")
     add_name(command)
     command.add_argument("--all", action="store_true", help="remove every trace of the bench")
     add_name(add("inventory", _inventory, "print a sandbox as an Ansible inventory"))
-    command = add("reset", _reset, "put bare hosts in the place of the named ones")
+    command = add("reset", _reset, "put new hosts in the place of the named ones")
     add_name(command)
     command.add_argument("host", nargs="+", metavar="HOST", help="tamma1, tamma2...")
     command = add("screenshot", _screenshot, "save a picture of a page, once it shows what it should")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +12,7 @@ from playwright.sync_api import Browser, Error, sync_playwright
 from . import engine, images
 from .command import BenchError, docker, one_at_a_time, run
 from .names import LABEL
+from .patience import wait_until
 
 SECONDS = 30
 WIDTH, HEIGHT = 1100, 1000
@@ -55,12 +55,12 @@ def browser(names: Mapping[str, str] | None = None, authority: str = "") -> Iter
 
 def _address(container: str) -> str:
     """Return where Chromium takes commands, once it does."""
-    deadline = time.monotonic() + SECONDS
-    while True:
+
+    def told() -> str:
         log = run(["docker", "logs", container]).stderr
-        listening = re.search(r"DevTools listening on (ws://\S+)", log)
-        if listening:
-            return listening.group(1)
-        if time.monotonic() > deadline or docker("inspect", "-f", "{{.State.Running}}", container) != "true":
+        if docker("inspect", "-f", "{{.State.Running}}", container) != "true":
             raise BenchError(f"Chromium did not start; its last words: {log.strip()[-1000:]}")
-        time.sleep(0.1)
+        listening = re.search(r"DevTools listening on (ws://\S+)", log)
+        return listening.group(1) if listening else ""
+
+    return wait_until(told, SECONDS, "Chromium to take commands")

@@ -61,8 +61,8 @@ def docker(*words: str | Path, check: bool = True, data: bytes | None = None) ->
 
 
 @contextmanager
-def one_at_a_time() -> Iterator[None]:
+def one_at_a_time(lock: Path = LOCK) -> Iterator[None]:
     """Wait until no other bench command makes something that all sandboxes share."""
-    with LOCK.open("w") as file:
+    with lock.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield

@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 
 import httpx
 
+from .patience import scaled
+
 SECONDS = 30
 #: Longer than the edge lets a request wait (tamma_stack_update_hold): it has to answer first.
 PATIENCE = 75
@@ -41,14 +43,16 @@ class Edge(NamedTuple):
             # A URL would lose its dots and double slashes.
             target = {"target": path.encode()}
             address = f"https://{self.domain}"
-            return client.request(method, address, headers=headers, json=json, timeout=seconds, extensions=target)
+            return client.request(
+                method, address, headers=headers, json=json, timeout=scaled(seconds), extensions=target
+            )
 
     def client(self, *, http2: bool = False, keep: bool = True) -> httpx.AsyncClient:
         """Return a client that is logged in; ``keep=False`` makes a connection for each request."""
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=None if keep else 0)
         transport = _AsyncTransport(self.address, verify=self._trust(), http2=http2, limits=limits)
         base = f"https://{self.domain}"
-        return httpx.AsyncClient(transport=transport, auth=self.login, base_url=base, timeout=PATIENCE)
+        return httpx.AsyncClient(transport=transport, auth=self.login, base_url=base, timeout=scaled(PATIENCE))
 
     def _trust(self) -> ssl.SSLContext:
         return ssl.create_default_context(cadata=self.authority)

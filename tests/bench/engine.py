@@ -12,12 +12,12 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 from . import machine
 from .command import BenchError, run
 from .names import ENGINE_DIR
+from .patience import wait_until
 from .progress import say
 
 #: Debian 13's packages, and runc of the machine's own release: it is the one that needs libc.
@@ -66,7 +66,7 @@ def remove() -> bool:
     pid = _our_pid()
     if pid:
         os.kill(pid, signal.SIGTERM)
-        _wait(lambda: _our_pid() is None, "the engine to stop")
+        wait_until(lambda: _our_pid() is None, SECONDS_TO_ANSWER, "the engine to stop")
         run(["ip", "link", "delete", "docker0"], check=False)
     for link in _client_links():
         if link.is_symlink() and link.readlink().is_relative_to(PROGRAMS):
@@ -155,7 +155,7 @@ def _start() -> None:
             raise BenchError(f"dockerd ended at once; the end of {LOG}:\n" + "\n".join(last))
         return answers()
 
-    _wait(ready, f"the engine to answer (its log is {LOG})")
+    wait_until(ready, SECONDS_TO_ANSWER, "the engine to answer", lambda: f"Its log is {LOG}.")
 
 
 def _our_pid() -> int | None:
@@ -166,11 +166,3 @@ def _our_pid() -> int | None:
     except (OSError, ValueError):
         return None
     return pid if program == PROGRAMS / "usr/sbin/dockerd" else None
-
-
-def _wait(condition: Callable[[], bool], what: str) -> None:
-    deadline = time.monotonic() + SECONDS_TO_ANSWER
-    while not condition():
-        if time.monotonic() > deadline:
-            raise BenchError(f"Waited {SECONDS_TO_ANSWER} s in vain for {what}.")
-        time.sleep(0.1)

@@ -1,17 +1,18 @@
-"""Sandboxes: named groups of bare systemd hosts, each a privileged container with SSH."""
+"""Sandboxes: named groups of systemd hosts, bare or with an engine, each a privileged container with SSH."""
 
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from . import images, machine, ssh
+from . import clock, images, machine, snapshots, ssh
 from .command import BenchError, docker, run
 from .names import (
+    ENGINE_LABEL,
+    ENGINE_VOLUMES,
     HOST_LABEL,
     LABEL,
     NETWORK,
@@ -22,13 +23,12 @@ from .names import (
     domain_name,
     host_name,
 )
+from .patience import scaled, wait_until
 
 SECONDS_TO_BOOT = 180
 SECONDS_TO_SHUT_DOWN = 120
 #: What a host is called besides its name, for what the edge serves under names of their own.
 PREFIXES = ("", "elsa.", "rabbitmq.")
-#: Inside a container these would lie on overlay, where an engine cannot make overlays again.
-ENGINE_VOLUMES = ("/var/lib/docker", "/var/lib/containerd", "/var/lib/containers")
 
 
 @dataclass(frozen=True)
@@ -41,6 +41,8 @@ class Host:
     running: bool
     #: Whether the stack's ports are published on this machine.
     published: bool
+    #: The container engine that it came with, or "" if it came bare.
+    engine: str
     ssh_port: int | None
     address: str
 
@@ -63,8 +65,8 @@ def existing(sandbox: str | None = None) -> list[Host]:
     return sorted(map(_host, described), key=lambda host: (host.sandbox, host.number))
 
 
-def up(sandbox: str, count: int | None, publish: bool) -> list[Host]:
-    """Make sure that a sandbox has its hosts, booted and open to this checkout's key."""
+def up(sandbox: str, count: int | None, publish: bool, engine: str = "") -> list[Host]:
+    """Make sure that a sandbox has its hosts, booted and open to this checkout's key; new ones come with *engine*."""
     present = {host.name: host for host in existing(sandbox)}
     first = present.get(host_name(1))
     if first and publish and not first.published:
@@ -79,17 +81,18 @@ def up(sandbox: str, count: int | None, publish: bool) -> list[Host]:
     def ensure(name: str) -> None:
         host = present.get(name)
         if host is None:
-            _create(sandbox, name, publish and name == host_name(1))
+            _create(sandbox, name, publish and name == host_name(1), engine)
         elif not host.running:
             docker("start", container_name(sandbox, name))
         _open(sandbox, name)
 
-    _at_once(ensure, dict.fromkeys([*names, *present]))
+    with clock.phase("booting hosts"):
+        _at_once(ensure, dict.fromkeys([*names, *present]))
     return existing(sandbox)
 
 
 def reset(sandbox: str, names: list[str]) -> list[Host]:
-    """Put bare hosts in the place of the named ones."""
+    """Put new hosts in the place of the named ones, which begin as those began."""
     present = {host.name: host for host in existing(sandbox)}
     unknown = [name for name in names if name not in present]
     if unknown:
@@ -97,31 +100,35 @@ def reset(sandbox: str, names: list[str]) -> list[Host]:
 
     def renew(name: str) -> None:
         docker("rm", "-f", "-v", container_name(sandbox, name))
-        _create(sandbox, name, present[name].published)
+        _create(sandbox, name, present[name].published, present[name].engine)
         _open(sandbox, name)
 
-    _at_once(renew, names)
+    with clock.phase("booting hosts"):
+        _at_once(renew, names)
     return [host for host in existing(sandbox) if host.name in names]
 
 
 def reboot(sandbox: str, name: str) -> None:
     """Let a host shut down in good order and boot again; return when the boot has ended."""
-    docker("restart", "--time", str(SECONDS_TO_SHUT_DOWN), container_name(sandbox, name))
-    _let_boot(sandbox, name)
+    with clock.phase("rebooting hosts"):
+        docker("restart", "--time", str(SECONDS_TO_SHUT_DOWN), container_name(sandbox, name))
+        _let_boot(sandbox, name)
 
 
 def pull_the_plug(sandbox: str, name: str) -> None:
     """Take a host's power away in the middle of what it does, and boot it again."""
-    docker("kill", container_name(sandbox, name))
-    docker("start", container_name(sandbox, name))
-    _let_boot(sandbox, name)
+    with clock.phase("rebooting hosts"):
+        docker("kill", container_name(sandbox, name))
+        docker("start", container_name(sandbox, name))
+        _let_boot(sandbox, name)
 
 
 def down(sandbox: str | None) -> list[Host]:
     """Remove a sandbox's hosts (or every sandbox's) with all that is on them."""
     hosts = existing(sandbox)
     if hosts:
-        docker("rm", "-f", "-v", *(container_name(host.sandbox, host.name) for host in hosts))
+        with clock.phase("removing hosts"):
+            docker("rm", "-f", "-v", *(container_name(host.sandbox, host.name) for host in hosts))
     return hosts
 
 
@@ -135,16 +142,18 @@ def _host(described: dict[str, Any]) -> Host:
         image=described["Config"]["Image"],
         running=described["State"]["Running"],
         published=PUBLISHED_LABEL in labels,
+        engine=labels.get(ENGINE_LABEL, ""),
         ssh_port=int(bindings[0]["HostPort"]) if bindings else None,
         address=settings["Networks"].get(NETWORK, {}).get("IPAddress", ""),
     )
 
 
-def _create(sandbox: str, name: str, publish: bool) -> None:
+def _create(sandbox: str, name: str, publish: bool, engine: str) -> None:
     # A port that the engine chooses would be another one after a reboot.
     ports = ["-p", f"127.0.0.1:{machine.free_port()}:22"]
     labels = ["--label", f"{LABEL}=host"]
     labels += ["--label", f"{SANDBOX_LABEL}={sandbox}", "--label", f"{HOST_LABEL}={name}"]
+    labels += ["--label", f"{ENGINE_LABEL}={engine}"]
     if publish:
         labels += ["--label", f"{PUBLISHED_LABEL}=yes"]
         for port in PUBLISHED_PORTS:
@@ -153,11 +162,14 @@ def _create(sandbox: str, name: str, publish: bool) -> None:
     volumes = [word for path in ENGINE_VOLUMES for word in ("-v", path)]
     container = container_name(sandbox, name)
     docker(
-        "run", "-d", "--name", container, "--hostname", name, *labels,
+        "create", "--name", container, "--hostname", name, *labels,
         "--privileged", "--cgroupns=private", "-e", "container=docker",
         "--tmpfs", "/run", "--tmpfs", "/run/lock", *volumes,
-        "--network", NETWORK, *aliases, *ports, images.tag("host"),
+        "--network", NETWORK, *aliases, *ports, snapshots.tag(engine) if engine else images.tag("host"),
     )  # fmt: skip
+    if engine:
+        snapshots.fill(engine, container)
+    docker("start", container)
 
 
 def _open(sandbox: str, name: str) -> None:
@@ -181,23 +193,22 @@ def _let_boot(sandbox: str, name: str) -> None:
 
 
 def _wait_for_boot(container: str, *, bare: bool = True) -> None:
-    deadline = time.monotonic() + SECONDS_TO_BOOT
-    question = ["docker", "exec", container, "systemctl", "is-system-running", "--wait"]
+    question, wanted = ["is-system-running", "--wait"], "running"
     if not bare:
         # With timers that fire all the time, systemd always has something to start. And Podman runs health checks as
         # units, of which one that comes too early fails.
-        question = ["docker", "exec", container, "systemctl", "is-active", "multi-user.target"]
-    # It needs a systemd that already takes questions.
-    while True:
-        state = run(question, check=False, timeout=SECONDS_TO_BOOT).stdout.strip()
-        if state == ("running" if bare else "active"):
-            return
+        question, wanted = ["is-active", "multi-user.target"], "active"
+
+    def booted() -> bool:
+        ask = ["docker", "exec", container, "systemctl", *question]
+        state = run(ask, check=False, timeout=scaled(SECONDS_TO_BOOT)).stdout.strip()
         if state == "degraded":
             failed = docker("exec", container, "systemctl", "--failed", "--plain", "--no-legend")
             raise BenchError(f"{container} booted with a failed unit: {failed}")
-        if time.monotonic() > deadline:
-            raise BenchError(f"{container} did not boot within {SECONDS_TO_BOOT} s: {state}")
-        time.sleep(0.1)
+        return state == wanted
+
+    # It needs a systemd that already takes questions.
+    wait_until(booted, SECONDS_TO_BOOT, f"{container} to boot")
 
 
 def _refuse_taken_ports() -> None:

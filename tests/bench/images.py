@@ -31,6 +31,8 @@ class Image:
     #: Another image of this table, or the code name of a Debian release.
     parent: str
     target: str = ""
+    #: Build arguments, "NAME=value".
+    arguments: tuple[str, ...] = ()
 
 
 IMAGES: dict[str, Image] = {
@@ -39,6 +41,7 @@ IMAGES: dict[str, Image] = {
     "host": Image("sandbox host (systemd, SSH)", "host", "debian-13"),
     "registry": Image("registry", "registry", "debian-12"),
     "postgres": Image("PostgreSQL 15", "postgres", "debian-12"),
+    "postgres-17": Image("PostgreSQL 17", "postgres", "debian-13", arguments=("VERSION=17",)),
     "rabbitmq": Image("RabbitMQ 3", "rabbitmq", "debian-12"),
     "caddy": Image("Caddy 2", "caddy", "debian-12"),
     "tamma-elsa": Image("ELSA server stand-in", "tamma", "debian-12", "tamma-elsa"),
@@ -50,7 +53,7 @@ IMAGES: dict[str, Image] = {
     "acme": Image("ACME server (Pebble)", "acme", "debian-12"),
 }
 #: No part of a sandbox: made when a test wants one.
-ON_DEMAND = {"browser", "acme"}
+ON_DEMAND = {"browser", "acme", "postgres-17"}
 
 
 def tag(name: str) -> str:
@@ -112,7 +115,7 @@ def _context(folder: str, parent: str) -> Context:
 def _digest(name: str) -> str:
     image = IMAGES[name]
     parent = tag(image.parent) if image.parent in IMAGES else image.parent
-    return context_hash(_context(image.folder, image.parent), parent, image.target)
+    return context_hash(_context(image.folder, image.parent), parent, image.target, *image.arguments)
 
 
 def _with_parents(names: Iterable[str]) -> list[str]:
@@ -166,6 +169,8 @@ def _build_one(name: str) -> None:
     options = ["--build-arg", f"PARENT={parent}"]
     if image.target:
         options += ["--target", image.target]
+    for argument in image.arguments:
+        options += ["--build-arg", argument]
     docker_build(tag(name), _context(image.folder, image.parent), options)
 
 

@@ -33,6 +33,7 @@ import httpx
 
 from .command import BenchError
 from .edge import Edge
+from .patience import scaled
 
 SECONDS_TO_BEGIN = 30
 #: Over how many clients the requests of each kind, and the streams, are spread. One looks through all connections at
@@ -182,7 +183,7 @@ class Load:
         self._thread = threading.Thread(target=self._run, name="load")
 
     def __enter__(self) -> Load:
-        deadline = time.monotonic() + SECONDS_TO_BEGIN
+        deadline = time.monotonic() + scaled(SECONDS_TO_BEGIN)
         self._thread.start()
         while self._open < self._streams or not self.seconds:
             if time.monotonic() > deadline or not self._thread.is_alive():

@@ -16,12 +16,17 @@ LABEL = "tamma.bench"
 SANDBOX_LABEL = "tamma.bench.sandbox"
 HOST_LABEL = "tamma.bench.host"
 PUBLISHED_LABEL = "tamma.bench.published"
+#: With which container engine a host came.
+ENGINE_LABEL = "tamma.bench.engine"
 
 NETWORK = "tamma-bench"
 REGISTRY_CONTAINER = "tamma-bench-registry"
 REGISTRY_VOLUME = "tamma-bench-registry"
 #: What the sandbox hosts call the registry (plain HTTP).
 REGISTRY_ADDRESS = "registry.bench:5000"
+
+#: Inside a container these would lie on overlay, where an engine cannot make overlays again.
+ENGINE_VOLUMES = ("/var/lib/docker", "/var/lib/containerd", "/var/lib/containers")
 
 DEFAULT_SANDBOX = "demo"
 #: Dashboard, the APIs, the ELSA designer and the RabbitMQ pages, on the stack's default ports.

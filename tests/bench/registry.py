@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import time
 import urllib.error
 import urllib.request
 
 from . import images, machine
-from .command import BenchError, docker
+from .command import docker
 from .names import LABEL, NETWORK, REGISTRY_ADDRESS, REGISTRY_CONTAINER, REGISTRY_VOLUME
+from .patience import wait_until
 
 SECONDS_TO_ANSWER = 30
 MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
@@ -36,11 +36,7 @@ def ensure() -> None:
             "--network-alias", REGISTRY_ADDRESS.split(":")[0], "-p", "127.0.0.1::5000",
             "-v", f"{REGISTRY_VOLUME}:/var/lib/registry", image,
         )  # fmt: skip
-    deadline = time.monotonic() + SECONDS_TO_ANSWER
-    while not _answers():
-        if time.monotonic() > deadline:
-            raise BenchError(f"The registry does not answer; see `docker logs {REGISTRY_CONTAINER}`.")
-        time.sleep(0.1)
+    wait_until(_answers, SECONDS_TO_ANSWER, "the registry", lambda: f"See `docker logs {REGISTRY_CONTAINER}`.")
 
 
 def address() -> str:

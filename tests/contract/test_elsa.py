@@ -232,7 +232,6 @@ def test_full_logs_harm_nobody(elsa: Driver) -> None:
         assert set(pool.map(lambda _: service.ask("/health").status, range(400))) == {200}
 
 
-@pytest.mark.patient
 @pytest.mark.parametrize("shared", [True, False])
 def test_what_waits_continues_once_for_each_folder_of_locks(elsa: Driver, recorder: Recorder, shared: bool) -> None:
     volumes = [elsa.volume()]
@@ -252,7 +251,6 @@ def test_what_waits_continues_once_for_each_folder_of_locks(elsa: Driver, record
     assert (len(recorder.of("GET", "/after")) == 6) is shared
 
 
-@pytest.mark.patient
 def test_a_timer_fires_in_every_replica(elsa: Driver, recorder: Recorder) -> None:
     volume = elsa.volume()
     first = elsa.start(read_only=True, volume=volume).health()
@@ -302,7 +300,6 @@ def test_what_a_request_waits_for_is_finished(elsa: Driver, database: Database, 
     assert len(recorder.of("GET", "/after")) == 1
 
 
-@pytest.mark.patient
 def test_a_request_that_hangs_is_cut_after_half_a_minute(elsa: Driver, database: Database, recorder: Recorder) -> None:
     service = elsa.start().health()
     save(service, request(recorder.url + "/slow/50"), request(recorder.url + "/after"))

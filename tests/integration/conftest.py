@@ -14,8 +14,6 @@ import os
 import re
 import secrets
 import shutil
-import subprocess
-import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -28,11 +26,15 @@ from tests.bench.command import docker
 from tests.bench.inventory import ALL_GROUP
 from tests.bench.inventory import inventory as bench_inventory
 from tests.bench.names import LABEL, NETWORK, REGISTRY_ADDRESS, REGISTRY_CONTAINER, REGISTRY_VOLUME
+from tests.bench.patience import wait_until
 from tests.tools.outcome import Outcome
 from tests.tools.roles import ROOT
-from tests.tools.run import run
+from tests.tools.run import follow, run
 
-SANDBOX = os.environ.get("TAMMA_SANDBOX", "integration")
+#: Each process of a run has a host of its own.
+SANDBOX = "-".join(
+    filter(None, (os.environ.get("TAMMA_SANDBOX", "integration"), os.environ.get("PYTEST_XDIST_WORKER")))
+)
 HOST = "tamma1"
 
 CANARIES = {
@@ -70,6 +72,7 @@ class Installed:
     """Ansible with an installed collection and no inventory, and the canaries as secrets."""
 
     inventory: tuple[str, ...] = ()
+    sandbox = SANDBOX
 
     def __init__(self, directory: Path) -> None:
         # What no output may show; a test that gives the stack more secrets adds them.
@@ -78,12 +81,17 @@ class Installed:
         self._secrets = directory / "secrets.yml"
         self._secrets.write_text(yaml.safe_dump(CANARIES), encoding="utf-8")
         self._secrets.chmod(0o600)
+
+    @property
+    def env(self) -> dict[str, str]:
+        """What a playbook has in its environment."""
         # Keys of whoever runs the tests are none of the stack's.
-        self.env = {
-            **{name: value for name, value in os.environ.items() if not name.startswith(("GITHUB_", "ANTHROPIC_"))},
-            "TAMMA_SANDBOX": SANDBOX,
-            "ANSIBLE_CONFIG": str(directory / "ansible.cfg"),
-            "ANSIBLE_COLLECTIONS_PATH": str(directory / "collections"),
+        inherited = {name: os.environ[name] for name in os.environ if not name.startswith(("GITHUB_", "ANTHROPIC_"))}
+        return {
+            **inherited,
+            "TAMMA_SANDBOX": self.sandbox,
+            "ANSIBLE_CONFIG": str(self.directory / "ansible.cfg"),
+            "ANSIBLE_COLLECTIONS_PATH": str(self.directory / "collections"),
         }
 
     def play(self, playbook: str, *options: str, variables: dict[str, Any] | None = None) -> Outcome:
@@ -93,31 +101,25 @@ class Installed:
         return self._play(playbook, "-e", f"@{self._secrets}", "-e", f"@{extra}", *options)
 
     def _play(self, playbook: str, *options: str) -> Outcome:
-        done = subprocess.run(
-            ["ansible-playbook", *self.inventory, f"meywd.tamma.{playbook}", "-vvv", "--diff", *options],
-            cwd=self.directory,
-            env=self.env,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=600,
-            check=False,
-        )
+        command = ["ansible-playbook", *self.inventory, f"meywd.tamma.{playbook}", "-vvv", "--diff", *options]
+        outcome = follow(command, cwd=self.directory, env=self.env)
         for name, canary in self.canaries.items():
-            assert canary not in done.stdout, f"{name} shows in the output of {playbook} {options}"
-        return Outcome(done.returncode, done.stdout)
+            assert canary not in outcome.output, f"{name} shows in the output of {playbook} {options}"
+        return outcome
 
 
 class Stack(Installed, Host):
     """The same, and the sandbox host that it deploys to."""
 
     inventory = ("-i", str(ROOT / "inventories" / "sandbox"))
+    #: How the stack came that the tests share, if it is there.
+    first: Outcome | None = None
+    #: Whether something else is there, or was.
+    touched = False
 
     def __init__(self, directory: Path, sandbox: str = SANDBOX) -> None:
         Installed.__init__(self, directory)
         Host.__init__(self, sandbox)
-        self.env["TAMMA_SANDBOX"] = sandbox
 
     def play_each(self, playbook: str, cases: Mapping[str, Mapping[str, Any]]) -> Outcome:
         """Run a playbook once for hosts that are this one under the names of *cases*, each with variables of its own.
@@ -133,6 +135,21 @@ class Stack(Installed, Host):
         file.chmod(0o600)
         return self._play(playbook, "-i", str(file), "--limit", ",".join(cases))
 
+    def state(self) -> tuple[dict[str, str], str]:
+        """The containers and the files of the stack."""
+        return self.containers(), self.shell("cd /opt/tamma && find . -type f -exec sha256sum {} +")
+
+    def renew(self) -> None:
+        """Put a new host in the place of this one."""
+        run([*BENCH, "reset", "--name", self.sandbox, HOST])
+        self.first, self.touched = None, False
+
+    def deploy(self) -> None:
+        """Deploy the stack that the tests share, while every command line on the host is collected."""
+        with watched(self, "cmdline"):
+            self.first = self.play("site")
+        assert self.first.status == 0, self.first.output
+
     def remove(self) -> None:
         """Take down what is there, with its data."""
         outcome = self.play("teardown", variables={"tamma_stack_remove_volumes": "tamma"})
@@ -145,17 +162,19 @@ class Stack(Installed, Host):
         return dict(line.split() for line in lines)
 
 
+BENCH = ("python3", "-m", "tests.bench")
+
+
 @contextlib.contextmanager
-def booted(sandbox: str) -> Iterator[None]:
-    """A sandbox of one bare host."""
-    bench = ["python3", "-m", "tests.bench"]
-    # What an interrupted session left behind is not bare.
-    run([*bench, "down", "--name", sandbox])
-    run([*bench, "up", "--name", sandbox, "--hosts", "1"], timeout=900)
+def booted(sandbox: str, engine: str = "") -> Iterator[None]:
+    """A sandbox of one host, which is bare or has an engine."""
+    # What an interrupted session left behind is not new.
+    run([*BENCH, "down", "--name", sandbox])
+    run([*BENCH, "up", "--name", sandbox, "--hosts", "1", "--engine", engine], timeout=900)
     try:
         yield
     finally:
-        run([*bench, "down", "--name", sandbox])
+        run([*BENCH, "down", "--name", sandbox])
 
 
 @pytest.fixture(scope="session")
@@ -168,15 +187,6 @@ def installation(artifact: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     return directory
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Let those come last that leave another stack in the place of the one that the others share."""
-    here = Path(__file__).parent
-    places = [number for number, item in enumerate(items) if item.path.parent == here]
-    ours = sorted((items[number] for number in places), key=lambda item: bool(item.get_closest_marker("other_stack")))
-    for number, item in zip(places, ours, strict=True):
-        items[number] = item
-
-
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say what came of the faults."""
     if faults.tally:
@@ -186,9 +196,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 
 @pytest.fixture(scope="session")
-def bare(installation: Path) -> Iterator[Stack]:
-    """A bare host and an installed collection."""
-    with booted(SANDBOX):
+def provisioned(installation: Path) -> Iterator[Stack]:
+    """A host with Docker and an installed collection."""
+    with booted(SANDBOX, "docker"):
         yield Stack(installation)
 
 
@@ -204,27 +214,25 @@ def watched(host: Host, what: str) -> Iterator[Path]:
         host.shell(f"kill {process}")
 
 
-@pytest.fixture(scope="session")
-def first(bare: Stack) -> Outcome:
-    """The first deploy, while every command line on the host is collected."""
-    with watched(bare, "cmdline"):
-        return bare.play("site")
-
-
-@pytest.fixture(scope="session")
-def stack(bare: Stack, first: Outcome) -> Stack:
-    """The host with a healthy stack."""
-    assert first.status == 0, first.output
-    return bare
+@pytest.fixture(scope="module")
+def stack(provisioned: Stack, request: pytest.FixtureRequest) -> Stack:
+    """The host with a healthy stack, or without one for those that have another stack in the place of that."""
+    other = request.node.get_closest_marker("other_stack") is not None
+    if provisioned.touched or (other and provisioned.first):
+        provisioned.renew()
+    if other:
+        provisioned.touched = True
+    elif not provisioned.first:
+        provisioned.deploy()
+    return provisioned
 
 
 @pytest.fixture
 def untouched(stack: Stack) -> Iterator[Stack]:
     """The host with a healthy stack, which must be the same afterwards: containers and files."""
-    files = "cd /opt/tamma && find . -type f -exec sha256sum {} +"
-    before = stack.containers(), stack.shell(files)
+    before = stack.state()
     yield stack
-    assert (stack.containers(), stack.shell(files)) == before
+    assert stack.state() == before
 
 
 INSTALL = "DEBIAN_FRONTEND=noninteractive apt-get install --quiet=2 --yes --no-install-recommends"
@@ -278,10 +286,9 @@ def private_registry() -> Iterator[PrivateRegistry]:
         ]
     )
     try:
-        deadline = time.monotonic() + 30
-        while not (told := re.search(r" password=(\S+) user=(\S+)", run(["docker", "logs", name]))):
-            assert time.monotonic() < deadline, "the registry has made no account"
-            time.sleep(0.1)
+        account = re.compile(r" password=(\S+) user=(\S+)")
+        told = wait_until(lambda: account.search(run(["docker", "logs", name])), 30, "the registry to make an account")
+        assert told
         yield PrivateRegistry("private.bench:5000", told[2], told[1])
     finally:
         run(["docker", "stop", name])

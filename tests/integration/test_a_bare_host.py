@@ -6,14 +6,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from tests.integration.conftest import Stack
+from tests.integration.conftest import SANDBOX, Stack, booted
 
 PRODUCTION = {"tamma_stack_profile": "production"}
 # An interpreter that lives a minute and a half ahead.
 AHEAD = "/root/ahead/python"
+
+
+@pytest.fixture(scope="module")
+def bare(installation: Path) -> Iterator[Stack]:
+    """A bare host and an installed collection."""
+    sandbox = f"{SANDBOX}-bare"
+    with booted(sandbox):
+        yield Stack(installation, sandbox)
 
 
 @pytest.fixture

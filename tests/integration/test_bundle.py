@@ -22,6 +22,7 @@ import pytest
 
 from ansible_collections.meywd.tamma.plugins.module_utils.formats import parse_dotenv
 from tests.bench.names import REGISTRY_ADDRESS
+from tests.bench.patience import wait_until
 from tests.integration.conftest import CANARIES, Host, Installed
 from tests.integration.test_deploy import sandbox_settings
 from tests.tools.outcome import Outcome
@@ -161,9 +162,7 @@ def test_without_keys_the_rest_runs_and_two_say_what_they_lack(host: Host, made:
     working = SERVICES - {"tamma-api", "tamma-engine"}
     host.shell(f"{exported} {WAIT} {' '.join(sorted(working - {'tamma-dashboard'}))}")
     # The dashboard depends on the API, which would be waited for.
-    host.shell(
-        f"until docker compose --project-directory {DIRECTORY} ps tamma-dashboard | grep '(healthy)'; do sleep 1; done"
-    )
+    wait_until(lambda: health(host)["tamma-dashboard"] == "healthy", 60, "the dashboard")
     assert {name for name, state in health(host).items() if state == "healthy"} == working
     for name in ("tamma-api", "tamma-engine"):
         log = host.shell(f"cd {DIRECTORY} && docker compose logs {name}")

@@ -16,6 +16,7 @@ import pytest
 from tests.bench import hosts, images, login_service
 from tests.bench.edge import Edge
 from tests.bench.names import NETWORK, REGISTRY_ADDRESS
+from tests.bench.patience import scaled
 from tests.integration.conftest import SANDBOX, Stack
 from tests.tools import authority
 from tests.tools.run import run
@@ -67,7 +68,7 @@ def edge(stack: Stack, acme: Path) -> Iterator[Edge]:
     variables = {
         "tamma_stack_profile": "production",
         "tamma_stack_edge_drain": 2,
-        "tamma_stack_deadline": 90,
+        "tamma_stack_deadline": int(scaled(90)),
         "tamma_stack_edge_tls": "acme",
         "tamma_stack_edge_email": "operations@example.org",
         "tamma_stack_edge_acme_ca": f"https://{ACME_NAME}:14000/dir",

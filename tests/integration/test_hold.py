@@ -21,8 +21,7 @@ from tests.bench.load import Load
 from tests.integration.conftest import SANDBOX, Stack
 from tests.tools.roles import ROOT
 
-# With `make faults` alone: in CI the update under load holds requests, too.
-pytestmark = [pytest.mark.other_stack, pytest.mark.fault_matrix]
+pytestmark = pytest.mark.other_stack
 
 MODULE_UTILS = "ansible_collections/meywd/tamma/plugins/module_utils"
 OPERATOR = "/root/holding"
@@ -90,7 +89,6 @@ class Production:
 @pytest.fixture(scope="module")
 def production(stack: Stack) -> Production:
     """The host in the production profile, with an operator's own files."""
-    stack.remove()
     outcome = stack.play("site", variables=PRODUCTION)
     assert outcome.status == 0, outcome.output
     stack.put(ROOT / "plugins" / "module_utils", f"{OPERATOR}/{MODULE_UTILS}")

@@ -8,7 +8,6 @@ from __future__ import annotations
 import dataclasses
 import os
 import socket
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -30,6 +29,7 @@ from ansible_collections.meywd.tamma.plugins.module_utils.tables import of_exter
 from tests.bench import engine, images
 from tests.bench.command import docker
 from tests.bench.names import LABEL
+from tests.bench.patience import wait_until
 from tests.integration.rendering import NASTY
 from tests.tools import authority
 
@@ -105,8 +105,8 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
             rabbitmq,
         )
         admin = dataclasses.replace(found.postgres, user="admin", database="postgres")
-        wait_until(lambda: not check_postgres(but(admin, sslmode="disable")), postgres)
-        wait_until(lambda: not check_rabbitmq(found.rabbitmq), rabbitmq)
+        let_in(lambda: not check_postgres(but(admin, sslmode="disable")), postgres)
+        let_in(lambda: not check_rabbitmq(found.rabbitmq), rabbitmq)
         hba = ("exec", "--interactive", postgres, "sh", "-c", 'cat > "$PGDATA/pg_hba.conf"')
         docker(*hba, data=ADMISSION.encode())
         for setting in ("ssl_cert_file = '/tls/server.pem'", "ssl_key_file = '/tls/server.key'", "ssl = on"):
@@ -114,7 +114,7 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
         found.sql("SELECT pg_reload_conf(); CREATE ROLE tamma LOGIN")
         found.sql("CREATE DATABASE tamma OWNER tamma")
         set_password(found, "tamma", PASSWORD)
-        wait_until(lambda: not check_postgres(found.postgres), postgres)
+        let_in(lambda: not check_postgres(found.postgres), postgres)
         yield found
     finally:
         docker("rm", "--force", "--volumes", *started, check=False)
@@ -124,12 +124,8 @@ def port(container: str, inside: int) -> int:
     return int(docker("port", container, "%d/tcp" % inside).splitlines()[0].rpartition(":")[2])
 
 
-def wait_until(condition: Callable[[], bool], container: str) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        if time.monotonic() > deadline:
-            pytest.fail("Nobody is let in:\n" + docker("logs", "--tail", "20", container))
-        time.sleep(0.3)
+def let_in(condition: Callable[[], bool], container: str) -> None:
+    wait_until(condition, 60, "a server to let us in", lambda: docker("logs", "--tail", "20", container))
 
 
 def set_password(servers: Servers, role: str, password: str, stored_as: str = "scram-sha-256") -> None:

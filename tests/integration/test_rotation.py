@@ -24,7 +24,6 @@ CI_FAULTS = Path(__file__).resolve().parents[1] / "ci_faults.txt"
 @pytest.fixture(scope="module")
 def production(stack: Stack) -> Production:
     """The host in the production profile with secret files."""
-    stack.remove()
     production = Production(stack)
     outcome = production.play("site")
     assert outcome.status == 0, outcome.output

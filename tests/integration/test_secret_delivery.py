@@ -9,7 +9,6 @@ import base64
 import json
 import re
 import shlex
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -29,6 +28,7 @@ from ansible_collections.meywd.tamma.plugins.module_utils.secret_files import TA
 from ansible_collections.meywd.tamma.plugins.plugin_utils.compose_files import parse
 from tests.bench import engine as bench_engine
 from tests.bench.names import REGISTRY_ADDRESS
+from tests.bench.patience import wait_until
 from tests.integration.conftest import Host
 from tests.integration.rendering import NASTY, SECRETS, TEXTS, password_in, release, secret
 from tests.unit.readers import read_secret_file
@@ -181,9 +181,11 @@ def rabbitmq_lets_in(on: On, password: str) -> bool:
 
 
 def test_servers_take_the_password_of_their_first_start_from_a_file(first_start: On) -> None:
-    deadline = time.monotonic() + 60
-    while not (postgres_lets_in(first_start, FIRST_POSTGRES) and rabbitmq_lets_in(first_start, FIRST_RABBITMQ)):
-        assert time.monotonic() < deadline, first_start.compose(STACK, "logs --tail 20")
-        time.sleep(0.3)
+    wait_until(
+        lambda: postgres_lets_in(first_start, FIRST_POSTGRES) and rabbitmq_lets_in(first_start, FIRST_RABBITMQ),
+        60,
+        "the servers to let us in",
+        lambda: first_start.compose(STACK, "logs --tail 20"),
+    )
     assert not postgres_lets_in(first_start, FIRST_POSTGRES + "x")
     assert not rabbitmq_lets_in(first_start, FIRST_RABBITMQ + "x")

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import base64
 import json
-import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -35,6 +34,7 @@ from ansible_collections.meywd.tamma.plugins.plugin_utils.compose_files import S
 from tests.bench import engine, images
 from tests.bench.command import docker, run
 from tests.bench.names import LABEL
+from tests.bench.patience import wait_until
 from tests.integration.rendering import NASTY, TEXTS, password_in, release, secret
 from tests.unit.test_compose_files import CASES, VALUES
 
@@ -214,20 +214,16 @@ def servers(program: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
             command = ["run", "--detach", "--label", LABEL + "=test", "--hostname", name, *options, *values]
             started[name] = docker(*command, images.tag(name))
         address = "http://" + docker("port", started["rabbitmq"], "15672/tcp").splitlines()[0]
-        wait_until(lambda: psql_works(started["postgres"], FIRST_POSTGRES), "PostgreSQL", started["postgres"])
-        wait_until(lambda: logged_in(address, FIRST_RABBITMQ), "RabbitMQ", started["rabbitmq"])
+        let_in(lambda: psql_works(started["postgres"], FIRST_POSTGRES), started["postgres"])
+        let_in(lambda: logged_in(address, FIRST_RABBITMQ), started["rabbitmq"])
         yield Servers(started["postgres"], started["rabbitmq"], address, understood)
     finally:
         for identifier in started.values():
             docker("rm", "--force", "--volumes", identifier, check=False)
 
 
-def wait_until(condition: Any, what: str, container: str) -> None:
-    deadline = time.monotonic() + 60
-    while not condition():
-        if time.monotonic() > deadline:
-            pytest.fail("%s lets nobody in:\n%s" % (what, docker("logs", "--tail", "20", container)))
-        time.sleep(0.3)
+def let_in(condition: Callable[[], bool], container: str) -> None:
+    wait_until(condition, 60, "a server to let us in", lambda: docker("logs", "--tail", "20", container))
 
 
 def psql_works(container: str, password: str) -> bool:

@@ -1,7 +1,7 @@
 # Copyright (c) 2026 the Tamma collection contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Updates of a production stack under a full load, and what takes long beside: with `make faults` alone.
+"""Updates of a production stack under a full load, and what takes long beside.
 
 The scenarios molecule/update and molecule/podman-update have what every release has to hold.
 """
@@ -9,7 +9,6 @@ The scenarios molecule/update and molecule/podman-update have what every release
 from __future__ import annotations
 
 import re
-import time
 from typing import Any
 
 import pytest
@@ -17,12 +16,13 @@ import pytest
 from tests.bench import data, releases
 from tests.bench.edge import Edge
 from tests.bench.load import MIX, SESSIONS, Load
+from tests.bench.patience import scaled, wait_until
 from tests.integration.conftest import Stack
 from tests.integration.production import CONTAINER, PRODUCTION, Production
 from tests.tools.outcome import Outcome
 from tests.tools.updating import HISTORY, replaced
 
-pytestmark = [pytest.mark.other_stack, pytest.mark.fault_matrix]
+pytestmark = pytest.mark.other_stack
 
 OLD, NEW = "0.2.0", "0.3.0"
 DRAIN = 3
@@ -52,7 +52,8 @@ class Updates(Production):
 
     def update(self, version: str, **variables: object) -> Outcome:
         return self.play(
-            "update", **{"tamma_stack_version": version, "tamma_stack_deadlines": {"tamma-api": 15}, **variables}
+            "update",
+            **{"tamma_stack_version": version, "tamma_stack_deadlines": {"tamma-api": int(scaled(15))}, **variables},
         )
 
     def renew(self) -> None:
@@ -62,8 +63,7 @@ class Updates(Production):
         assert outcome.status == 0, outcome.output
         data.generate(CONTAINER, MEBIBYTES)
         with Load(self.edge(), rate=20, streams=0, writes=20) as load:
-            while load.written < 40:
-                time.sleep(0.1)
+            wait_until(lambda: load.written >= 40, 60, "written rows")
         assert not load.failures, load.report()
         data.ask(
             CONTAINER,

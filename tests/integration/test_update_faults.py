@@ -50,7 +50,9 @@ WRITTEN = "public.future_sessions"
 #: What is there when something has begun on the stack, and has not ended. What a playbook showed is read until a boot.
 BEGUN = (
     "ls -A /run/tamma | grep -Ev '^(tamma.lock|progress-.*)$'; "
-    "ls -d .tamma/before .tamma/*.json edge/upstreams/*.socket | grep -v files.json"
+    "ls -d .tamma/before .tamma/*.json edge/upstreams/*.socket | grep -Ev '(files|schemas).json'; "
+    "ls -d /var/lib/docker/volumes/tamma_tamma-pg-data/_data/tamma-* "
+    "/var/lib/containers/storage/volumes/tamma_tamma-pg-data/_data/tamma-*"
 )
 KILLED_OPERATOR = "operator killed in an update"
 
@@ -249,8 +251,8 @@ class Releases(Production):
 
 @pytest.fixture(scope="module")
 def releases(stack: Stack) -> Releases:
-    """A production stack of the old version with data."""
-    found = Releases(stack)
+    """A production stack of the old version with data, and a repository: a guarded update begins with a backup."""
+    found = Releases(stack, **BACKUPS)
     found.begin_with_the_old_version()
     return found
 
@@ -480,8 +482,6 @@ def backup_disk_full(releases: Releases) -> None:
     settings = "/etc/tamma/tamma/backup.json"
     releases.stack.shell(f"cp -a {settings} /root/backup.json; mkdir -p /mnt/small")
     try:
-        outcome = releases.play("site", **BACKUPS)
-        assert outcome.status == 0, outcome.output
         small = json.loads(releases.stack.shell(f"cat {settings}"))
         small["repositories"] = [{**small["repositories"][0], "name": "small", "location": "/mnt/small/repository"}]
         releases.stack.shell(f"mount -t tmpfs -o size=2m tmpfs /mnt/small; echo '{json.dumps(small)}' > {settings}")

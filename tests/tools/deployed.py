@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import shlex
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
@@ -18,6 +17,8 @@ from typing import Any
 from testinfra.host import Host
 
 from tests.bench.edge import AUTHORITY, LOGIN, Edge
+from tests.tools.outcome import Outcome
+from tests.tools.run import follow
 
 DIRECTORY = "/opt/tamma"
 SOCKETS = {"docker": "/run/docker.sock", "podman": "/run/podman/podman.sock"}
@@ -118,24 +119,19 @@ def env(host: Host) -> dict[str, str]:
     return dict(line.split("=", 1) for line in lines if "=" in line and not line.startswith("#"))
 
 
-def site(variables: dict[str, Any]) -> subprocess.CompletedProcess[str]:
+def site(variables: dict[str, Any]) -> Outcome:
     """Run site.yml on the scenario's hosts, as its converge does, with *variables* on top."""
     return playbook("site.yml", variables)
 
 
-def playbook(name: str, variables: dict[str, Any], *arguments: str) -> subprocess.CompletedProcess[str]:
+def playbook(name: str, variables: dict[str, Any], *arguments: str) -> Outcome:
     """Run a playbook on the scenario's hosts with *variables* on top."""
     root = Path(os.environ["MOLECULE_PROJECT_DIRECTORY"])
     inventories = (root / "inventories" / "sandbox", Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"]) / "inventory")
-    return subprocess.run(
+    return follow(
         [
             *("ansible-playbook", *(f"--inventory={path}" for path in inventories)),
             *("--extra-vars", json.dumps(variables), *arguments, name),
         ],
         cwd=root,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
     )

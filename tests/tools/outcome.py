@@ -11,6 +11,22 @@ from typing import NamedTuple
 
 import yaml
 
+#: What begins to say what went wrong: the operator's sentence, a failed task, a test's own words.
+SAYING = re.compile(r"\[ERROR\]: |fatal: \[|> |FAILED |ERROR |CRITICAL |bench: |\S*(Error|Failed|Exception): ")
+FOLLOWING, LAST, MOST = 20, 15, 150
+
+
+def matters(text: str) -> str:
+    """The lines of a failed test that matter: what went wrong in it, with what follows, and how it ends."""
+    lines = text.splitlines()
+    kept, until = [], 0
+    for number, line in enumerate(lines):
+        if SAYING.match(re.sub(r"^E? +", "", line)):
+            until = number + FOLLOWING
+        if number < until or number >= len(lines) - LAST:
+            kept.append(line[:500])
+    return "\n".join(kept[-MOST:])
+
 
 class Outcome(NamedTuple):
     """How a playbook ended and everything that it printed."""

@@ -1,4 +1,4 @@
-"""Runs a tool for a test: quiet when it succeeds, its whole output when it fails."""
+"""Runs a tool for a test: quiet when it succeeds, what it said when it fails."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from tests.bench.clock import Lines
+from tests.bench.patience import scaled
+from tests.tools.outcome import Outcome
 from tests.tools.roles import ROOT
 
 
@@ -22,12 +25,34 @@ def run(
     timeout: float = 600,
     echo: bool = False,
 ) -> str:
-    """What the command printed on both streams; the test fails when the command does.
+    """What the command printed on both streams; the test fails when the command does."""
+    outcome = follow(command, cwd=cwd, env=env, timeout=timeout, echo=echo)
+    if outcome.status:
+        pytest.fail(f"{_line(command)}: status {outcome.status}\n{outcome.output}", pytrace=False)
+    return outcome.output
 
-    ``echo`` prints it also while the command runs.
+
+def _line(command: Sequence[str | os.PathLike[str]]) -> str:
+    return " ".join(os.fspath(word) for word in command)
+
+
+def follow(
+    command: Sequence[str | os.PathLike[str]],
+    *,
+    cwd: Path = ROOT,
+    env: Mapping[str, str] | None = None,
+    timeout: float = 600,
+    echo: bool = False,
+) -> Outcome:
+    """How the command ended and what it printed on both streams; the clock hears of the phases that it tells of.
+
+    ``echo`` prints it also while the command runs. The test fails when it takes longer than ``timeout`` seconds, or so
+    much longer as this machine is slower than a quiet one.
     """
+    timeout = scaled(timeout)
     words = [os.fspath(word) for word in command]
     lines: list[str] = []
+    phases = Lines()
     with subprocess.Popen(
         words,
         cwd=cwd,
@@ -52,6 +77,7 @@ def run(
             assert process.stdout is not None
             for line in process.stdout:
                 lines.append(line)
+                phases.take(line)
                 if echo:
                     print(line, end="", flush=True)
             process.wait()
@@ -60,12 +86,11 @@ def run(
             raise
         finally:
             timer.cancel()
+            phases.end()
     output = "".join(lines)
     if late.is_set():
-        pytest.fail(f"{' '.join(words)}: not done after {timeout:.0f} seconds\n{output}", pytrace=False)
-    if process.returncode:
-        pytest.fail(f"{' '.join(words)}: status {process.returncode}\n{output}", pytrace=False)
-    return output
+        pytest.fail(f"{_line(command)}: not done after {timeout:.0f} seconds\n{output}", pytrace=False)
+    return Outcome(process.returncode, output)
 
 
 def project_files(*patterns: str) -> list[Path]:

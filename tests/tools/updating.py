@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -17,7 +16,8 @@ from tests.bench import data, releases
 from tests.bench.edge import Edge
 from tests.bench.load import SESSIONS, Load
 from tests.bench.names import container_name
-from tests.tools.deployed import DIRECTORY, edge_of, engine, env, inspect_all, playbook
+from tests.bench.patience import wait_until
+from tests.tools.deployed import DIRECTORY, edge_of, engine, env, inspect_all, playbook, site
 from tests.tools.outcome import Outcome
 
 OLD = "0.2.0"
@@ -42,15 +42,13 @@ class Production:
         self.edge: Edge = edge_of(host)
 
     def play(self, name: str, **variables: Any) -> Outcome:
-        done = playbook(f"playbooks/{name}.yml", variables)
-        return Outcome(done.returncode, done.stdout)
+        return playbook(f"playbooks/{name}.yml", variables)
 
     def update(self, version: str, **variables: Any) -> Outcome:
         return self.play("update", **{"tamma_stack_version": version, **variables})
 
     def site(self, version: str, **variables: Any) -> Outcome:
-        done = playbook("site.yml", {"tamma_stack_version": version, **variables})
-        return Outcome(done.returncode, done.stdout)
+        return site({"tamma_stack_version": version, **variables})
 
     def write(self, title: str) -> str:
         """Write a row through the API; return what `rows` has then."""
@@ -110,8 +108,7 @@ class Production:
         """Generate data, and write some through the API."""
         data.generate(self.container, mebibytes)
         with Load(self.edge, rate=10, streams=0, writes=20) as load:
-            while load.written < 40:
-                time.sleep(0.1)
+            wait_until(lambda: load.written >= 40, 60, "written rows")
         assert not load.failures, load.report()
         reviews = "INSERT INTO future_reviews (session_id, verdict) SELECT id, 'well done'"
         data.ask(self.container, f"{reviews} FROM {WRITTEN}")

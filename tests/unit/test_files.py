@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import threading
 from pathlib import Path
@@ -14,7 +15,7 @@ import pytest
 from hypothesis import HealthCheck, assume, example, given, settings
 from hypothesis import strategies as st
 
-from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
+from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError, of_the_system
 from ansible_collections.meywd.tamma.plugins.module_utils.files import (
     File,
     FileChange,
@@ -226,3 +227,15 @@ def test_settings_are_compared_by_name() -> None:
     before = {"SAME": "1", "CHANGED": "1", "REMOVED": "1"}
     after = {"SAME": "1", "CHANGED": "2", "ADDED": "1"}
     assert changed_keys(before, after) == {"added": ["ADDED"], "changed": ["CHANGED"], "removed": ["REMOVED"]}
+
+
+def test_a_full_disk_is_told_with_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_handle: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)
+    path = str(tmp_path / "journal.json")
+    with pytest.raises(OSError, match="No space left") as left:
+        replace(path, "{}", 0o600)
+    assert of_the_system(left.value) == f"{path}: No space left on device."
+    assert list(tmp_path.iterdir()) == []

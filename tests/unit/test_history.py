@@ -281,3 +281,28 @@ def test_from_what_the_database_could_come_back(since: list[dict[str, Any]], way
     serves = history.serving(entries)
     assert serves
     assert history.way_back(entries, serves) == ""
+
+
+def test_nobody_goes_back_to_the_same_content(tmp_path: Path) -> None:
+    known = History(str(tmp_path))
+    for number, content in ((1, "a"), (2, "b"), (3, "b")):
+        known.note(entry(number, content=content))
+    before = known.before(3)
+    assert before is not None
+    assert before.number == 1
+    # Of releases from before it was recorded nothing is known.
+    known.note(entry(3, content=""))
+    before = known.before(3)
+    assert before is not None
+    assert before.number == 2
+
+
+def test_a_schema_that_was_restored_is_known_by_its_first_fingerprint(tmp_path: Path) -> None:
+    known = History(str(tmp_path))
+    assert known.original("a") == "a"
+    known.same_schema("b", "a")
+    known.same_schema("c", "b")
+    known.same_schema("c", "")
+    assert [known.original(found) for found in ("a", "b", "c", "d")] == ["a", "a", "a", "d"]
+    (tmp_path / ".tamma" / "schemas.json").write_text("{", encoding="utf-8")
+    assert known.original("b") == "b"

@@ -5,12 +5,14 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from ansible_collections.meywd.tamma.plugins.module_utils import audit, lock, on_host, rotation
+from ansible_collections.meywd.tamma.plugins.module_utils import audit, backup, lock, on_host, rotation
+from ansible_collections.meywd.tamma.plugins.module_utils.database import PIPES
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
 from ansible_collections.meywd.tamma.plugins.module_utils.files import File, record, write
 from ansible_collections.meywd.tamma.plugins.module_utils.history import History
@@ -88,3 +90,20 @@ def test_from_where_somebody_works(monkeypatch: pytest.MonkeyPatch) -> None:
     assert on_host.whence() == "tamma1"
     monkeypatch.setenv("SSH_CONNECTION", "192.0.2.1 50000 192.0.2.2 22")
     assert on_host.whence() == "tamma1, from 192.0.2.1"
+
+
+def test_what_a_killed_backup_has_left_is_removed_and_told(
+    host: OnHost, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backup, "_SCRATCH", str(tmp_path / "run"))
+    volume = tmp_path / "volume"
+    volume.mkdir()
+    pipe, file = volume / "tamma-pipe", volume / "PG_VERSION"
+    os.mkfifo(pipe)
+    file.write_text("15")
+    write(str(tmp_path / "run" / "tamma-backup-x"), [File(PIPES, f"{pipe}\n{file}\n{volume}/gone", 0o600)])
+    (tmp_path / "run" / "other-backup-x").mkdir()
+    assert host.resume() == [on_host.BACKUP]
+    assert host.resume() == []
+    assert [path.name for path in volume.iterdir()] == ["PG_VERSION"]
+    assert [path.name for path in (tmp_path / "run").iterdir()] == ["other-backup-x"]

@@ -79,7 +79,7 @@ class Away:
 
     failure: BaseException
 
-    def __init__(self, *_words: object) -> None:
+    def __init__(self, *_words: object, **_options: object) -> None:
         pass
 
     def take(self, _reason: str, _tags: list[str], done: Callable[[Taken], None]) -> list[Taken]:

@@ -199,3 +199,29 @@ def test_an_error_on_the_way_ends_all_of_them() -> None:
 
     with pytest.raises(KeyboardInterrupt):
         Runner().pipeline([["yes"], ["cat"]], refuse)
+
+
+@pytest.mark.parametrize("through_a_pipe", [True, False])
+def test_a_reader_is_given_what_the_last_one_prints(named: str, through_a_pipe: bool) -> None:
+    pieces: list[bytes] = []
+    last = "exec cat" + (f" > {named}" if through_a_pipe else "")
+    first, second = Runner().pipeline(
+        [sh("seq 1 100000"), sh(last)], reader=pieces.append, read_from=named if through_a_pipe else ""
+    )
+    assert (first.rc, second) == (0, Result(0, "", ""))
+    assert b"".join(pieces).split() == [b"%d" % number for number in range(1, 100001)]
+
+
+def test_a_reader_does_not_wait_for_whom_nobody_ends(named: str) -> None:
+    """A program in a container lives on when the one that has begun it is killed, and holds its end of the pipe."""
+    holding = f"(exec 3<>{named}; exec sleep 5) >/dev/null 2>&1 & exec sleep 5"
+    began = time.monotonic()
+    with pytest.raises(Stalled):
+        Runner().pipeline([sh(holding)], patience=0.2, reader=lambda _piece: None, read_from=named)
+    assert time.monotonic() - began < 5
+
+
+def test_the_first_one_may_have_another_environment() -> None:
+    show = sh('echo "$MARK"; cat 2>/dev/null')
+    done = Runner({"MARK": "ours"}).pipeline([show, show], first=Runner({"MARK": "theirs"}))
+    assert done[-1].out.split() == ["ours", "theirs"]

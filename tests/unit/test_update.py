@@ -146,7 +146,9 @@ class Containers:
 def test_what_a_release_costs_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mode: str, edge: bool, replaced: list[str], words: str
 ) -> None:
-    monkeypatch.setattr(update, "Database", lambda _stack: SimpleNamespace(size=lambda: 2 << 30))
+    monkeypatch.setattr(
+        update, "Database", lambda _stack: SimpleNamespace(size=lambda: 2 << 30, affected=list, obstacles=list)
+    )
     known = Known(tmp_path, mode=mode)
     monkeypatch.setattr(known, "_stack", lambda: _Stack(True, edge))
     writing = [name for name in replaced if name != "tamma-dashboard"]

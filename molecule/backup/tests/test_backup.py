@@ -6,13 +6,13 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from testinfra.host import Host
 
+from tests.bench.patience import wait_until
 from tests.tools.deployed import compose
 
 OPERATIONS = ("backup", "drill", "check", "prune")
@@ -21,16 +21,8 @@ TIMERS = " ".join(f"tamma-{name}.timer" for name in OPERATIONS)
 RECORDS = "/var/lib/tamma/tamma/backups.json"
 PASSWORD = "/etc/tamma/tamma/repository-local.password"
 CANARIES = "canary-of-the-"
+#: Timers take their time.
 DEADLINE = 150
-
-
-def wait_for(what: str, look: Callable[[], Any]) -> Any:
-    """Look until there is something to see; timers take their time."""
-    until = time.monotonic() + DEADLINE
-    while not (found := look()):
-        assert time.monotonic() < until, what
-        time.sleep(0.5)
-    return found
 
 
 def records(host: Host) -> dict[str, dict[str, Any]]:
@@ -79,12 +71,14 @@ def test_timers_fire_and_what_they_do_goes_well_in_every_repository(host: Host, 
         found = records(host)
         return all(f"good_{name}" in found.get(repository, {}) for repository in REPOSITORIES)
 
-    wait_for(f"no good {name} of a timer", good)
+    wait_until(good, DEADLINE, f"a good {name} of a timer")
     assert host.run("systemctl show --property LastTriggerUSec --value tamma-%s.timer", name).stdout.strip() != "n/a"
 
 
 def test_retention_is_applied(host: Host) -> None:
-    assert wait_for("nothing was pruned", lambda: records(host)["local"].get("good_prune", {}).get("removed"))
+    assert wait_until(
+        lambda: records(host)["local"].get("good_prune", {}).get("removed"), DEADLINE, "something to be pruned"
+    )
 
 
 def test_what_a_timer_did_is_in_the_journal(host: Host) -> None:

@@ -87,8 +87,8 @@ def test_the_broker_takes_what_a_client_of_the_stack_sends(host: Host, servers: 
 def test_a_refusal_tells_every_problem_and_changes_nothing(host: Host) -> None:
     before = compose(host, "ps", "--quiet"), env(host)
     refused = site({"tamma_stack_postgres_password": "wrong-one", "tamma_stack_rabbitmq_vhost": "missing"})
-    assert refused.returncode != 0
-    assert "check tamma_stack_postgres_user and tamma_stack_postgres_password" in refused.stdout
-    assert "vhost missing not found" in refused.stdout
-    assert "wrong-one" not in refused.stdout
+    assert refused.status != 0
+    assert "check tamma_stack_postgres_user and tamma_stack_postgres_password" in refused.output
+    assert "vhost missing not found" in refused.output
+    assert "wrong-one" not in refused.output
     assert (compose(host, "ps", "--quiet"), env(host)) == before

@@ -54,13 +54,13 @@ def update(*arguments: str, **variables: Any) -> tuple[int, str, dict[str, str]]
 def run(name: str, *arguments: str, **variables: Any) -> tuple[int, str, dict[str, str]]:
     """The same for any playbook that ends with such a table."""
     result = playbook(f"playbooks/{name}.yml", variables, *arguments)
-    table = result.stdout.rpartition("\nHOST  ")[2].partition("\nTASK ")[0]
+    table = result.output.rpartition("\nHOST  ")[2].partition("\nTASK ")[0]
     outcomes = {
         line.split()[0]: re.split(r"\s{2,}", line.rstrip())[-1]
         for line in table.splitlines()
         if re.match(r"tamma\d  ", line)
     }
-    return result.returncode, result.stdout, outcomes
+    return result.status, result.output, outcomes
 
 
 def releases(host: str) -> list[tuple[str, str]]:

@@ -54,8 +54,8 @@ def test_a_configuration_that_cannot_work_is_not_taken_over(host: Host, edge: Ed
     serving = served(edge)
     configuration = host.file("/opt/tamma/edge/Caddyfile").sha256sum
     done = site({"tamma_stack_edge_users": {}, "tamma_stack_edge_forward_auth": "http://login:443"})
-    assert done.returncode != 0
-    assert "Caddy does not accept the configuration of the edge" in done.stdout
+    assert done.status != 0
+    assert "Caddy does not accept the configuration of the edge" in done.output
     assert host.file("/opt/tamma/edge/Caddyfile").sha256sum == configuration
     assert served(edge) == serving
     assert edge.ask("GET", "/", login=False).status_code == 401
@@ -67,7 +67,7 @@ def test_other_settings_and_a_renewed_certificate_under_load(edge: Edge, tmp_pat
     with Load(trusted) as load:
         for certificate_now in (first, second):
             done = site({**OTHER_SETTINGS, **certificate_now})
-            assert done.returncode == 0, done.stdout
+            assert done.status == 0, done.output
             assert served(edge) == certificate_now["tamma_stack_edge_certificate"]
     assert not load.failures, load.report()
     # Open connections, of both kinds, have outlived two reloads.

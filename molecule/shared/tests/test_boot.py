@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import json
 import os
-import time
 
 from testinfra.host import Host
 
 from tests.bench import hosts
+from tests.bench.patience import wait_until
 from tests.tools.deployed import SERVICES, compose, containers, inspect
 
 SECONDS = 120
@@ -34,9 +34,7 @@ def all_healthy(host: Host) -> bool:
 
 
 def wait_until_healthy(host: Host) -> None:
-    deadline = time.monotonic() + SECONDS
-    while not all_healthy(host):
-        assert time.monotonic() < deadline, compose(host, "ps", "--all")
+    wait_until(lambda: all_healthy(host), SECONDS, "the stack after a boot", lambda: compose(host, "ps", "--all"))
 
 
 def moment(text: str) -> tuple[str, float]:

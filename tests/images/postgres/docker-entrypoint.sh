@@ -77,5 +77,5 @@ fi
 if [[ ! -s $PGDATA/PG_VERSION ]]; then
     initialise
 fi
-log "bench image (PostgreSQL of Debian 12, not the official build)"
+log "bench image (PostgreSQL of Debian, not the official build)"
 exec "$@"

@@ -40,7 +40,7 @@ from ansible_collections.meywd.tamma.plugins.module_utils.configuration import (
 )
 from ansible_collections.meywd.tamma.plugins.module_utils.database import Database
 from ansible_collections.meywd.tamma.plugins.module_utils.engine import Engine
-from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
+from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError, of_the_system
 from ansible_collections.meywd.tamma.plugins.module_utils.lock import Busy, being_worked_on
 from ansible_collections.meywd.tamma.plugins.module_utils.release import settings_on_host
 from ansible_collections.meywd.tamma.plugins.module_utils.room import human
@@ -380,7 +380,7 @@ def main(words: Sequence[str]) -> int:
     except PermissionError as exc:
         return _failed(arguments, progress, FAILED, "%s: %s. Run it as root." % (exc.filename, exc.strerror))
     except OSError as exc:
-        return _failed(arguments, progress, FAILED, "%s: %s." % (exc.filename or "this host", exc.strerror or exc))
+        return _failed(arguments, progress, FAILED, of_the_system(exc))
     except KeyboardInterrupt:
         return _failed(arguments, progress, INTERRUPTED, "Interrupted; the next run cleans up.")
 
@@ -436,7 +436,9 @@ def _status(work: operations.Operations, arguments: argparse.Namespace) -> int:
     known = doctor.releases(settings.project, settings.directory)
     notes = status.notes(Engine(settings.engine_socket), settings.project)
     lines += ["", *_serving(known), *_begun(known), *notes]
-    well = well and not known["pending"]
+    problems = doctor.database(settings.project, settings.directory, settings.engine_socket)
+    lines += problems
+    well = well and not known["pending"] and not problems
     backups = doctor.overview(settings.project)
     if backups["repositories"]:
         lines += ["", *table([_STATE_HEADINGS, *(_state(item) for item in backups["repositories"])])]
@@ -445,7 +447,8 @@ def _status(work: operations.Operations, arguments: argparse.Namespace) -> int:
     lines += backups["problems"]
     well = well and not backups["problems"]
     told = {key: known[key] for key in ("release", "pending", "busy", "failure")}
-    _show(arguments, {"ok": well, "services": rows, "notes": notes, "backups": backups, **told}, lines)
+    found = {"services": rows, "notes": notes, "problems": problems, "backups": backups}
+    _show(arguments, {"ok": well, **found, **told}, lines)
     return DONE if well else UNWELL
 
 
@@ -769,6 +772,8 @@ def _planned(planned: Dict[str, Any]) -> List[str]:
             "The services that write would be stopped for some seconds; the present database would be kept as %s."
             % planned["kept_as"]
         )
+    if planned["cut_off"]:
+        lines.append("Is cut off from the database: %s." % ", ".join(planned["cut_off"]))
     return lines
 
 

@@ -1,0 +1,12 @@
+CREATE FUNCTION add(int, int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT coalesce($1, 0) + coalesce($2, 0)';
+CREATE FUNCTION subtract(int, int) RETURNS int LANGUAGE sql IMMUTABLE AS 'SELECT coalesce($1, 0) - coalesce($2, 0)';
+CREATE FUNCTION finish(int) RETURNS text LANGUAGE sql IMMUTABLE AS 'SELECT ''= '' || $1';
+CREATE AGGREGATE total(int) (SFUNC = add, STYPE = int, FINALFUNC = finish, INITCOND = '0', COMBINEFUNC = add, PARALLEL = SAFE);
+CREATE AGGREGATE moving(int) (SFUNC = add, STYPE = int, SSPACE = 8, MSFUNC = add, MINVFUNC = subtract, MSTYPE = int, MINITCOND = '0', INITCOND = '1');
+CREATE AGGREGATE any_of(VARIADIC "any") (SFUNC = ordered_set_transition_multi, STYPE = internal, FINALFUNC = rank_final, FINALFUNC_EXTRA);
+CREATE AGGREGATE ordered(float8 ORDER BY float8) (SFUNC = ordered_set_transition, STYPE = internal, FINALFUNC = percentile_cont_float8_final, FINALFUNC_MODIFY = SHAREABLE);
+CREATE AGGREGATE hypothetical(VARIADIC "any" ORDER BY VARIADIC "any") (SFUNC = ordered_set_transition_multi, STYPE = internal, FINALFUNC = rank_final, FINALFUNC_EXTRA, HYPOTHETICAL);
+CREATE AGGREGATE largest(int) (SFUNC = int4larger, STYPE = int, SORTOP = >);
+CREATE AGGREGATE everything(*) (SFUNC = int8inc, STYPE = int8, INITCOND = '0');
+CREATE VIEW uses AS SELECT aggregates.total(n), aggregates.largest(n), aggregates.moving(n), aggregates.ordered(0.5) WITHIN GROUP (ORDER BY n) AS o FROM generate_series(1, 5) AS n;
+COMMENT ON AGGREGATE total(int) IS 'sums';

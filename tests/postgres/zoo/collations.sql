@@ -1,0 +1,12 @@
+CREATE COLLATION libc (PROVIDER = libc, LOCALE = 'C.utf8');
+CREATE COLLATION two (PROVIDER = libc, LC_COLLATE = 'C', LC_CTYPE = 'C.utf8');
+CREATE COLLATION icu (PROVIDER = icu, LOCALE = 'de-u-co-phonebk');
+CREATE COLLATION case_blind (PROVIDER = icu, LOCALE = 'und-u-ks-level2', DETERMINISTIC = false);
+CREATE COLLATION copied FROM "C";
+COMMENT ON COLLATION icu IS 'phone book';
+CREATE TABLE words (a text COLLATE libc, b varchar(20) COLLATE icu, c text COLLATE case_blind, CHECK (b IN ('x', 'ä', 'Z')), CHECK (c IN ('abc', 'DEF')));
+INSERT INTO words VALUES ('a', 'x', 'ABC'), ('Z', 'ä', 'def');
+CREATE UNIQUE INDEX ON words (c);
+CREATE INDEX ON words (b COLLATE "C", a COLLATE two) WHERE a COLLATE "C" > 'B';
+CREATE VIEW sorted AS SELECT a, b || a COLLATE "C" AS ab FROM words WHERE b COLLATE icu IN ('x', 'y') ORDER BY b COLLATE "de-x-icu" DESC;
+CREATE DOMAIN word AS text COLLATE case_blind CHECK (VALUE COLLATE "C" <> '');

@@ -1,0 +1,13 @@
+CREATE TABLE commented (id int PRIMARY KEY, "odd; --" varchar(5) CONSTRAINT kinds CHECK ("odd; --" IN ('a', 'b')));
+INSERT INTO commented VALUES (1, 'a');
+CREATE INDEX by_odd ON commented ("odd; --");
+CREATE VIEW shown AS SELECT * FROM commented;
+COMMENT ON SCHEMA comments IS 'a schema';
+COMMENT ON TABLE commented IS E'line\nbreak, ''quote'', \\ backslash\n\\.\nCOPY x FROM stdin;\n--\n-- Name: ';
+COMMENT ON COLUMN commented.id IS '$$';
+COMMENT ON COLUMN commented."odd; --" IS 'ünïcödé 🦓';
+COMMENT ON CONSTRAINT kinds ON commented IS 'constraint';
+COMMENT ON CONSTRAINT commented_pkey ON commented IS 'key';
+COMMENT ON INDEX by_odd IS 'index';
+COMMENT ON VIEW shown IS 'view';
+COMMENT ON COLUMN shown.id IS 'column of a view';

@@ -1,0 +1,22 @@
+CREATE EXTENSION "uuid-ossp" SCHEMA extensions;
+CREATE EXTENSION hstore SCHEMA extensions;
+CREATE EXTENSION citext SCHEMA extensions;
+CREATE EXTENSION pg_trgm SCHEMA extensions;
+CREATE EXTENSION btree_gist SCHEMA extensions;
+CREATE EXTENSION bloom SCHEMA extensions;
+CREATE EXTENSION ltree SCHEMA extensions;
+CREATE EXTENSION pgcrypto;
+CREATE EXTENSION pg_stat_statements SCHEMA extensions;
+CREATE TABLE rows (id uuid DEFAULT extensions.uuid_generate_v4(), h hstore, c citext, t text, l ltree, n int, s varchar, CHECK (c IN ('a', 'B')));
+INSERT INTO rows VALUES ('00000000-0000-0000-0000-000000000001', 'a=>1, "b c"=>NULL', 'A', 'text', 'Top.Sub', 5, 'x');
+CREATE INDEX ON rows USING gin (t gin_trgm_ops);
+CREATE INDEX ON rows USING gist (n, l);
+CREATE INDEX ON rows USING bloom (n, t) WITH (length = 80, col1 = 2);
+CREATE UNIQUE INDEX ON rows (c);
+ALTER TABLE rows ADD EXCLUDE USING gist (n WITH =, s WITH <>);
+CREATE VIEW uses AS SELECT h -> 'a' AS a, c = 'a' AS same, l <@ 'Top' AS below, similarity(t, 'test') > 0.1 AS near FROM rows WHERE c IN ('a', 'b');
+CREATE TABLE noted AS SELECT extname FROM pg_extension WHERE extname <> 'plpgsql' ORDER BY 1;
+COMMENT ON EXTENSION hstore IS 'another comment than its own';
+-- An object of an extension with a right of its own.
+REVOKE EXECUTE ON FUNCTION extensions.uuid_generate_v4() FROM PUBLIC;
+GRANT EXECUTE ON FUNCTION extensions.uuid_generate_v4() TO zoo_reader;

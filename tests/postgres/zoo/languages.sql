@@ -1,0 +1,16 @@
+CREATE FUNCTION handler() RETURNS language_handler LANGUAGE c AS '$libdir/plpgsql', 'plpgsql_call_handler';
+CREATE FUNCTION inline_handler(internal) RETURNS void LANGUAGE c AS '$libdir/plpgsql', 'plpgsql_inline_handler';
+CREATE FUNCTION validator(oid) RETURNS void LANGUAGE c AS '$libdir/plpgsql', 'plpgsql_validator';
+CREATE TRUSTED LANGUAGE languages_own HANDLER handler INLINE inline_handler VALIDATOR validator;
+CREATE LANGUAGE "languages Untrusted" HANDLER handler;
+CREATE FUNCTION in_own_language() RETURNS int LANGUAGE languages_own AS 'BEGIN RETURN 1; END';
+COMMENT ON LANGUAGE languages_own IS 'own';
+CREATE ACCESS METHOD languages_heap TYPE TABLE HANDLER heap_tableam_handler;
+CREATE ACCESS METHOD languages_btree TYPE INDEX HANDLER bthandler;
+COMMENT ON ACCESS METHOD languages_heap IS 'as ever';
+CREATE TABLE in_own_heap (id int, s varchar CHECK (s IN ('a', 'b'))) USING languages_heap;
+INSERT INTO in_own_heap VALUES (1, 'a');
+CREATE TRANSFORM FOR int LANGUAGE languages_own (FROM SQL WITH FUNCTION prsd_lextype(internal), TO SQL WITH FUNCTION int4recv(internal));
+CREATE CONVERSION latin FOR 'LATIN1' TO 'UTF8' FROM iso8859_1_to_utf8;
+CREATE DEFAULT CONVERSION latin_back FOR 'UTF8' TO 'LATIN1' FROM utf8_to_iso8859_1;
+COMMENT ON CONVERSION latin IS 'converts';

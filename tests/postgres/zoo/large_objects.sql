@@ -1,0 +1,10 @@
+SELECT lo_from_bytea(900001, 'the first');
+SELECT lo_from_bytea(900002, decode(repeat('00ff5c2e0a', 4000), 'hex'));
+SELECT lo_create(900003);
+SELECT lo_from_bytea(900004, E'\\\\.\n');
+ALTER LARGE OBJECT 900002 OWNER TO zoo_owner;
+GRANT SELECT ON LARGE OBJECT 900001 TO zoo_reader;
+GRANT SELECT, UPDATE ON LARGE OBJECT 900004 TO PUBLIC;
+COMMENT ON LARGE OBJECT 900001 IS 'the first, it''s \ odd';
+CREATE TABLE named (id oid, name text);
+INSERT INTO named VALUES (900001, 'first'), (900002, 'second');

@@ -1,0 +1,13 @@
+CREATE TABLE guarded (id int, owner name DEFAULT CURRENT_USER, s varchar(10));
+INSERT INTO guarded VALUES (1, 'zoo_owner', 'open'), (2, 'nobody', 'closed');
+ALTER TABLE guarded ENABLE ROW LEVEL SECURITY;
+ALTER TABLE guarded FORCE ROW LEVEL SECURITY;
+CREATE POLICY reading ON guarded FOR SELECT TO zoo_reader, zoo_owner USING (s IN ('open', 'closed'));
+CREATE POLICY writing ON guarded FOR INSERT WITH CHECK (owner = CURRENT_USER AND s NOT IN ('x', 'y'));
+CREATE POLICY "up; dating" ON guarded AS RESTRICTIVE FOR UPDATE TO CURRENT_USER USING (true) WITH CHECK (id > 0);
+CREATE POLICY all_of_it ON guarded AS RESTRICTIVE USING (EXISTS (SELECT FROM policies.guarded AS g WHERE g.id = guarded.id));
+CREATE TABLE only_enabled (id int);
+ALTER TABLE only_enabled ENABLE ROW LEVEL SECURITY;
+CREATE TABLE without (id int);
+CREATE POLICY sleeping ON without TO PUBLIC USING (id IN (1, 2));
+COMMENT ON POLICY reading ON guarded IS 'reads';

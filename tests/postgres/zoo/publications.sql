@@ -1,0 +1,12 @@
+CREATE TABLE rows (id int PRIMARY KEY, s varchar(10), n int);
+CREATE TABLE others (id int PRIMARY KEY);
+CREATE TABLE ranges (id int PRIMARY KEY) PARTITION BY RANGE (id);
+INSERT INTO rows VALUES (1, 'open', 1);
+CREATE PUBLICATION publications_everything FOR ALL TABLES WITH (publish = 'insert, delete', publish_via_partition_root = true);
+CREATE PUBLICATION publications_some FOR TABLE rows (id, s) WHERE (id > 0), ONLY others, ranges;
+CREATE PUBLICATION "publications Filtered" FOR TABLE rows WHERE (id IN (1, 2, 3) AND n IS NOT NULL) WITH (publish = 'insert');
+CREATE PUBLICATION publications_schema FOR TABLES IN SCHEMA publications;
+CREATE PUBLICATION publications_empty;
+COMMENT ON PUBLICATION publications_some IS 'some';
+GRANT CREATE ON DATABASE :"DBNAME" TO zoo_owner;
+ALTER PUBLICATION publications_some OWNER TO zoo_owner;

@@ -1,0 +1,10 @@
+CREATE TABLE base (a int, b int, s varchar(10));
+INSERT INTO base SELECT n, n % 5, 's' FROM generate_series(1, 100) AS n;
+CREATE STATISTICS every ON a, b FROM base;
+CREATE STATISTICS several (ndistinct, dependencies) ON a, b, s FROM base;
+CREATE STATISTICS mcv (mcv) ON (a % 10), (lower(s)), b FROM base;
+CREATE STATISTICS expression ON (s IN ('s', 't')) FROM base;
+ALTER STATISTICS every SET STATISTICS 333;
+ALTER TABLE base ALTER COLUMN a SET STATISTICS 0, ALTER COLUMN b SET (n_distinct = -0.5, n_distinct_inherited = 7);
+COMMENT ON STATISTICS every IS 'every';
+ANALYZE base;

@@ -1,0 +1,18 @@
+CREATE TEXT SEARCH TEMPLATE template (INIT = dsimple_init, LEXIZE = dsimple_lexize);
+CREATE TEXT SEARCH DICTIONARY plain (TEMPLATE = template, ACCEPT = false);
+CREATE TEXT SEARCH DICTIONARY stemmer (TEMPLATE = snowball, LANGUAGE = german, STOPWORDS = german);
+CREATE TEXT SEARCH PARSER parser (START = prsd_start, GETTOKEN = prsd_nexttoken, END = prsd_end, HEADLINE = prsd_headline, LEXTYPES = prsd_lextype);
+CREATE TEXT SEARCH CONFIGURATION own (PARSER = parser);
+ALTER TEXT SEARCH CONFIGURATION own ADD MAPPING FOR asciiword, word WITH plain, stemmer;
+ALTER TEXT SEARCH CONFIGURATION own ADD MAPPING FOR email, int WITH simple;
+CREATE TEXT SEARCH CONFIGURATION copied (COPY = german);
+ALTER TEXT SEARCH CONFIGURATION copied ALTER MAPPING FOR asciiword WITH text_search.stemmer;
+CREATE TABLE documents (id int, body text, found tsvector GENERATED ALWAYS AS (to_tsvector('text_search.copied', body)) STORED);
+INSERT INTO documents VALUES (1, 'die Häuser am 2. Markt'), (2, NULL), (3, 'a@b.example');
+CREATE INDEX ON documents USING gin (to_tsvector('text_search.own', body));
+CREATE INDEX ON documents USING gist (found);
+CREATE VIEW hits AS SELECT id FROM documents WHERE found @@ to_tsquery('german', 'haus & !baum') OR body IN ('x');
+COMMENT ON TEXT SEARCH CONFIGURATION own IS 'own';
+COMMENT ON TEXT SEARCH DICTIONARY plain IS 'plain';
+COMMENT ON TEXT SEARCH PARSER parser IS 'parser';
+COMMENT ON TEXT SEARCH TEMPLATE template IS 'template';
