@@ -26,7 +26,7 @@ PLAYBOOK := ansible-playbook -i inventories/sandbox
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo demo-down sandbox-up sandbox-down lint unit sanity artifact molecule \
+.PHONY: help setup demo demo-down sandbox-up sandbox-down lint unit contract sanity artifact molecule \
         integration test test-all clock faults bench docs changelog lock build clean
 
 help: ## List the targets
@@ -60,6 +60,9 @@ lint: $(READY) ## Linters, types, specs against defaults, generated tables, work
 
 unit: $(READY) ## Unit tests
 	@$(PYTEST) --numprocesses 2 tests/unit
+
+contract: $(READY) ## What each service of Tamma does, tried on the stand-ins as processes
+	@$(PYTEST) --numprocesses 2 tests/contract
 
 sanity: $(READY) ## ansible-test sanity, every test, nothing ignored
 	@$(PYTEST) tests/test_sanity.py

@@ -43,6 +43,7 @@ class ActionModule(tamma_deploy.ActionModule):
                     "memory_mb": item.memory,
                     "reserved_mb": item.reserved,
                     "ports": [{"address": address, "port": port} for address, port in item.ports],
+                    "alone": item.alone,
                 }
                 for item in self._services(read)
             ]

@@ -16,7 +16,13 @@ from ansible.plugins.action import ActionBase
 
 from ansible_collections.meywd.tamma.plugins.module_utils import placeholders
 from ansible_collections.meywd.tamma.plugins.module_utils.formats import parse_dotenv, quote_dotenv
-from ansible_collections.meywd.tamma.plugins.plugin_utils import backups, certificates, edge_settings, variables
+from ansible_collections.meywd.tamma.plugins.plugin_utils import (
+    backups,
+    certificates,
+    edge_settings,
+    settings,
+    variables,
+)
 
 _COLLECTION = Path(__file__).resolve().parents[2]
 
@@ -52,6 +58,7 @@ class ActionModule(ActionBase):
         if arguments["settings_example"]:
             example = Path(self._find_needle("files", arguments["settings_example"])).read_text(encoding="utf-8")
             problems += _unknown_settings(arguments["settings"], example)
+            problems += settings.problems(arguments["settings"])
         problems += [
             "tamma_stack_environment has %s, which is not set there: docs/variables.md names the variable for it, if "
             "there is one." % name

@@ -86,7 +86,7 @@ def backup_states(hosts: Iterable[str], hostvars: Mapping[str, Any], variable: s
 
 
 def release_lines(hosts: Iterable[str], hostvars: Mapping[str, Any], variable: str) -> list[str]:
-    """Lines for each host: which release serves, what became of a later one, and what was cut off."""
+    """Lines for each host: which release serves, what became of a later one, what was cut off, and what is odd."""
     lines = []
     for host in hosts:
         result = hostvars[host].get(variable) or {}
@@ -97,7 +97,7 @@ def release_lines(hosts: Iterable[str], hostvars: Mapping[str, Any], variable: s
             if one["serves"]
         ]
         who = result.get("busy")
-        told = [result.get("failure"), *(result.get("pending") or [])]
+        told = [result.get("failure"), *(result.get("pending") or []), *(result.get("notes") or [])]
         told += [being_worked_on(who) + "."] if who else []
         lines += ["%s  %s" % (host, words) for words in told if words]
     return lines

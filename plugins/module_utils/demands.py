@@ -11,7 +11,8 @@ from typing import Iterable, List, NamedTuple, Tuple
 class Demand(NamedTuple):
     """What the containers of one service ask for.
 
-    cpus and memory_mb are the limits of one container, reserved_mb what is kept for it; zero is none.
+    cpus and memory_mb are the limits of one container, reserved_mb what is kept for it; zero is none. alone: why
+    there should be one container, if that is so.
     """
 
     service: str
@@ -20,6 +21,7 @@ class Demand(NamedTuple):
     memory_mb: int
     reserved_mb: int
     ports: List[Tuple[str, int]]
+    alone: str = ""
 
 
 def problems(demands: Iterable[Demand], memory_mb: int, cpus: int) -> List[str]:
@@ -44,10 +46,17 @@ def problems(demands: Iterable[Demand], memory_mb: int, cpus: int) -> List[str]:
 
 def advice(demands: Iterable[Demand], memory_mb: int) -> List[str]:
     """What may go wrong later on a host with so much memory."""
+    demands = list(demands)
+    found = [alone(item.service, item.replicas, item.alone) for item in demands if item.alone and item.replicas > 1]
     limit = sum(item.replicas * item.memory_mb for item in demands)
-    if limit <= memory_mb:
-        return []
-    return [
-        "The services may use %d MB of memory together and this host has %d: when all of them need it at once, the "
-        "kernel ends one." % (limit, memory_mb)
-    ]
+    if limit > memory_mb:
+        found.append(
+            "The services may use %d MB of memory together and this host has %d: when all of them need it at once, the "
+            "kernel ends one." % (limit, memory_mb)
+        )
+    return found
+
+
+def alone(service: str, replicas: int, why: str) -> str:
+    """Say that a service has more containers than it should have."""
+    return "%s has %d containers: %s." % (service, replicas, why)

@@ -28,6 +28,7 @@ from ansible_collections.meywd.tamma.plugins.module_utils import (
     rotation,
     secret_files,
     servers,
+    tables,
 )
 from ansible_collections.meywd.tamma.plugins.module_utils.compose import (
     Compose,
@@ -35,7 +36,7 @@ from ansible_collections.meywd.tamma.plugins.module_utils.compose import (
     endpoints,
     explain_pull_failures,
 )
-from ansible_collections.meywd.tamma.plugins.module_utils.engine import Engine
+from ansible_collections.meywd.tamma.plugins.module_utils.engine import Engine, addresses, of_service
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
 from ansible_collections.meywd.tamma.plugins.module_utils.files import (
     File,
@@ -46,6 +47,7 @@ from ansible_collections.meywd.tamma.plugins.module_utils.files import (
     remove,
     write,
 )
+from ansible_collections.meywd.tamma.plugins.module_utils.logins import Postgres
 from ansible_collections.meywd.tamma.plugins.module_utils.redact import Redactor, settings_in
 from ansible_collections.meywd.tamma.plugins.module_utils.release import (
     ENV_FILE,
@@ -69,6 +71,7 @@ from ansible_collections.meywd.tamma.plugins.module_utils.stack import writers
 # On a tmpfs: what stands here for seconds holds secrets.
 _SCRATCH = "/run/tamma"
 
+_POLL_SECONDS = 0.2
 _VERIFY_SECONDS = 30.0
 # A certificate may have to be fetched first.
 _VERIFY_TLS_SECONDS = 90.0
@@ -83,21 +86,23 @@ class Planned(NamedTuple):
     settings_changes: Dict[str, List[str]]
     project: Project
     plan: planner.Plan
-    # What an external database has to run first.
-    init_sql: Optional[servers.InitSql] = None
+    # What the database needs first.
+    preparation: Optional[tables.Preparation] = None
     # The services that get another image than their containers have.
     replaced: Tuple[str, ...] = ()
 
     @property
     def changed(self) -> bool:
         """Whether anything has to be done."""
-        return bool(self.file_changes or self.plan.changes or self.plan.pulls or self.init_sql)
+        return bool(self.file_changes or self.plan.changes or self.plan.pulls or self.preparation)
 
     @property
     def only_starts(self) -> bool:
         """Whether nothing has to be done but to have again what was there: containers that ended or were removed."""
         actions = {change.action for change in self.plan.changes}
-        return actions <= {"start", "create", "scale"} and not (self.file_changes or self.plan.pulls or self.init_sql)
+        return actions <= {"start", "create", "scale"} and not (
+            self.file_changes or self.plan.pulls or self.preparation
+        )
 
     @property
     def replaced_writers(self) -> List[str]:
@@ -105,13 +110,13 @@ class Planned(NamedTuple):
         return sorted(set(self.replaced) & set(writers(self.project)))
 
 
-def find_init_sql(release: Release, env: Dict[str, str]) -> Optional[servers.InitSql]:
-    """Ask the external database of the settings *env*, if there is one, whether it has to run the init SQL."""
-    return servers.init_sql(
-        env,
-        {item.path: item.content for item in release.files},
-        read(os.path.join(release.directory, servers.RECORD)),
-    )
+def find_preparation(release: Release, env: Dict[str, str]) -> Optional[tables.Preparation]:
+    """Ask the external database of the settings *env*, if there is one, what it needs."""
+    return tables.of_external(env, _contents(release))
+
+
+def _contents(release: Release) -> Dict[str, str]:
+    return {item.path: item.content for item in release.files}
 
 
 def sweep(release: Release) -> None:
@@ -195,10 +200,10 @@ class Deployment:
         problems += self._taken_ports(project, plan)
         if problems:
             raise OperatorError("\n".join(problems))
-        init_sql = find_init_sql(release, self._env)
+        preparation = find_preparation(release, self._env) or self._own_preparation(project)
         release = self._release
         changes = compare_files(release, self._env, self._mounted)
-        planned = Planned(files, *changes, project, plan, init_sql, planner.replaced(project, containers, local))
+        planned = Planned(files, *changes, project, plan, preparation, planner.replaced(project, containers, local))
         return planned._replace(plan=self._with_edge(planned, containers))
 
     def _read(self) -> Tuple[List[File], Project]:
@@ -377,9 +382,9 @@ class Deployment:
         self._phase("verify", self._verify, planned)
 
     def put_in_place(self, planned: Planned) -> None:
-        """Prepare an external database and write the files; nothing is started."""
-        if planned.init_sql:
-            self._phase("database", self._run_init_sql, planned)
+        """Prepare the database and write the files; nothing is started."""
+        if planned.preparation:
+            self._phase("database", self._prepare_database, planned)
         self._phase("write", self._write, planned)
 
     def _rotate(self, planned: Planned, journal: Journal) -> None:
@@ -482,13 +487,54 @@ class Deployment:
     def _image_id(self, reference: str) -> Optional[str]:
         return (self._engine.image(reference) or {}).get("Id")
 
-    def _run_init_sql(self, planned: Planned) -> None:
+    def _prepare_database(self, planned: Planned) -> None:
         """Before the files: when it fails, everything is as it was."""
-        if planned.init_sql:
-            self._progress("database", "running %s" % planned.init_sql)
-            servers.run_init_sql(planned.init_sql)
-            os.makedirs(self._release.directory, mode=0o755, exist_ok=True)
-            write(self._release.directory, [File(servers.RECORD, planned.init_sql.mark, 0o600)])
+        if planned.preparation:
+            for step in planned.preparation.steps:
+                self._progress("database", step)
+            tables.prepare(planned.preparation)
+
+    def _own_server(self, project: Project) -> Optional[Postgres]:
+        """How to log in to the stack's own PostgreSQL, if it runs."""
+        service = planner.keeper(project, "POSTGRES_PASSWORD")
+        for item in of_service(self._engine.containers(project.name), service.name) if service else []:
+            for address in addresses(self._engine.container(item["Id"]) or {}):
+                known = servers.of_containers(self._known) or self._env
+                name, user = (known.get(setting) or "tamma" for setting in ("POSTGRES_DB", "POSTGRES_USER"))
+                return Postgres(address, 5432, name, user, known.get("POSTGRES_PASSWORD", ""), "disable")
+        return None
+
+    def _own_preparation(self, project: Project) -> Optional[tables.Preparation]:
+        """Ask the stack's own PostgreSQL, as far as it answers, what the database needs."""
+        server = self._own_server(project)
+        try:
+            return tables.of_own(server, _contents(self._release)) if server else None
+        except tables.Unreachable:
+            return None  # the deploy may be the cure
+
+    def _wake_database(self, planned: Planned) -> None:
+        """Start a database that is there and does not run before everything else, and prepare it."""
+        service = planner.keeper(planned.project, "POSTGRES_PASSWORD")
+        volumes = self._engine.volumes(planned.project.name)
+        if service is None or self._own_server(planned.project) or not set(service.volumes).intersection(volumes):
+            return
+        until = time.monotonic() + self._release.deadline
+        # Whoever does not come up is told of by the rollout, with its log.
+        if self._compose().up([service.name]).rc == 0:
+            while not self._prepared_own(planned) and time.monotonic() < until:
+                time.sleep(_POLL_SECONDS)
+
+    def _prepared_own(self, planned: Planned) -> bool:
+        """Prepare the database of the stack's own server, once it answers."""
+        server = self._own_server(planned.project)
+        if server is None:
+            return False
+        try:
+            found = tables.of_own(server, _contents(self._release))
+        except tables.Unreachable:
+            return False
+        self._prepare_database(planned._replace(preparation=found))
+        return True
 
     def _write(self, planned: Planned) -> None:
         if not planned.file_changes:
@@ -508,6 +554,7 @@ class Deployment:
     def _apply(self, planned: Planned) -> None:
         in_the_way, others = planner.split_orphans(planned.project, planned.plan.orphans)
         self._remove(in_the_way)
+        self._wake_database(planned)
         self._rollout(planned).run()
         self._remove(others)
 

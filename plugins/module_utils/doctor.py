@@ -10,7 +10,15 @@ import shutil
 import time
 from typing import Any, Dict, List, NamedTuple, Optional
 
-from ansible_collections.meywd.tamma.plugins.module_utils import backup_setup, history, moments, on_host, status, update
+from ansible_collections.meywd.tamma.plugins.module_utils import (
+    backup_setup,
+    history,
+    limits,
+    moments,
+    on_host,
+    status,
+    update,
+)
 from ansible_collections.meywd.tamma.plugins.module_utils.compose import Compose, find_compose
 from ansible_collections.meywd.tamma.plugins.module_utils.configuration import (
     Configuration,
@@ -28,6 +36,7 @@ from ansible_collections.meywd.tamma.plugins.module_utils.lock import (
 )
 from ansible_collections.meywd.tamma.plugins.module_utils.logins import identifier
 from ansible_collections.meywd.tamma.plugins.module_utils.operations import Operations
+from ansible_collections.meywd.tamma.plugins.module_utils.release import settings_on_host
 from ansible_collections.meywd.tamma.plugins.module_utils.restic import PROGRAM_PATH
 from ansible_collections.meywd.tamma.plugins.module_utils.room import human
 from ansible_collections.meywd.tamma.plugins.module_utils.runner import Runner
@@ -78,15 +87,20 @@ def _engine(work: Operations) -> List[Finding]:
         project = Compose(Runner(), program, settings.directory, settings.project).outline()
     except OperatorError as exc:
         return [Finding("problem", exc.message)]
-    return [
+    found = [
         Finding(
             "problem",
-            "%s is %s%s: see 'tammactl logs %s'."
-            % (row.service, row.state, "" if row.health == "none" else " (%s)" % row.health, row.service),
+            "%s is %s%s: see 'tammactl logs %s'.%s"
+            % (row.service, row.state, "" if row.health == "none" else " (%s)" % row.health, row.service, row.ended),
         )
         for row in status.rows(engine, settings.project, project)
         if not row.ready
     ]
+    advice = status.notes(engine, settings.project)
+    known = settings_on_host(settings.directory)
+    for services in limits.services_of(engine, settings.project, known.get("ELSA_API_KEY", "")):
+        advice += limits.found(services)
+    return found + [Finding("advice", words) for words in advice]
 
 
 def database(project: str, directory: str, socket: str) -> List[str]:

@@ -44,6 +44,20 @@ class Verdict(NamedTuple):
     words: str
 
 
+# What an exit status tells that does not say so by itself.
+_MEANINGS = {
+    134: "it aborted: .NET found an exception that nobody caught, and the log says which",
+    137: "it was killed: it did not stop in time, or needed more memory than its limit",
+    139: "it aborted: as the first process of a container .NET ends so of an exception that nobody caught, and the log "
+    "says which",
+}
+
+
+def meaning(exit_code: int) -> str:
+    """What an exit status means, as a sentence behind another; nothing for one that needs no words."""
+    return " Exit status %d: %s." % (exit_code, _MEANINGS[exit_code]) if exit_code in _MEANINGS else ""
+
+
 def state(inspected: Dict[str, Any], service: str, now: Optional[float] = None) -> State:
     """Read what the engine's inspection says; *now* is the host's clock, in seconds."""
     current = inspected["State"]
@@ -82,11 +96,11 @@ def judge(seen: State, restarts_before: int = 0) -> Verdict:
     if crashes >= CRASH_LIMIT:
         # Podman forgets the status as soon as the container runs again.
         last = ", last with exit status %d" % seen.exit_code if seen.exit_code else ""
-        return Verdict("failed", "it ended %d times%s" % (crashes, last))
+        return Verdict("failed", "it ended %d times%s%s" % (crashes, last, _in_brackets(seen.exit_code)))
     if seen.status == "exited" and not seen.will_restart:
         if seen.exit_code == 0:
             return Verdict("ready", "it has done its work")
-        return Verdict("failed", "it ended with exit status %d" % seen.exit_code)
+        return Verdict("failed", "it ended with exit status %d%s" % (seen.exit_code, _in_brackets(seen.exit_code)))
     if seen.status != "running":
         return Verdict("waiting", "it is " + seen.status)
     if seen.health is not None:
@@ -94,3 +108,7 @@ def judge(seen: State, restarts_before: int = 0) -> Verdict:
     if seen.uptime < SETTLE_SECONDS:
         return Verdict("waiting", "it has no health check and has just been started")
     return Verdict("ready", "it runs (it has no health check)")
+
+
+def _in_brackets(exit_code: int) -> str:
+    return " (%s)" % _MEANINGS[exit_code] if exit_code in _MEANINGS else ""

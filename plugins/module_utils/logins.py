@@ -564,11 +564,11 @@ _EXAMINE = """SELECT current_setting('server_version_num')::int / 10000, current
  has_database_privilege(oid, 'CREATE'),
  EXISTS (SELECT FROM pg_extension WHERE extname = 'uuid-ossp'),
  EXISTS (SELECT FROM pg_available_extensions WHERE name = 'uuid-ossp'),
- (SELECT count(*) = 2 FROM pg_namespace
-   WHERE nspname IN ('elsa', 'tamma') AND has_schema_privilege(oid, 'CREATE')),
+ EXISTS (SELECT FROM pg_namespace WHERE nspname = 'Elsa' AND has_schema_privilege(oid, 'CREATE')),
  coalesce(has_schema_privilege(to_regnamespace('public')::oid, 'CREATE'), false),
  (SELECT format('%I.%I', nspname, relname) FROM pg_class JOIN pg_namespace AS n ON n.oid = relnamespace
-   WHERE nspname IN ('elsa', 'tamma') AND relkind IN ('r', 'p') AND NOT pg_has_role(relowner, 'USAGE')
+   WHERE relkind IN ('r', 'p') AND NOT pg_has_role(relowner, 'USAGE') AND (nspname = 'Elsa'
+     OR nspname = 'public' AND relname IN ('mentorship_sessions', 'mentorship_events', '__EFMigrationsHistory'))
    ORDER BY 1 LIMIT 1)
 FROM pg_database WHERE datname = current_database()"""
 
@@ -576,21 +576,20 @@ FROM pg_database WHERE datname = current_database()"""
 class Database(NamedTuple):
     """What was found in a database.
 
-    prepared: the init SQL has nothing to do in it. creator: the role may run it.
+    prepared: for a role that may not create schemas: what it could not make itself is there.
     """
 
     version: str
     problems: List[str]
     prepared: bool
-    creator: bool
 
 
 def examine(session: PostgresSession, server: Postgres) -> Database:
     """Judge a database that one is logged in to; reads only."""
     row = session.query(_EXAMINE)[0]
     major, version, encoding, foreign = int(row[0] or 0), row[1] or "", row[3] or "", row[9]
-    standby, create, has_extension, offers_extension, schemas, public = (row[n] == "t" for n in (2, 4, 5, 6, 7, 8))
-    prepared = has_extension and schemas
+    standby, create, has_extension, offers_extension, schema, public = (row[n] == "t" for n in (2, 4, 5, 6, 7, 8))
+    prepared = has_extension and schema
     role = identifier(server.user)
     lacking = []
     if not create and not prepared:
@@ -623,10 +622,10 @@ def examine(session: PostgresSession, server: Postgres) -> Database:
     if foreign:
         problems.append(
             "The table %s in the database %s of %s belongs to another role, and updates of the services change it: "
-            "have a superuser run ALTER TABLE %s OWNER TO %s, and so for every table in the schemas elsa and tamma."
+            "have a superuser run ALTER TABLE %s OWNER TO %s, and so for every table of the services."
             % (foreign, server.database, server, foreign, role)
         )
-    return Database(version, problems, prepared, create)
+    return Database(version, problems, prepared)
 
 
 def identifier(name: str) -> str:

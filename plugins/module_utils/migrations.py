@@ -3,24 +3,28 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Whether the services' migrations of the database went well: their health does not tell.
 
-The .NET API catches a migration that failed and goes on to answer that it is healthy.
+The .NET API catches a migration that failed and goes on to answer that it is healthy. Two witnesses are heard: what a
+service says about its migrations while it starts, and the table in which Entity Framework notes those that it has made.
 """
 
 from __future__ import annotations
 
 import re
-from typing import Callable, List
+from typing import Callable, Iterable, List, Set
 
+from ansible_collections.meywd.tamma.plugins.module_utils.database import Database
 from ansible_collections.meywd.tamma.plugins.module_utils.engine import Engine
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
+from ansible_collections.meywd.tamma.plugins.module_utils.logins import PostgresSession, identifier
 from ansible_collections.meywd.tamma.plugins.module_utils.stack import Stack
 
-_LINES = 500
+# A service that cannot reach another one says so in some hundred lines a minute.
+_LINES = 20000
 _SHOWN = 5
 
-# How Entity Framework and those who call it say that a migration failed.
+# How those who call Entity Framework say that a migration failed. A statement that failed is none: requests have those.
 _FAILURE = re.compile(
-    r"Failed executing DbCommand|(?:error|exception)[^\n]{0,60}\bmigrat"
+    r"(?:error|exception)[^\n]{0,60}\bmigrat"
     r"|\bmigrat\w*[^\n]{0,60}\b(?:failed|error|exception)"
     r"|PendingModelChangesWarning",
     re.I,
@@ -33,25 +37,64 @@ _FINE = re.compile(
     re.I,
 )
 
+# Why nothing was tried: the database was away. What there is to migrate then is found by the second witness.
+_AWAY = re.compile(
+    r"Failed to connect|Connection refused|57P0[123]|53300|Exception while (?:reading|writing)|Timeout during"
+    r"|Name or service not known|Temporary failure in name resolution|No route to host|transient failure",
+    re.I,
+)
+
+# From here on a service works: what fails then is a request.
+_LISTENS = re.compile(r"Now listening on|Application started", re.I)
+
+_APPLIES = re.compile(r"Applying migration '([^']+)'")
+
+_HISTORIES = """
+SELECT nspname FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
+WHERE relname = '__EFMigrationsHistory' AND relkind = 'r' ORDER BY 1"""
+
 Progress = Callable[[str, str], None]
 
 
 def failures(lines: List[str]) -> List[str]:
-    """The lines of a log that tell of a failed migration, and what follows the first of them."""
+    """The lines of a service's start that tell of a failed migration, and what follows the first of them."""
     for number, line in enumerate(lines):
-        if _FAILURE.search(line) and not _FINE.search(line):
-            return lines[number : number + _SHOWN]
+        if _LISTENS.search(line):
+            break
+        following = lines[number : number + _SHOWN]
+        if _FAILURE.search(line) and not _FINE.search(line) and not any(map(_AWAY.search, following)):
+            return following
     return []
 
 
+def unfinished(lines: List[str], made: Iterable[str]) -> List[str]:
+    """The lines that begin a migration which is not among those that were *made*."""
+    known = set(made)
+    found = [(line, match.group(1)) for line in lines for match in _APPLIES.finditer(line)]
+    return sorted({line for line, name in found if name not in known})
+
+
+def history(session: PostgresSession) -> Set[str]:
+    """The migrations that the services say they have made in a database."""
+    found: Set[str] = set()
+    for (schema,) in session.query(_HISTORIES):
+        # Interpolated is a name quoted for SQL.
+        statement = 'SELECT "MigrationId" FROM %s."__EFMigrationsHistory"'
+        found.update(row[0] or "" for row in session.query(statement % identifier(schema or "")))
+    return found
+
+
 def check(engine: Engine, stack: Stack, progress: Progress, since: int) -> None:
-    """Look through the logs of the services that write to the database. Raises OperatorError for a failed migration.
+    """Hear both witnesses about the services that write to the database. Raises OperatorError for a failed migration.
 
     since: seconds of the epoch; what was written earlier does not count.
     """
+    with Database(stack).session() as session:
+        made = history(session)
     for name in stack.writers:
         for item in stack.running(name):
-            found = [stack.mask(line) for line in failures(engine.logs(item["Id"], _LINES, since))]
+            lines = engine.logs(item["Id"], _LINES, since)
+            found = [stack.mask(line) for line in failures(lines) or unfinished(lines, made)]
             if found:
                 raise OperatorError(
                     "%s says that it is healthy, but its migration of the database failed:\n%s\nWhat to do: this "

@@ -10,7 +10,7 @@ from typing import Any, Dict, List, Optional
 from ansible_collections.meywd.tamma.plugins.module_utils import images
 from ansible_collections.meywd.tamma.plugins.module_utils.deployment import Planned
 from ansible_collections.meywd.tamma.plugins.module_utils.module import diff_files
-from ansible_collections.meywd.tamma.plugins.module_utils.servers import InitSql
+from ansible_collections.meywd.tamma.plugins.module_utils.tables import Preparation
 
 
 def describe(planned: Planned, pulled: List[str], comes: str = "") -> Dict[str, Any]:
@@ -23,23 +23,23 @@ def describe(planned: Planned, pulled: List[str], comes: str = "") -> Dict[str, 
         "changed": planned.changed or bool(pulled),
         "plan": changes,
         "pulls": pulled or sorted({images.tagged(image) for image in planned.plan.pulls}),
-        "database": database_steps(planned.init_sql),
+        "database": database_steps(planned.preparation),
         "files": [{"path": change.path, "action": change.action} for change in planned.file_changes],
         "settings": planned.settings_changes,
         "diff": diff(planned, comes),
     }
 
 
-def database_steps(init_sql: Optional[InitSql]) -> List[str]:
-    """What an external database has to do, a line for each step."""
-    return ["run %s" % init_sql] if init_sql else []
+def database_steps(preparation: Optional[Preparation]) -> List[str]:
+    """What the database needs first, a line for each step."""
+    return preparation.steps if preparation else []
 
 
 def diff(planned: Planned, comes: str = "") -> List[Dict[str, str]]:
     """The plan for --diff: files, then images and services. comes: how the release comes, if that is known."""
     parts = diff_files(planned.file_changes, planned.settings_changes)
     lines = ["pull %s" % images.tagged(image) for image in planned.plan.pulls]
-    lines += database_steps(planned.init_sql)
+    lines += database_steps(planned.preparation)
     lines += ["%s %s: %s" % (change.action, change.service, change.reason) for change in planned.plan.changes]
     if comes:
         lines.append("come %s" % comes)

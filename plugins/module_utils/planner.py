@@ -11,6 +11,10 @@ from ansible_collections.meywd.tamma.plugins.module_utils.compose import Project
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
 
 STORED_LABEL = "tamma.stored-settings"
+# Why a service should have one container: what it does by itself each of them would do.
+ALONE_LABEL = "tamma.alone"
+# What is lost when a service stops, and what is not.
+STOPPING_LABEL = "tamma.stopping"
 
 # The states of a container that only has to be started again.
 _STOPPED = ("created", "exited", "dead", "paused")
@@ -93,12 +97,14 @@ def _compare(
     local = images.get(service.image)
     if not current:
         return ("create", "new") if service.replicas else None
+    cost = " (%s)" % service.labels[STOPPING_LABEL] if STOPPING_LABEL in service.labels else ""
     if any(item.config_hash != service.config_hash for item in current):
-        return "recreate", "its definition changed"
+        return "recreate", "its definition changed" + cost
     if local and any(item.image_id != local for item in current):
-        return "recreate", "its image changed"
+        return "recreate", "its image changed" + cost
     if len(current) != service.replicas:
-        return "scale", "%d instead of %d containers" % (service.replicas, len(current))
+        why = " (%s)" % service.labels[ALONE_LABEL] if service.replicas == 1 and ALONE_LABEL in service.labels else ""
+        return "scale", "%d instead of %d containers%s" % (service.replicas, len(current), why)
     # A job that nobody restarts and that ended well has done its work.
     once = service.restart in ("no", "on-failure")
     stopped = sorted({item.state for item in current if item.state in _STOPPED and not (once and item.done)})

@@ -32,6 +32,8 @@ _STARTS_AT_ONCE = 4
 _LOG_LINES = 15
 # How long a service may be on its way before the operator is told what it waits for.
 _QUIET_SECONDS = 5.0
+# How long a request may wait for a service whose old container goes before the new one comes.
+_HOLD_SECONDS = 60.0
 
 Progress = Callable[[str, str], None]
 
@@ -41,7 +43,8 @@ class Rollout:
 
     Containers that do not exist yet are made together and at once, and started by the engine the
     moment their dependencies allow it. Those that exist are replaced: behind the edge the new ones come
-    first and the old ones go when nobody is served by them any more, else Compose recreates them.
+    first and the old ones go when nobody is served by them any more, or the other way round while requests
+    wait (see planner.ALONE_LABEL), else Compose recreates them.
     """
 
     def __init__(
@@ -121,7 +124,12 @@ class Rollout:
             self._start_created(self._project.services[name], found)
             return
         if action in ("recreate", "scale") and name in self._edge.routed and self._edge_serves():
-            self._replace(self._project.services[name], found)
+            service = self._project.services[name]
+            old = planner.outdated(service, found, (self._engine.image(service.image) or {}).get("Id"))
+            if old and planner.ALONE_LABEL in service.labels and not self._held:
+                self._replace_alone(service, found)
+            else:
+                self._replace(service, found)
             return
         self._progress("apply", "%s: %s" % (name, _DOING[action]))
         for item in found:
@@ -181,6 +189,31 @@ class Rollout:
         self._drain(service.name, leaving)
         for item in leaving:
             self._engine.remove_container(item.id)
+
+    def _replace_alone(self, service: Service, found: List[planner.Container]) -> None:
+        """Stop the old containers before the new ones start, because both would do the same work; requests wait."""
+        self._progress("apply", "%s: requests wait, and the old one stops first" % service.name)
+        waiting = Hold(self._edge, self._engine)
+        began = time.monotonic()
+        with self._edge_lock:
+            waiting.begin([service.name], _HOLD_SECONDS)
+        try:
+            waiting.drain({service.name: [item.id for item in found]}, self._release.drain)
+            for item in found:
+                self._engine.remove_container(item.id)
+            new: List[planner.Container] = []
+            # The first alone: see _start_created.
+            for more in sorted({min(1, service.replicas), service.replicas} - {0}):
+                new = self._add(service, [], more)
+            gap = time.monotonic() - began
+            with self._edge_lock:
+                count = waiting.release({service.name: [item.id for item in new]}, self._release.drain)
+            self._progress(
+                "apply",
+                "%s: %d connections waited, for %.1f s at most" % (service.name, count, gap),
+            )
+        finally:
+            waiting.close()
 
     def _add(self, service: Service, there: List[planner.Container], more: int) -> List[planner.Container]:
         """Bring *more* containers up beside those that are *there*; take them away again if they fail."""

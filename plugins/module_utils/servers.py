@@ -9,15 +9,11 @@ stack's own container. What the Compose files put into a connection string or a 
 
 from __future__ import annotations
 
-import dataclasses
-import hashlib
 import ipaddress
-import json
 import re
 import socket
-from typing import Dict, Iterable, List, Mapping, Optional
+from typing import Dict, Iterable, List, Mapping
 
-from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
 from ansible_collections.meywd.tamma.plugins.module_utils.formats import (
     quote_npgsql,
     quote_url,
@@ -25,11 +21,9 @@ from ansible_collections.meywd.tamma.plugins.module_utils.formats import (
 )
 from ansible_collections.meywd.tamma.plugins.module_utils.logins import (
     Postgres,
-    PostgresSession,
     RabbitMQ,
     check_postgres,
     check_rabbitmq,
-    examine,
 )
 
 # Below the stack's directory, and where its directory is mounted in a container.
@@ -55,6 +49,11 @@ _URL_MODES = {
     "verify-full": "?sslmode=verify-full",
 }
 
+# What the .NET services may take of the 100 connections that PostgreSQL has: the rest is for backups, for the operator
+# and for people. The Compose files give each container a pool of so many.
+_CONNECTIONS, _POOL = 80, 16
+_REPLICAS = ("ELSA_REPLICAS", "API_DOTNET_REPLICAS")
+
 # Setting that names an external server → what the container in its place keeps in its volume, and
 # under which name that is remembered meanwhile.
 _KEPT: Dict[str, Dict[str, str]] = {
@@ -71,9 +70,19 @@ _KEPT: Dict[str, Dict[str, str]] = {
 KEPT_SECRETS = ("POSTGRES_CONTAINER_PASSWORD", "RABBITMQ_CONTAINER_PASSWORD")
 
 
+def _pool(values: Mapping[str, str]) -> Dict[str, str]:
+    """How many connections each container of the .NET services may have, where that differs from the usual number.
+
+    During an update the .NET API has twice as many containers; ELSA's old one goes before the new one comes.
+    """
+    elsa, api = (int(values[name]) if values.get(name, "").isdigit() else 1 for name in _REPLICAS)
+    size = max(1, _CONNECTIONS // max(1, elsa + 2 * api))
+    return {"POSTGRES_POOL_SIZE": str(size)} if size < _POOL and "POSTGRES_POOL_SIZE" not in values else {}
+
+
 def spellings(values: Mapping[str, str], has_ca: bool) -> Dict[str, str]:
-    """The settings that follow from where the database is; none for the stack's own container with plain names."""
-    found = {}
+    """The settings that follow from where the database is and who uses it; none for the usual stack."""
+    found = _pool(values)
     for name, for_url in (("POSTGRES_USER", quote_url), ("POSTGRES_DB", quote_url_database)):
         value = values.get(name, "")
         if not _PLAIN.fullmatch(value):
@@ -201,60 +210,3 @@ def _beyond_clients(database: Postgres) -> List[str]:
             "database a name without them."
         )
     return problems
-
-
-# --- the init SQL ---------------------------------------------------------------------------------
-
-INIT_SQL = "postgres/init-db.sql"
-# To which external database which init SQL was applied: a container runs it by itself.
-RECORD = ".tamma/init-sql.json"
-
-
-@dataclasses.dataclass(frozen=True)
-class InitSql:
-    """The init SQL on its way to an external database."""
-
-    server: Postgres
-    sql: str
-
-    @property
-    def mark(self) -> str:
-        """What is remembered once it was run; another database or other SQL differs."""
-        digest = hashlib.sha256(self.sql.encode("utf-8")).hexdigest()
-        where = {"host": self.server.host, "port": self.server.port, "database": self.server.database}
-        return json.dumps({**where, "sha256": digest}, sort_keys=True) + "\n"
-
-    def __str__(self) -> str:
-        return "%s in the database %s of %s" % (INIT_SQL, self.server.database, self.server)
-
-
-def init_sql(values: Mapping[str, str], files: Mapping[str, str], record: Optional[str]) -> Optional[InitSql]:
-    """The init SQL for the external database of ``.env``; None when there is no such database, or it has it.
-
-    files: path → content of the release's files. record: what RECORD holds. Raises OperatorError when one cannot
-    log in, or the database cannot be used.
-    """
-    servers = external_postgres(values, files.get(POSTGRES_CA, ""))
-    if not servers:
-        return None
-    found = InitSql(servers[0], files.get(INIT_SQL, ""))
-    with PostgresSession(found.server) as session:
-        database = examine(session, found.server)
-    if database.problems:
-        raise OperatorError("\n".join(database.problems))
-    # Somebody prepared a database in which our role may not: there is nothing left to do.
-    done = database.prepared and (record == found.mark or not database.creator)
-    return None if done else found
-
-
-def run_init_sql(wanted: InitSql) -> None:
-    """Have the database run the init SQL, in one transaction."""
-    try:
-        with PostgresSession(wanted.server) as session:
-            session.query(wanted.sql)
-    except OperatorError as exc:
-        raise OperatorError(
-            "The init SQL was not applied, and the database was not changed. %s Or have somebody who may run %s of the "
-            "stack's directory." % (exc.message, INIT_SQL),
-            **exc.facts,
-        ) from exc

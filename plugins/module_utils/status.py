@@ -9,11 +9,16 @@ from typing import Any, Dict, List, NamedTuple, Optional
 
 from ansible_collections.meywd.tamma.plugins.module_utils import gate, images, moments
 from ansible_collections.meywd.tamma.plugins.module_utils.compose import Project, Service
+from ansible_collections.meywd.tamma.plugins.module_utils.demands import alone
 from ansible_collections.meywd.tamma.plugins.module_utils.engine import SERVICE_LABEL, Engine
+from ansible_collections.meywd.tamma.plugins.module_utils.planner import ALONE_LABEL
 
 
 class Row(NamedTuple):
-    """One container; health is "none" without a health check, since an ISO 8601 time in UTC."""
+    """One container; health is "none" without a health check, since an ISO 8601 time in UTC.
+
+    ended: what the exit status of its last end means, as a sentence behind another, where that is known.
+    """
 
     service: str
     container: str
@@ -22,6 +27,7 @@ class Row(NamedTuple):
     health: str
     since: str
     ready: bool
+    ended: str = ""
 
 
 def rows(engine: Engine, stack: str, project: Optional[Project]) -> List[Row]:
@@ -39,6 +45,16 @@ def rows(engine: Engine, stack: str, project: Optional[Project]) -> List[Row]:
         if service.name not in present and service.replicas:
             found.append(Row(service.name, "", images.tagged(service.image), "missing", "none", "", False))
     return sorted(found)
+
+
+def notes(engine: Engine, stack: str) -> List[str]:
+    """What is odd about a stack that is well: services of several containers that should have one."""
+    found: Dict[str, List[str]] = {}
+    for item in engine.containers(stack):
+        labels = item.get("Labels") or {}
+        if labels.get(ALONE_LABEL) and item.get("State") == "running":
+            found.setdefault(labels.get(SERVICE_LABEL, ""), []).append(labels[ALONE_LABEL])
+    return [alone(name, len(whys), whys[0]) for name, whys in sorted(found.items()) if len(whys) > 1]
 
 
 def _called(image: str, service: Optional[Service]) -> str:
@@ -59,4 +75,5 @@ def _row(inspected: Dict[str, Any], service: str, image: str) -> Row:
         health=seen.health or "none",
         since=moments.text(began) if began else "",
         ready=gate.judge(seen, seen.restarts).outcome == "ready",
+        ended=gate.meaning(seen.exit_code),
     )

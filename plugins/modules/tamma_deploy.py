@@ -14,7 +14,8 @@ description:
   - Compares the wanted files, settings and images with what runs, and does what differs.
     All images are pulled before anything stops, services start in the order of their dependencies, each behind the
     health gate, and published addresses are asked from outside at the end.
-  - A database outside of the stack runs the stack's init SQL once, as far as its role may, before any file is written.
+  - A database that lacks what the services need runs the stack's init SQL once, and what former versions of this
+    collection had put beside the schema C(public) moves there, before any file is written.
   - It keeps no list of services. What the stack is stands in the Compose files, which C(docker compose config) reads.
   - Files that an earlier run wrote and that are no longer wanted are removed, as are containers of services that are no
     longer part of the stack. Volumes are never removed by a deploy.
@@ -209,7 +210,7 @@ pulls:
   elements: str
   sample: ["ghcr.io/meywd/tamma-api:0.2.0"]
 database:
-  description: What a database outside of the stack is asked to do, after RV(pulls).
+  description: What the stack's database is asked to do first, after RV(pulls).
   returned: success
   type: list
   elements: str
@@ -301,7 +302,7 @@ from ansible_collections.meywd.tamma.plugins.module_utils import module as shell
 from ansible_collections.meywd.tamma.plugins.module_utils import on_host, restore, rotation, status, update
 from ansible_collections.meywd.tamma.plugins.module_utils.boot import Boot
 from ansible_collections.meywd.tamma.plugins.module_utils.compose import find_compose
-from ansible_collections.meywd.tamma.plugins.module_utils.deployment import Deployment, find_init_sql
+from ansible_collections.meywd.tamma.plugins.module_utils.deployment import Deployment, find_preparation
 from ansible_collections.meywd.tamma.plugins.module_utils.engine import Engine
 from ansible_collections.meywd.tamma.plugins.module_utils.engines import refuse_a_move
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError, of_the_system
@@ -380,7 +381,7 @@ def without_engine(wanted: Release) -> Dict[str, Any]:
     return {
         "changed": True,
         "engine": False,
-        "database": database_steps(find_init_sql(wanted, env)),
+        "database": database_steps(find_preparation(wanted, env)),
         "files": [{"path": change.path, "action": change.action} for change in files],
         "settings": settings,
         "diff": shell.diff_files(files, settings),

@@ -72,6 +72,12 @@ backups:
       type: list
       elements: str
       sample: []
+notes:
+  description: What is odd about the stack, though it is well, such as a second container that does everything twice.
+  returned: success
+  type: list
+  elements: str
+  sample: []
 restarted:
   description: The services with a container that was started again while the stack was watched.
   returned: success
@@ -159,6 +165,7 @@ def inform(params: Dict[str, Any]) -> Dict[str, Any]:
         "changed": False,
         "engine": engine.kind,
         "services": [row._asdict() for row in rows],
+        "notes": status.notes(engine, params["project"]) if engine.is_there() else [],
         "endpoints": found,
         "backups": doctor.overview(params["project"]),
         **doctor.releases(params["project"], directory),

@@ -91,6 +91,10 @@ options:
         description: The memory that is kept for each, in MiB.
         type: int
         default: 0
+      alone:
+        description: Why it should have one container, if that is so; more of them are a warning.
+        type: str
+        default: ""
       ports:
         description: The published TCP ports, each with C(address) (empty for every one) and C(port).
         type: list
@@ -403,6 +407,7 @@ SERVICE: Dict[str, Dict[str, Any]] = {
     "cpus": {"type": "float", "default": 0},
     "memory_mb": {"type": "int", "default": 0},
     "reserved_mb": {"type": "int", "default": 0},
+    "alone": {"type": "str", "default": ""},
     "ports": {
         "type": "list",
         "elements": "dict",

@@ -16,6 +16,8 @@ from typing import Any, NamedTuple, TypeVar
 import yaml
 from ansible.module_utils.common.yaml import SafeLoader
 
+from ansible_collections.meywd.tamma.plugins.module_utils.planner import ALONE_LABEL
+
 _VARIABLE = re.compile(r"\$(?:(?P<escaped>\$)|(?P<plain>[A-Za-z_]\w*)|\{(?P<name>[A-Za-z_]\w*)(?P<rest>[:?+-])?)")
 
 
@@ -23,7 +25,7 @@ class Service(NamedTuple):
     """A service, reduced to what can be said of it before there is an engine.
 
     cpus and memory are the limits of one container, reserved what is kept for it (MiB); zero is none.
-    ports: (address or nothing, published port) of TCP.
+    ports: (address or nothing, published port) of TCP. alone: why there should be one container, by its label.
     """
 
     name: str
@@ -33,6 +35,7 @@ class Service(NamedTuple):
     memory: int = 0
     reserved: int = 0
     ports: tuple[tuple[str, int], ...] = ()
+    alone: str = ""
 
 
 class Replacement(NamedTuple):
@@ -156,6 +159,7 @@ def _service(name: str, item: Mapping[str, Any], values: Mapping[str, str]) -> S
         mebibytes(text(limits.get("memory", item.get("mem_limit")))),
         mebibytes(text(reservations.get("memory", item.get("mem_reservation")))),
         tuple(port for entry in item.get("ports") or [] if (port := _port(entry, text))),
+        text(labels.get(ALONE_LABEL)) if isinstance(labels := item.get("labels"), Mapping) else "",
     )
 
 

@@ -26,6 +26,7 @@ _URL = re.compile(rf"https://{_HOST}{_PORT}?(?:/[A-Za-z0-9._~!&'*+,;=:@%/?-]*)?"
 # Caddy takes no path for where it sends requests to.
 _ADDRESS = re.compile(rf"(?:https?://)?{_HOST}{_PORT}?")
 _PATH = re.compile(r"(?:/(?!\.{1,2}(?:/|\Z))[A-Za-z0-9._~!$&'()+,;=:@%-]+)*/?\*?")
+_KEY = re.compile(r"[A-Za-z0-9._~+/=-]*")
 _USER = re.compile(r"[\w.@+-]+")
 # What Caddy replaces wherever it begins a line.
 _DIRECTIVE = "import"
@@ -44,7 +45,8 @@ def problems(variables: Mapping[str, Any]) -> list[str]:
         *_forward_auth(_text(variables.get("tamma_stack_edge_forward_auth"))),
         *_users(variables.get("tamma_stack_edge_users") or {}),
         *_two_logins(variables.get("tamma_stack_edge_users"), variables.get("tamma_stack_edge_forward_auth")),
-        *_open_paths(variables.get("tamma_stack_edge_open_paths") or []),
+        *_open_paths("tamma_stack_edge_open_paths", variables.get("tamma_stack_edge_open_paths") or []),
+        *_elsa(variables),
     ]
 
 
@@ -150,12 +152,30 @@ def _two_logins(users: Any, forward_auth: Any) -> Iterable[str]:
         )
 
 
-def _open_paths(paths: Iterable[Any]) -> Iterable[str]:
+def _elsa(variables: Mapping[str, Any]) -> Iterable[str]:
+    """Find what would let anybody in at ELSA: its own key and login are built in, and known to everybody."""
+    logins = (variables.get("tamma_stack_edge_users"), variables.get("tamma_stack_edge_forward_auth"))
+    if _text(variables.get("tamma_stack_edge_elsa_domain")) and not any(logins):
+        yield (
+            "tamma_stack_edge_elsa_domain is set, and the edge has no login: ELSA's own one is built in and known to "
+            "everybody, so set tamma_stack_edge_users or tamma_stack_edge_forward_auth, or leave that name out."
+        )
+    if not _KEY.fullmatch(_text(variables.get("tamma_stack_elsa_api_key"))):
+        yield "tamma_stack_elsa_api_key has characters that the edge cannot send: use letters, digits and ._~+/=-."
+    name = "tamma_stack_edge_elsa_open_paths"
+    paths = [_text(path) for path in variables.get(name) or []]
+    yield from _open_paths(name, paths)
+    for path in paths:
+        if not path.startswith("/workflows/") or path == "/workflows/*":
+            yield f"{name} has '{path}': open single paths below /workflows/, everything else of ELSA needs the login."
+
+
+def _open_paths(variable: str, paths: Iterable[Any]) -> Iterable[str]:
     for path in map(_text, paths):
         if path == "/*":
-            yield "tamma_stack_edge_open_paths has '/*', which opens everything: name the paths that need no login."
+            yield f"{variable} has '/*', which opens everything: name the paths that need no login."
         elif not path.startswith("/") or not _PATH.fullmatch(path):
             yield (
-                f"tamma_stack_edge_open_paths has '{path}': give a path that begins with a slash, without spaces, "
+                f"{variable} has '{path}': give a path that begins with a slash, without spaces, "
                 "braces, quotes, dots or slashes that lead elsewhere, and with a star at its end at most."
             )

@@ -205,7 +205,7 @@ class Load:
     @property
     def rows(self) -> str:
         """What to ask the database for the rows of this load; the answer is for ``missing`` and ``twice``."""
-        return f"SELECT id || ' ' || title FROM tamma.mentorship_sessions WHERE title LIKE '{self._mark} %' ORDER BY id"
+        return f"SELECT id || ' ' || title FROM future_sessions WHERE title LIKE '{self._mark} %' ORDER BY id"
 
     def missing(self, found: str) -> list[str]:
         """Return the acknowledged rows that a database does not have: it printed *found*, a line a row."""

@@ -1,9 +1,10 @@
 """The stack's images in all their versions, and the names under which the registry serves them.
 
 A version is data in tests/images/versions.json and one tiny layer on an image that all versions
-share: environment variables that tell the stand-in which version it plays, and how. It names its
-"migrations", or another version whose it brings ("like") and "further" ones; "environment" is how
-single images of it behave, "missing" what the registry does not have of it.
+share: environment variables that tell the stand-in which version it plays, and how. One that says
+"today" plays Tamma as it is. The others are releases of the future: they name their "migrations", or
+another version whose they bring ("like") and "further" ones; "environment" is how single images of a
+version behave, "missing" what the registry does not have of it.
 """
 
 from __future__ import annotations
@@ -20,6 +21,8 @@ from .names import IMAGE_SOURCES
 from .progress import say
 
 VERSIONS = IMAGE_SOURCES / "versions.json"
+#: The version that plays Tamma as it is.
+TODAY = "0.1.0-today"
 #: Served under these names whatever the version of Tamma.
 FIXED = {"postgres:15": "postgres", "rabbitmq:3": "rabbitmq", "caddy:2": "caddy"}
 TAMMA = ("tamma-elsa", "tamma-api-dotnet", "tamma-api", "tamma-engine", "tamma-dashboard")
@@ -63,7 +66,7 @@ def _images(version: str) -> list[str]:
 
 
 def migrations(version: str) -> dict[str, list[str]]:
-    """Return the migrations of a version by schema: its own, or another version's and further ones."""
+    """Return the migrations of a release of the future by schema: its own, or another version's and further ones."""
     entry = _data()["versions"][version]
     if "like" not in entry:
         own: dict[str, list[str]] = entry["migrations"]
@@ -74,11 +77,16 @@ def migrations(version: str) -> dict[str, list[str]]:
 
 def _behaviour(image: str, version: str) -> dict[str, str]:
     """Return the environment of one image of one version."""
-    return {
-        "STANDIN_VERSION": version,
-        "STANDIN_MIGRATIONS": json.dumps(migrations(version), separators=(",", ":")),
-        **_data()["versions"][version].get("environment", {}).get(image, {}),
-    }
+    entry = _data()["versions"][version]
+    future = (
+        {}
+        if "today" in entry
+        else {
+            "STANDIN_FUTURE": "1",
+            "STANDIN_MIGRATIONS": json.dumps(migrations(version), separators=(",", ":")),
+        }
+    )
+    return {"STANDIN_VERSION": version, **future, **entry.get("environment", {}).get(image, {})}
 
 
 def _context(image: str, version: str) -> Context:

@@ -608,10 +608,10 @@ def clock_going_backwards(backups: Backups) -> None:
 
 @case("services do not come up with it")
 def services_do_not_come_up(backups: Backups) -> None:
-    history = 'elsa."__EFMigrationsHistory"'
+    history = '"Elsa"."__EFMigrationsHistory"'
     backups.sql(f"ALTER TABLE {history} RENAME TO aside")
     broken = backups.backup("--reason broken")
-    backups.sql('ALTER TABLE elsa.aside RENAME TO "__EFMigrationsHistory"')
+    backups.sql('ALTER TABLE "Elsa".aside RENAME TO "__EFMigrationsHistory"')
     said = backups.ctl(f"restore {broken}")
     failed(said, "does not come up", "The former data is in its place, and the stack serves with it")
 

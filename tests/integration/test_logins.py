@@ -23,8 +23,9 @@ from ansible_collections.meywd.tamma.plugins.module_utils.logins import (
     check_postgres,
     check_rabbitmq,
 )
-from ansible_collections.meywd.tamma.plugins.module_utils.servers import INIT_SQL as INIT_SQL_PATH
-from ansible_collections.meywd.tamma.plugins.module_utils.servers import POSTGRES_CA, InitSql, init_sql, run_init_sql
+from ansible_collections.meywd.tamma.plugins.module_utils.servers import POSTGRES_CA
+from ansible_collections.meywd.tamma.plugins.module_utils.tables import INIT_SQL as INIT_SQL_PATH
+from ansible_collections.meywd.tamma.plugins.module_utils.tables import of_external, prepare
 from tests.bench import engine, images
 from tests.bench.command import docker
 from tests.bench.names import LABEL
@@ -285,47 +286,56 @@ def test_several_statements_are_one_transaction(servers: Servers) -> None:
         assert session.query("SELECT to_regclass('half')") == [[None]]
 
 
-def test_the_init_sql_needs_no_superuser_and_can_be_repeated(servers: Servers) -> None:
-    servers.sql("CREATE DATABASE fresh OWNER tamma")
-    with PostgresSession(but(servers.postgres, database="fresh")) as session:
-        assert not logins.examine(session, servers.postgres).prepared
-        for _again in range(2):
-            session.query(INIT_SQL.read_text(encoding="utf-8"))
-        assert logins.examine(session, servers.postgres).prepared
+def settings_of(database: Postgres) -> dict[str, str]:
+    return {
+        "POSTGRES_HOST": database.host,
+        "POSTGRES_HOST_PORT": str(database.port),
+        "POSTGRES_DB": database.database,
+        "POSTGRES_USER": database.user,
+        "POSTGRES_PASSWORD": database.password,
+    }
 
 
-def test_the_init_sql_runs_once(servers: Servers) -> None:
+def test_the_init_sql_needs_no_superuser_and_runs_once(servers: Servers) -> None:
     servers.sql("CREATE DATABASE once OWNER tamma")
     outside = but(servers.postgres, database="once")
-    settings = {
-        "POSTGRES_HOST": outside.host,
-        "POSTGRES_HOST_PORT": str(outside.port),
-        "POSTGRES_DB": "once",
-        "POSTGRES_USER": outside.user,
-        "POSTGRES_PASSWORD": outside.password,
-    }
     files = {INIT_SQL_PATH: INIT_SQL.read_text(encoding="utf-8"), POSTGRES_CA: outside.ca}
-    wanted = init_sql(settings, files, None)
-    assert str(wanted) == "postgres/init-db.sql in the database once of PostgreSQL at localhost:%d" % outside.port
-    assert PASSWORD not in repr(wanted)
+    wanted = of_external(settings_of(outside), files)
     assert wanted
-    run_init_sql(wanted)
-    assert init_sql(settings, files, wanted.mark) is None
-    # Nobody remembers it, or it says something else by now: it can be repeated.
-    assert init_sql(settings, files, None)
-    assert init_sql(settings, {**files, INIT_SQL_PATH: "SELECT 1"}, wanted.mark)
-    # Somebody else has prepared the database, for a role that may not.
-    servers.sql("ALTER DATABASE once OWNER TO admin")
-    assert init_sql(settings, files, None) is None
+    where = "in the database once of PostgreSQL at localhost:%d" % outside.port
+    assert wanted.steps == [f"run postgres/init-db.sql {where}"]
+    assert PASSWORD not in repr(wanted)
+    prepare(wanted)
+    assert of_external(settings_of(outside), files) is None
+    # It says something else by now: it can be repeated.
+    later = {**files, INIT_SQL_PATH: files[INIT_SQL_PATH].replace("'init-db.sql 1'", "'init-db.sql 2'")}
+    again = of_external(settings_of(outside), later)
+    assert again
+    prepare(again)
+    assert of_external(settings_of(outside), later) is None
+
+
+def test_a_role_that_may_not_create_a_schema_needs_elsas(servers: Servers) -> None:
+    servers.sql("CREATE DATABASE prepared OWNER admin")
+    outside = but(servers.postgres, database="prepared")
+    servers.sql("GRANT ALL ON SCHEMA public TO tamma", "prepared")
+    servers.sql('CREATE EXTENSION "uuid-ossp"', "prepared")
+    (problem,) = logins.check_postgres(outside)
+    assert 'GRANT CREATE ON DATABASE "prepared" TO "tamma"' in problem
+    servers.sql('CREATE SCHEMA "Elsa" AUTHORIZATION tamma', "prepared")
+    assert logins.check_postgres(outside) == []
 
 
 def test_init_sql_that_fails_leaves_nothing(servers: Servers) -> None:
     servers.sql("CREATE DATABASE half OWNER tamma")
     outside = but(servers.postgres, database="half")
-    with pytest.raises(OperatorError, match=r"^The init SQL was not applied.*42601"):
-        run_init_sql(InitSql(outside, "CREATE SCHEMA elsa; NONSENSE"))
+    files = {INIT_SQL_PATH: "CREATE SCHEMA half; NONSENSE", POSTGRES_CA: outside.ca}
+    wanted = of_external(settings_of(outside), files)
+    assert wanted
+    with pytest.raises(OperatorError, match=r"^The database was not prepared, and not changed.*42601"):
+        prepare(wanted)
     with PostgresSession(outside) as session:
-        assert session.query("SELECT to_regnamespace('elsa')") == [[None]]
+        assert session.query("SELECT to_regnamespace('half')") == [[None]]
 
 
 # -- RabbitMQ -------------------------------------------------------------------------------

@@ -18,8 +18,8 @@ CONTAINER = f"tamma-bench-{SANDBOX}-{HOST}"
 FIRST, SECOND, THIRD = "0.1.0", "0.2.0", "0.3.0"
 MEBIBYTES = 8
 SETTINGS = {"tamma_backup_password": "a repository's throw-away password", "tamma_backup_schedule": {}}
-WRITE = "INSERT INTO tamma.mentorship_sessions (title) VALUES ('written since')"
-COUNT = "SELECT count(*) FROM tamma.mentorship_sessions WHERE title = 'written since'"
+WRITE = "INSERT INTO future_sessions (title) VALUES ('written since')"
+COUNT = "SELECT count(*) FROM future_sessions WHERE title = 'written since'"
 
 
 def test_a_copy_that_is_gone_is_made_of_the_backup_from_then(stack: Stack) -> None:

@@ -67,12 +67,11 @@ class Updates(Production):
         assert not load.failures, load.report()
         data.ask(
             CONTAINER,
-            "INSERT INTO tamma.mentorship_reviews (session_id, verdict)"
-            " SELECT id, 'well done' FROM tamma.mentorship_sessions",
+            "INSERT INTO future_reviews (session_id, verdict) SELECT id, 'well done' FROM future_sessions",
         )
 
     def rows(self) -> list[str]:
-        return data.ask(CONTAINER, "SELECT id || ' ' || title FROM tamma.mentorship_sessions ORDER BY id").splitlines()
+        return data.ask(CONTAINER, "SELECT id || ' ' || title FROM future_sessions ORDER BY id").splitlines()
 
     def databases(self) -> set[str]:
         """The databases beside the live one."""

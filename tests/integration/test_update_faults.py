@@ -46,7 +46,7 @@ NAMES = {"postgres", "template0", "template1", "tamma"}
 READS = [ask for ask in MIX if ask.method == "GET" and ask.path != SESSIONS]
 LIGHT: dict[str, Any] = {"rate": 2, "streams": 0, "writes": 4, "mix": READS}
 #: Where those rows are; everything else stays as it is until a release migrates it.
-WRITTEN = "tamma.mentorship_sessions"
+WRITTEN = "public.future_sessions"
 #: What is there when something has begun on the stack, and has not ended. What a playbook showed is read until a boot.
 BEGUN = (
     "ls -A /run/tamma | grep -Ev '^(tamma.lock|progress-.*)$'; "
@@ -216,7 +216,7 @@ class Releases(Production):
         self.no_row_is_lost(self.acknowledged)
         # What a release has migrated is its own matter.
         changed = {
-            line for line in before ^ self.values() if version == OLD or not line.startswith(("tamma.", "elsa."))
+            line for line in before ^ self.values() if version == OLD or not line.startswith(("public.", '"Elsa".'))
         }
         if changed:
             raise DataLost(f"changed with {version}: {sorted(changed)}")

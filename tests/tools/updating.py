@@ -24,8 +24,8 @@ OLD = "0.2.0"
 VERSION = "org.opencontainers.image.version"
 SERVICE = "com.docker.compose.service"
 #: The table into which the load writes while everything else has to stay as it is, and its sequence.
-WRITTEN = "mentorship_sessions"
-HISTORY = """SELECT "MigrationId" FROM {}."__EFMigrationsHistory" ORDER BY 1"""
+WRITTEN = "future_sessions"
+HISTORY = """SELECT "MigrationId" FROM "{}"."__EFMigrationsHistory" ORDER BY 1"""
 
 
 def replaced(before: dict[str, set[str]], after: dict[str, set[str]]) -> set[str]:
@@ -57,7 +57,7 @@ class Production:
         return f"{answer.json()['id']} {title}"
 
     def rows(self) -> list[str]:
-        sql = f"SELECT id || ' ' || title FROM tamma.{WRITTEN} ORDER BY id"
+        sql = f"SELECT id || ' ' || title FROM {WRITTEN} ORDER BY id"
         return data.ask(self.container, sql).splitlines()
 
     def lost(self, load: Load) -> list[str]:
@@ -98,7 +98,7 @@ class Production:
         paths = ("/api/health", "/elsa-api/health", "/version.json")
         assert {path: self.edge.ask("GET", path).json()["version"] for path in paths} == dict.fromkeys(paths, version)
         assert self.versions() == {version}
-        history = {name: data.ask(self.container, HISTORY.format(name)).splitlines() for name in ("elsa", "tamma")}
+        history = {name: data.ask(self.container, HISTORY.format(name)).splitlines() for name in ("Elsa", "public")}
         assert history == releases.migrations(version)
         again = self.site(version, **variables)
         assert again.status == 0, again.output
@@ -110,8 +110,8 @@ class Production:
         with Load(self.edge, rate=10, streams=0, writes=20) as load:
             wait_until(lambda: load.written >= 40, 60, "written rows")
         assert not load.failures, load.report()
-        reviews = "INSERT INTO tamma.mentorship_reviews (session_id, verdict) SELECT id, 'well done'"
-        data.ask(self.container, f"{reviews} FROM tamma.{WRITTEN}")
+        reviews = "INSERT INTO future_reviews (session_id, verdict) SELECT id, 'well done'"
+        data.ask(self.container, f"{reviews} FROM {WRITTEN}")
 
     @contextmanager
     def unharmed(self, **variables: Any) -> Iterator[None]:

@@ -209,9 +209,10 @@ def test_what_production_asks_of_a_host() -> None:
     files = Path(__file__).resolve().parents[2] / "roles/tamma_stack/files/compose"
     names = ("docker-compose.yml", "docker-compose.production.yml", "docker-compose.edge.yml")
     found = {item.name: item for item in services([(files / name).read_text(encoding="utf-8") for name in names], {})}
-    assert found["postgres"][2:] == (1, 2.0, 2048, 512, ())
-    assert found["elsa-server"][2:] == (2, 1.0, 1024, 512, ())
+    assert found["postgres"][2:] == (1, 2.0, 2048, 512, (), "")
+    assert found["elsa-server"][2:7] == (1, 1.0, 1024, 512, ())
+    assert "scheduler is in memory" in found["elsa-server"].alone
     assert found["edge"].ports == (("", 80), ("", 443))
     # docs/production.md says these.
-    assert sum(item.replicas * item.memory for item in found.values()) == 9216
-    assert sum(item.replicas * item.reserved for item in found.values()) == 2496
+    assert sum(item.replicas * item.memory for item in found.values()) == 8192
+    assert sum(item.replicas * item.reserved for item in found.values()) == 1984

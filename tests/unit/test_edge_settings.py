@@ -194,3 +194,31 @@ def test_production_without_a_login(api_login: object) -> None:
 
 def test_production_without_an_edge() -> None:
     assert "tamma_stack_edge is false" in production_problems({}, True)[0]
+
+
+# -- ELSA -----------------------------------------------------------------------------------
+
+
+def test_elsas_domain_needs_a_login_of_the_edge() -> None:
+    (problem,) = problems({**GOOD, "tamma_stack_edge_users": {}})
+    assert problem.startswith("tamma_stack_edge_elsa_domain is set, and the edge has no login")
+    assert problems({**GOOD, "tamma_stack_edge_users": {}, "tamma_stack_edge_elsa_domain": ""}) == []
+
+
+@pytest.mark.parametrize("path", ["/workflows/orders/new", "/workflows/orders/*"])
+def test_paths_of_workflows_may_be_open(path: str) -> None:
+    assert wrong("edge_elsa_open_paths", [path]) == []
+
+
+@pytest.mark.parametrize(
+    "path", ["/workflows/*", "/elsa/api/*", "/workflows", "/Workflows/a", "/workflows/../elsa/api"]
+)
+def test_nothing_else_of_elsa_may(path: str) -> None:
+    assert any("tamma_stack_edge_elsa_open_paths has" in problem for problem in wrong("edge_elsa_open_paths", [path]))
+
+
+def test_a_key_stays_one_word() -> None:
+    assert wrong("elsa_api_key", "k3y-._~+/=") == []
+    for key in ('a"b', "a b", "{env.HOME}", "a\nb"):
+        (problem,) = wrong("elsa_api_key", key)
+        assert key not in problem

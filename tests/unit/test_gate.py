@@ -15,6 +15,7 @@ from ansible_collections.meywd.tamma.plugins.module_utils.gate import (
     SETTLE_SECONDS,
     State,
     judge,
+    meaning,
     started_at,
     state,
 )
@@ -183,3 +184,13 @@ def test_a_job_that_is_restarted_on_failure_has_done_its_work_when_it_succeeds()
     policy = {"RestartPolicy": {"Name": "on-failure", "MaximumRetryCount": 3}}
     done = {**DOCKER_WITHOUT_CHECK, "State": {**DOCKER_WITHOUT_CHECK["State"], "ExitCode": 0}, "HostConfig": policy}
     assert judge(state(done, "init", STARTED + 60)).outcome == "ready"
+
+
+@pytest.mark.parametrize("status", [134, 139])
+def test_what_net_ends_with_is_explained(status: int) -> None:
+    assert "an exception that nobody caught" in meaning(status)
+    ended = state({**DOCKER, "State": {**DOCKER["State"], "Status": "exited", "ExitCode": status}}, "api")
+    verdict = judge(ended._replace(will_restart=False))
+    assert verdict.outcome == "failed"
+    assert "an exception that nobody caught" in verdict.words
+    assert meaning(1) == ""

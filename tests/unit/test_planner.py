@@ -16,6 +16,8 @@ from hypothesis import strategies as st
 from ansible_collections.meywd.tamma.plugins.module_utils.compose import Port, Project, Service
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
 from ansible_collections.meywd.tamma.plugins.module_utils.planner import (
+    ALONE_LABEL,
+    STOPPING_LABEL,
     STORED_LABEL,
     Change,
     Container,
@@ -95,6 +97,19 @@ def test_what_happens_to_a_service(
     planned = plan(project(service("api", **wanted)), found, local("api"))
     assert planned.changes == [Change("api", action, reason)]
     assert planned.action("api") == action
+
+
+@pytest.mark.parametrize("facts", [{"config_hash": "old"}, {"image_id": "sha256:old"}])
+def test_what_is_lost_when_a_service_is_replaced(facts: dict[str, str]) -> None:
+    wanted = service("api", labels={STOPPING_LABEL: "what it is doing is lost"})
+    (change,) = plan(project(wanted), [container("api", **facts)], local("api")).changes
+    assert change.reason.endswith(" changed (what it is doing is lost)")
+
+
+def test_why_a_service_has_one_container_from_now_on() -> None:
+    wanted = service("api", labels={ALONE_LABEL: "timers fire twice"})
+    planned = plan(project(wanted), [container("api"), container("api", id="2")], local("api"))
+    assert planned.changes == [Change("api", "scale", "1 instead of 2 containers (timers fire twice)")]
 
 
 @pytest.mark.parametrize("state", ["running", "restarting"])

@@ -38,6 +38,12 @@ def test_a_limit_of_processors_that_the_engine_would_refuse() -> None:
     assert "than the 1 that this host has for postgres (2): set deploy.resources.limits.cpus" in problem
 
 
+def test_a_second_container_of_what_should_be_alone() -> None:
+    alone = Demand("elsa-server", 2, 1.0, 1024, 512, [], "timers fire twice")
+    assert demands.advice([alone], 4096) == ["elsa-server has 2 containers: timers fire twice."]
+    assert demands.advice([alone._replace(replicas=1)], 4096) == []
+
+
 # -- names ----------------------------------------------------------------------------------
 
 

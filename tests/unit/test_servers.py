@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -170,26 +169,6 @@ def test_names_that_containers_do_not_find() -> None:
     assert servers.advise(["broker.example.org"], etc_hosts) == []
     (advice,) = servers.advise(["db.example.org", "db.example.org"], etc_hosts)
     assert advice.startswith("This host knows db.example.org from /etc/hosts")
-
-
-# -- the init SQL ---------------------------------------------------------------------------
-
-
-def test_another_database_or_other_sql_is_another_mark() -> None:
-    marks = {
-        servers.InitSql(postgres(), "SELECT 1").mark,
-        servers.InitSql(postgres(), "SELECT 2").mark,
-        servers.InitSql(postgres(host="other.invalid"), "SELECT 1").mark,
-        servers.InitSql(postgres(database="y"), "SELECT 1").mark,
-    }
-    assert len(marks) == 4
-    changed_login = servers.InitSql(postgres(password="new", user="new", sslmode="require"), "SELECT 1")
-    assert changed_login.mark in marks
-    assert json.loads(changed_login.mark)["host"] == "db.invalid"
-
-
-def test_a_stack_with_its_own_database_runs_no_init_sql(tmp_path: Path) -> None:
-    assert servers.init_sql(environment(inside(tmp_path)), {}, None) is None
 
 
 def test_the_authority_comes_from_the_releases_files(tmp_path: Path) -> None:

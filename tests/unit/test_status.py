@@ -10,7 +10,8 @@ from typing import Any
 
 from ansible_collections.meywd.tamma.plugins.module_utils.compose import Project, Service
 from ansible_collections.meywd.tamma.plugins.module_utils.engine import SERVICE_LABEL, Engine
-from ansible_collections.meywd.tamma.plugins.module_utils.status import Row, rows
+from ansible_collections.meywd.tamma.plugins.module_utils.planner import ALONE_LABEL
+from ansible_collections.meywd.tamma.plugins.module_utils.status import Row, notes, rows
 from tests.unit.servers import Answers, Handler, UnixServer, running
 
 
@@ -55,6 +56,31 @@ def test_each_container_has_a_row(tmp_path: Path) -> None:
         Row("api", "tamma-api-2", "reg/api:1", "running", "starting", "2026-03-01T10:00:00Z", False),
         Row("edge", "tamma-edge-1", "reg/edge:1", "created", "none", "", False),
     ]
+
+
+def test_what_a_status_of_an_end_means(tmp_path: Path) -> None:
+    ended = inspected("1", "tamma-api-1", Status="restarting", ExitCode=134)
+    answers: Answers = {
+        "GET /containers/json": (200, [listed("1", "api")]),
+        "GET /containers/1/json": (200, ended),
+    }
+    (row,) = look(tmp_path, answers)
+    assert row.ended.startswith(" Exit status 134: it aborted")
+
+
+def test_two_containers_of_what_should_be_alone(tmp_path: Path) -> None:
+    found = [listed(identifier, "elsa") | {"State": "running"} for identifier in "12"]
+    for item in found:
+        item["Labels"][ALONE_LABEL] = "timers fire twice"
+
+    def told(*containers: dict[str, Any]) -> list[str]:
+        answers: Answers = {"GET /containers/json": (200, list(containers))}
+        socket = str(tmp_path / f"engine-{containers[-1]['State']}.sock")
+        with running(UnixServer(socket, Handler), answers) as server:
+            return notes(Engine(server.server_address), "tamma")
+
+    assert told(*found) == ["elsa has 2 containers: timers fire twice."]
+    assert told(found[0], found[1] | {"State": "exited"}) == []
 
 
 def test_a_service_without_a_container_is_missed(tmp_path: Path) -> None:

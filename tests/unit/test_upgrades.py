@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.meywd.tamma.plugins.module_utils.migrations import failures
+from ansible_collections.meywd.tamma.plugins.module_utils.migrations import failures, unfinished
 from ansible_collections.meywd.tamma.plugins.module_utils.upgrades import postgres, rabbitmq, together, version
 
 
@@ -77,13 +77,12 @@ def test_a_rabbitmq_that_cannot_go_back_comes_alone() -> None:
 @pytest.mark.parametrize(
     "line",
     [
-        "fail: Microsoft.EntityFrameworkCore.Database.Command[20102]",
-        "      Failed executing DbCommand (5ms) [Parameters=[], CommandType='Text']",
         "An error occurred while migrating the database.",
+        "[12:00:01 WRN] Error applying migrations, database may already be up to date",
         "Database migration failed: relation already exists",
         "Migrations: 1 failed",
         "warn: PendingModelChangesWarning: the model has changes",
-    ][1:],
+    ],
 )
 def test_a_failed_migration_is_recognised(line: str) -> None:
     assert failures(["ready", line, "and", "what", "follows", "it", "here"]) == [line, "and", "what", "follows", "it"]
@@ -99,7 +98,36 @@ def test_a_failed_migration_is_recognised(line: str) -> None:
         "No errors while migrating",
         "2 migrations, 0 failed",
         "error: the broker went away",
+        "[12:00:01 ERR] Failed executing DbCommand (5ms) [Parameters=[], CommandType='Text', CommandTimeout='30']",
     ],
 )
 def test_a_good_migration_is_none(line: str) -> None:
     assert failures([line]) == []
+
+
+FAILED = "[12:00:01 WRN] Error applying migrations, database may already be up to date"
+
+
+@pytest.mark.parametrize(
+    "reason",
+    [
+        "Npgsql.NpgsqlException (0x80004005): Failed to connect to 172.20.0.2:5432",
+        "Npgsql.PostgresException (0x80004005): 57P03: the database system is starting up",
+        "Npgsql.PostgresException (0x80004005): 53300: sorry, too many clients already",
+        "Npgsql.NpgsqlException (0x80004005): Exception while reading from stream",
+    ],
+)
+def test_a_database_that_was_away_is_no_failed_migration(reason: str) -> None:
+    assert failures([FAILED, reason]) == []
+    assert failures([FAILED, "Npgsql.PostgresException (0x80004005): 42P07: relation exists"])
+
+
+def test_what_fails_once_the_service_listens_is_a_request() -> None:
+    started = ["Database migrations applied successfully", "Now listening on: http://[::]:3000"]
+    assert failures([*started, "[12:00:09 ERR] An error occurred in MigrationController"]) == []
+
+
+def test_a_migration_that_began_and_is_not_in_the_history_failed() -> None:
+    lines = ["Applying migration '1_A'.", "Applying migration '2_B'.", "Applying migration '2_B'."]
+    assert unfinished(lines, ["1_A", "2_B"]) == []
+    assert unfinished(lines, ["1_A"]) == ["Applying migration '2_B'."]

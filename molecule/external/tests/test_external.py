@@ -11,7 +11,6 @@ import testinfra
 import yaml
 from testinfra.host import Host
 
-from tests.bench.patience import wait_until
 from tests.tools.deployed import compose, env, get, site
 
 SCENARIO = yaml.safe_load((Path(__file__).parents[1] / "molecule.yml").read_text(encoding="utf-8"))
@@ -37,12 +36,10 @@ def test_the_services_are_let_in_with_tls(servers: Host) -> None:
         "SELECT DISTINCT application_name, ssl FROM pg_stat_activity JOIN pg_stat_ssl USING (pid) WHERE usename = '%s'"
     )
     assert sorted(psql(servers, who % LOGIN["role"]).splitlines()) == [
-        "Tamma.Api|t",
-        "Tamma.ElsaServer|t",
+        "elsa-server|t",
         "tamma-api|t",
+        "tamma-api-dotnet|t",
     ]
-    listed = servers.check_output("rabbitmqctl --quiet --no-table-headers list_connections ssl vhost user")
-    assert listed.split("\t") == ["true", LOGIN["vhost"], LOGIN["role"]]
 
 
 def test_nothing_of_the_containers_was_made(host: Host) -> None:
@@ -54,20 +51,37 @@ def test_nothing_of_the_containers_was_made(host: Host) -> None:
 
 
 def test_the_init_sql_ran_as_the_stacks_role(servers: Host) -> None:
-    owner = "SELECT DISTINCT pg_get_userbyid(nspowner) FROM pg_namespace WHERE nspname IN ('elsa', 'tamma')"
+    owner = "SELECT DISTINCT tableowner FROM pg_tables WHERE schemaname IN ('public', 'Elsa')"
     assert psql(servers, owner) == LOGIN["role"]
+    assert psql(servers, "SELECT count(*) FROM mentorship_sessions") == "0"
     assert psql(servers, "SELECT count(*) FROM pg_extension WHERE extname = 'uuid-ossp'") == "1"
 
 
 def test_what_is_written_is_in_the_database(host: Host, servers: Host) -> None:
     # And still there when the stack is gone: see cleanup.yml.
     get(host, SESSIONS, "--json", json.dumps({"title": "written through the stack"}))
-    assert psql(servers, "SELECT title FROM tamma.mentorship_sessions") == "written through the stack"
+    assert psql(servers, "SELECT title FROM future_sessions") == "written through the stack"
 
 
-def test_a_workflow_goes_through_the_broker(host: Host) -> None:
-    get(host, f"{ELSA}/workflow-definitions/issue-triage/dispatch", "--request", "POST")
-    wait_until(lambda: json.loads(get(host, f"{ELSA}/workflow-instances"))["totalCount"] == 1, 30, "a workflow")
+def test_a_workflow_runs_and_its_instance_is_in_the_database(host: Host, servers: Host) -> None:
+    key = ("--header", "Authorization: ApiKey 00000000-0000-0000-0000-000000000000")
+    text = {"typeName": "String", "expression": {"type": "Literal", "value": "it runs"}}
+    write = {"type": "Elsa.WriteLine", "version": 1, "id": "write", "text": text}
+    model = {"definitionId": "tried", "name": "tried", "root": {"type": "Elsa.Sequence", "activities": [write]}}
+    get(host, f"{ELSA}/workflow-definitions", *key, "--json", json.dumps({"model": model, "publish": True}))
+    get(host, f"{ELSA}/workflow-definitions/tried/execute", *key, "--json", "{}")
+    assert psql(servers, 'SELECT "SubStatus" FROM "Elsa"."WorkflowInstances"') == "Finished"
+
+
+def test_the_broker_takes_what_a_client_of_the_stack_sends(host: Host, servers: Host) -> None:
+    # No service of Tamma has anything to do with it today: the bench's own client stands in, with ELSA's settings.
+    engine_exec = "cd /opt/tamma && docker compose exec -T elsa-server python3 -m standin.broker"
+    assert host.check_output(f"{engine_exec} send 'kept in a queue'") == ""
+    listed = servers.check_output(
+        "rabbitmqctl --quiet --no-table-headers list_queues --vhost %s messages", LOGIN["vhost"]
+    )
+    assert listed == "1"
+    assert host.check_output(f"{engine_exec} take") == "kept in a queue"
 
 
 def test_a_refusal_tells_every_problem_and_changes_nothing(host: Host) -> None:

@@ -30,7 +30,7 @@ LIMITS = {
     "tamma-dashboard": (256, 0.25),
     "edge": (1024, 1.0),
 }
-TWICE = {"elsa-server", "tamma-api-dotnet", "tamma-dashboard"}
+TWICE = {"tamma-api-dotnet", "tamma-dashboard"}
 
 # Run on the host with a container's first process: what holds for every process of its cgroup.
 LOOK = """

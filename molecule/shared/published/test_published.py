@@ -55,9 +55,10 @@ def test_dotnet_api_health(host: Host, address: str) -> None:
 
 
 @with_elsa
-def test_elsa_designer_and_health(host: Host) -> None:
-    assert "ELSA" in get(host, "http://127.0.0.1:5000/")
-    get(host, "http://127.0.0.1:5000/health")
+def test_elsa_health_and_no_page(host: Host) -> None:
+    assert get(host, "http://127.0.0.1:5000/health") == "Healthy"
+    page = host.check_output("curl --silent --output /dev/null --write-out '%{http_code}' http://127.0.0.1:5000/")
+    assert page == "404"
 
 
 @pytest.mark.skipif("rabbitmq" not in SERVICES, reason="the scenario is without a broker of its own")

@@ -22,23 +22,30 @@ from typing import Any, Callable, Dict, List, Optional, Sequence, TextIO
 from ansible_collections.meywd.tamma.plugins.module_utils import (
     audit,
     doctor,
+    elsa,
     images,
     on_host,
     operations,
     plan_result,
     restore,
+    status,
     update,
 )
 from ansible_collections.meywd.tamma.plugins.module_utils.compose import find_compose, last_line
 from ansible_collections.meywd.tamma.plugins.module_utils.configuration import (
     CONFIGURATION,
+    Configuration,
     configuration,
     settings_file,
 )
+from ansible_collections.meywd.tamma.plugins.module_utils.database import Database
+from ansible_collections.meywd.tamma.plugins.module_utils.engine import Engine
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError, of_the_system
 from ansible_collections.meywd.tamma.plugins.module_utils.lock import Busy, being_worked_on
+from ansible_collections.meywd.tamma.plugins.module_utils.release import settings_on_host
 from ansible_collections.meywd.tamma.plugins.module_utils.room import human
 from ansible_collections.meywd.tamma.plugins.module_utils.runner import Runner
+from ansible_collections.meywd.tamma.plugins.module_utils.stack import Stack
 
 # Exit statuses.
 DONE, FAILED, USAGE, UNWELL, BUSY, ROLLED_BACK, STUCK, INTERRUPTED = 0, 1, 2, 3, 4, 5, 6, 130
@@ -169,8 +176,12 @@ _HELP = {
         "Checks the structure of every repository, and reads a part of the data (tamma_backup_check_subset).",
     ),
     "prune": (
-        "remove the backups that the retention does not keep",
-        "Keeps what tamma_backup_keep says, always the newest backup, and frees the room of the others.",
+        "remove the backups that the retention does not keep, or finished workflows",
+        (
+            "Keeps what tamma_backup_keep says, always the newest backup, and frees the room of the others.\n\n"
+            "With --workflows-finished-before it removes workflows of ELSA instead, which keeps every one for ever:\n"
+            "those that ended so long ago, never one that runs, waits or has failed."
+        ),
     ),
     "logs": (
         "show what the services wrote",
@@ -265,6 +276,11 @@ def parser() -> argparse.ArgumentParser:
     add_repository(command, "this repository alone (default: each)")
     command = add("prune")
     add_repository(command, "this repository alone (default: each)")
+    command.add_argument(
+        "--workflows-finished-before", default="", metavar="TIME", help="of ELSA, such as 30d; not the backups then"
+    )
+    command.add_argument("--failed", action="store_true", help="workflows that have failed too")
+    command.add_argument("--dry-run", action="store_true", help="only count and measure those workflows")
     command = add("logs")
     command.add_argument("service", nargs="*", metavar="SERVICE", help="these services alone")
     command.add_argument("--tail", type=int, default=100, metavar="LINES", help="so many of each (default: 100)")
@@ -342,6 +358,12 @@ def main(words: Sequence[str]) -> int:
     arguments = line.parse_args(words)
     if arguments.command == "discard" and bool(arguments.name) == arguments.all:
         line.error("discard takes either names, which 'tammactl backups' lists, or --all")
+    if (
+        arguments.command == "prune"
+        and not arguments.workflows_finished_before
+        and (arguments.failed or arguments.dry_run)
+    ):
+        line.error("--failed and --dry-run are for --workflows-finished-before")
     progress = Progress()
     try:
         settings = configuration(stack_name(arguments.stack))
@@ -412,7 +434,8 @@ def _status(work: operations.Operations, arguments: argparse.Namespace) -> int:
         + [(row["service"], row["container"] or "-", row["state"], row["health"], row["since"] or "-") for row in rows]
     )
     known = doctor.releases(settings.project, settings.directory)
-    lines += ["", *_serving(known), *_begun(known)]
+    notes = status.notes(Engine(settings.engine_socket), settings.project)
+    lines += ["", *_serving(known), *_begun(known), *notes]
     problems = doctor.database(settings.project, settings.directory, settings.engine_socket)
     lines += problems
     well = well and not known["pending"] and not problems
@@ -424,7 +447,8 @@ def _status(work: operations.Operations, arguments: argparse.Namespace) -> int:
     lines += backups["problems"]
     well = well and not backups["problems"]
     told = {key: known[key] for key in ("release", "pending", "busy", "failure")}
-    _show(arguments, {"ok": well, "services": rows, "problems": problems, "backups": backups, **told}, lines)
+    found = {"services": rows, "notes": notes, "problems": problems, "backups": backups}
+    _show(arguments, {"ok": well, **found, **told}, lines)
     return DONE if well else UNWELL
 
 
@@ -603,6 +627,37 @@ def _backup(work: operations.Operations, arguments: argparse.Namespace) -> int:
         ],
     )
     return DONE
+
+
+def _prune(work: operations.Operations, arguments: argparse.Namespace) -> int:
+    if not arguments.workflows_finished_before:
+        return _results("the prune", arguments, work.prune(arguments.repository))
+    settings = work.settings
+    before = time.time() - elsa.retention(arguments.workflows_finished_before)
+    key = settings_on_host(settings.directory).get("ELSA_API_KEY", "")
+    server = elsa.Elsa.of(Engine(settings.engine_socket), settings.project, key)
+    found: Dict[str, Any] = {"dry_run": arguments.dry_run, "before_bytes": _rows_of_elsa(settings)}
+    found["instances"] = elsa.prune(server, before, arguments.failed, arguments.dry_run, work.progress)
+    found["after_bytes"] = _rows_of_elsa(settings)
+    lines = ["%d finished workflows %s removed." % (found["instances"], "would be" if arguments.dry_run else "were")]
+    sizes = [human(found[name]) for name in ("before_bytes", "after_bytes")]
+    lines.append(
+        "The rows that ELSA keeps of all of them take %s." % sizes[0]
+        if arguments.dry_run
+        else "The rows that ELSA keeps took %s before, and take %s now: by so much less is in the next backup."
+        % (sizes[0], sizes[1])
+    )
+    _show(arguments, {"ok": True, **found}, lines)
+    return DONE
+
+
+def _rows_of_elsa(settings: Configuration) -> int:
+    program = find_compose()
+    if program is None:
+        raise OperatorError("Docker Compose is missing: run site.yml.")
+    stack = Stack(settings.project, settings.directory, Engine(settings.engine_socket), program)
+    with Database(stack).session() as session:
+        return elsa.size(session)
 
 
 def _backups(work: operations.Operations, arguments: argparse.Namespace) -> int:
@@ -811,7 +866,7 @@ COMMANDS: Dict[str, Callable[[operations.Operations, argparse.Namespace], int]] 
     "check": lambda work, arguments: _results(
         "the check", arguments, work.check(arguments.repository, arguments.everything)
     ),
-    "prune": lambda work, arguments: _results("the prune", arguments, work.prune(arguments.repository)),
+    "prune": _prune,
     "logs": _logs,
     "doctor": _doctor,
 }

@@ -29,7 +29,7 @@ _tammactl() {
                 discard) words+=" --all --needed --yes" ;;
                 drill) words+=" latest --repository" ;;
                 check) words+=" --everything --repository" ;;
-                prune) words+=" --repository" ;;
+                prune) words+=" --repository --workflows-finished-before --failed --dry-run" ;;
                 logs) words+=" --tail --follow" ;;
             esac
             ;;

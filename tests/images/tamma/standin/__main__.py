@@ -1,9 +1,10 @@
 """Starts the service that the image's own command line names."""
 
+import os
 import sys
 
 from . import api, api_dotnet, elsa_server, engine, typescript
-from .process import Refusal, log
+from .process import Refusal, Unhandled, abort, log
 
 #: The last words of a published image's entrypoint and command -> what plays that service.
 SERVICES = {
@@ -21,6 +22,8 @@ def main() -> int:
                 if not word.endswith(".dll"):
                     typescript.preload()
                 return SERVICES[word](sys.argv[1:])
+            except Unhandled as error:
+                abort(error)
             except Refusal as refusal:
                 log("error", str(refusal))
                 return refusal.status
@@ -28,4 +31,7 @@ def main() -> int:
     return 1
 
 
-sys.exit(main())
+status = main()
+sys.stdout.flush()
+# At once: what other threads are in the middle of is lost, as it is in the real services.
+os._exit(status)

@@ -39,6 +39,13 @@ _SYNONYMS = {
     "rootcertificate": "sslrootcert",
     "trust server certificate": "",
     "trustservercertificate": "",
+    "search path": "search_path",
+    "searchpath": "search_path",
+    "application name": "application_name",
+    "applicationname": "application_name",
+    "maximum pool size": "pool",
+    "max pool size": "pool",
+    "maxpoolsize": "pool",
 }
 
 #: Npgsql's modes of TLS in libpq's words.
@@ -78,7 +85,7 @@ def parse(text: str) -> dict[str, str]:
 
 
 def npgsql(text: str) -> dict[str, str]:
-    """Return host, port, database, username, password, sslmode and sslrootcert as Npgsql 8 understands them."""
+    """Return what of a connection string a stand-in needs, as Npgsql 8 understands it."""
     pairs = parse(text)
     unknown = [key for key in pairs if key not in _SYNONYMS]
     if unknown:

@@ -20,8 +20,8 @@ class Settings:
     repo: str
     model: str
     working_directory: str
-    approval_mode: str
     poll_interval_ms: int
+    bot: str
     issue_labels: list[str] = field(default_factory=list)
 
 
@@ -72,8 +72,8 @@ def load() -> Settings:
         repo=pick("TAMMA_GITHUB_REPO", github, "repo", ""),
         model=pick("TAMMA_MODEL", agent, "model", "claude-sonnet-4-5"),
         working_directory=pick("TAMMA_WORKING_DIRECTORY", engine, "workingDirectory", "."),
-        approval_mode=pick("TAMMA_APPROVAL_MODE", engine, "approvalMode", "cli"),
         poll_interval_ms=int(interval if interval.isdigit() else engine.get("pollIntervalMs", 300_000)),
+        bot=pick("TAMMA_BOT_USERNAME", github, "botUsername", "tamma-bot"),
         issue_labels=(
             [label.strip() for label in labels.split(",")]
             if labels is not None

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from threading import Lock, Thread
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, unquote, urlsplit
 
 from . import process
 from .process import log
@@ -19,10 +19,13 @@ LARGEST_BODY = 1_000_000
 
 @dataclass
 class Request:
+    method: str
     path: str
     query: dict[str, str]
     headers: Any
     body: bytes
+    #: The address of whoever asks, without a proxy's word for it.
+    peer: str
     #: What the route's pattern captured.
     captured: dict[str, str] = field(default_factory=dict)
 
@@ -41,6 +44,7 @@ class Answer:
     content: Any
     status: int = 200
     content_type: str = "application/json"
+    headers: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -62,56 +66,86 @@ Route = Callable[[Request], Answer | Stream]
 class Server:
     """Listens from `start` to `stop`; answers 503 while it warms up."""
 
-    def __init__(self, port: int, health_path: str) -> None:
-        self._routes: list[tuple[str, re.Pattern[str], Route]] = []
+    def __init__(self, host: str, port: int, health_path: str) -> None:
+        self._routes: list[tuple[str, re.Pattern[str], Route, bool]] = []
         self._health_path = health_path
         self._warm_at = time.monotonic() + process.WARM_UP
         handler = type("Handler", (_Handler,), {"server_object": self})
-        self._listener = _Listener(("0.0.0.0", port), handler)
+        self._listener = _Listener((host, port), handler)
+        #: Asked before every request; HttpError is its answer.
+        self.guard: Callable[[Request], None] = lambda _: None
+        #: Asked before a route that is not open.
+        self.authorize: Callable[[Request], None] = lambda _: None
+        #: Headers that every answer gets.
+        self.headers: Callable[[Request], dict[str, str]] = lambda _: {}
+        #: Whether a browser's question before its request is answered, for every path.
+        self.preflight = False
+        #: Told of every answer, with the milliseconds that it took.
+        self.answered: Callable[[Request, int, float], None] = lambda *_: None
 
-    def route(self, method: str, pattern: str) -> Callable[[Route], Route]:
-        """Register a function for a path; `<name>` in it stands for one part."""
-        expression = re.compile(re.sub(r"<(\w+)>", r"(?P<\1>[^/]+)", pattern) + r"\Z")
+    def route(self, method: str, pattern: str, is_open: bool = False) -> Callable[[Route], Route]:
+        """Register a function for a path; `<name>` in it stands for one part, `<name...>` for the rest."""
+        expression = re.sub(
+            r"<(\w+)(\.\.\.)?>", lambda found: f"(?P<{found[1]}>{'.+' if found[2] else '[^/]+'})", pattern
+        )
 
         def register(function: Route) -> Route:
-            self._routes.append((method, expression, function))
+            self._routes.append((method, re.compile(expression + r"\Z"), function, is_open))
             return function
 
         return register
 
     def start(self) -> None:
-        Thread(target=self._listener.serve_forever, kwargs={"poll_interval": 0.1}, daemon=True).start()
-        log("info", f"Now listening on port {self._listener.server_port}")
+        Thread(target=self._listener.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+        host, port = self._listener.server_address[:2]
+        log("info", f"Now listening on: http://{host!s}:{port}")
 
-    def stop(self) -> None:
-        """Accept nothing more, and let requests in progress end."""
+    def stop(self, seconds: float) -> bool:
+        """Accept nothing more, and wait for requests and streams in progress; say whether all have ended."""
         self._listener.shutdown()
         self._listener.server_close()
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + seconds
         while self._listener.busy and time.monotonic() < deadline:
             time.sleep(0.05)
+        return not self._listener.busy
 
-    def answer(self, method: str, request: Request) -> Answer | Stream:
+    def answer(self, request: Request) -> Answer | Stream:
         """Find the route and run it; errors become answers."""
+        began = time.monotonic()
+        found = self._answer(request)
+        if isinstance(found, Answer):
+            found.headers |= self.headers(request)
+            self.answered(request, found.status, 1000 * (time.monotonic() - began))
+        return found
+
+    def _answer(self, request: Request) -> Answer | Stream:
         if time.monotonic() < self._warm_at:
             return Answer({"error": "warming up"}, 503)
         if process.UNHEALTHY and request.path == self._health_path:
             return Answer({"status": "unhealthy", "error": "told to be unhealthy"}, 503)
+        try:
+            self.guard(request)
+            return self._routed(request)
+        except HttpError as error:
+            return Answer({"error": str(error)}, error.status)
+        except Exception as error:  # one failed request must not end the service
+            log("error", f"{request.method} {request.path}: {type(error).__name__}: {error}".strip())
+            return Answer({"error": "internal error"}, 500)
+
+    def _routed(self, request: Request) -> Answer | Stream:
+        if request.method == "OPTIONS" and self.preflight:
+            return Answer("", 204)
         known = False
-        for wanted, pattern, function in self._routes:
+        for method, pattern, function, is_open in self._routes:
             match = pattern.match(request.path)
             if match is None:
                 continue
             known = True
-            if wanted == method:
-                request.captured = match.groupdict()
-                try:
-                    return function(request)
-                except HttpError as error:
-                    return Answer({"error": str(error)}, error.status)
-                except Exception as error:  # one failed request must not end the service
-                    log("error", f"{method} {request.path}: {type(error).__name__}: {error}".strip())
-                    return Answer({"error": "internal error"}, 500)
+            if method == request.method:
+                request.captured = {name: unquote(value) for name, value in match.groupdict().items()}
+                if not is_open:
+                    self.authorize(request)
+                return function(request)
         return Answer({"error": "not allowed" if known else "not found"}, 405 if known else 404)
 
 
@@ -122,7 +156,7 @@ class _Listener(ThreadingHTTPServer):
     def __init__(self, *words: Any) -> None:
         super().__init__(*words)
         self._lock = Lock()
-        #: Requests that are being answered right now, event streams left out.
+        #: Requests that are being answered right now, event streams among them.
         self.busy = 0
 
     def count(self, change: int) -> None:
@@ -138,52 +172,44 @@ class _Handler(BaseHTTPRequestHandler):
     server_object: Server
     server: _Listener
 
-    def do_GET(self) -> None:
-        self._serve("GET")
+    def _any(self) -> None:
+        self.server.count(1)
+        try:
+            answer = self.server_object.answer(self._request())
+            if isinstance(answer, Stream):
+                self._stream(answer)
+            else:
+                self._send(answer)
+        except (ConnectionError, TimeoutError):
+            self.close_connection = True
+        finally:
+            self.server.count(-1)
 
-    def do_HEAD(self) -> None:
-        self._serve("GET", body=False)
-
-    def do_POST(self) -> None:
-        self._serve("POST")
-
-    def do_DELETE(self) -> None:
-        self._serve("DELETE")
+    do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = do_OPTIONS = _any
 
     def log_message(self, *_: Any) -> None:
         """Keep the log for what matters."""
-
-    def _serve(self, method: str, body: bool = True) -> None:
-        self.server.count(1)
-        try:
-            answer = self.server_object.answer(method, self._request())
-            if isinstance(answer, Answer):
-                self._send(answer, body)
-        except (ConnectionError, TimeoutError):
-            self.close_connection = True
-            return
-        finally:
-            self.server.count(-1)
-        if isinstance(answer, Stream):
-            self._stream(answer)
 
     def _request(self) -> Request:
         address = urlsplit(self.path)
         length = min(int(self.headers.get("Content-Length") or 0), LARGEST_BODY)
         query = {name: values[-1] for name, values in parse_qs(address.query).items()}
-        return Request(address.path, query, self.headers, self.rfile.read(length))
+        method = "GET" if self.command == "HEAD" else self.command
+        return Request(method, address.path, query, self.headers, self.rfile.read(length), self.client_address[0])
 
-    def _send(self, answer: Answer, body: bool) -> None:
+    def _send(self, answer: Answer) -> None:
         text = answer.content if isinstance(answer.content, str) else json.dumps(answer.content)
-        content = text.encode()
+        content = b"" if answer.status == 204 else text.encode()
         self.send_response(answer.status)
         self.send_header("Content-Type", f"{answer.content_type}; charset=utf-8")
         self.send_header("Content-Length", str(len(content)))
+        for name, value in answer.headers.items():
+            self.send_header(name, value)
         if process.stopping.is_set():
             self.send_header("Connection", "close")
             self.close_connection = True
         self.end_headers()
-        if body:
+        if self.command != "HEAD":
             self.wfile.write(content)
         self.wfile.flush()
 

@@ -42,7 +42,8 @@ async function showHealth(id, path) {
 async function showList(id, countId, path, key, describe) {
   let entries;
   try {
-    entries = (await load(path))[key];
+    const found = await load(path);
+    entries = key ? found[key] : found;
   } catch {
     return; // the health cards tell what is wrong
   }
@@ -59,7 +60,7 @@ function refresh() {
     `${engine.owner}/${engine.repo}`,
     `${engine.state}, version ${engine.version}, ${engine.id}`,
   ]);
-  showList("workflows", "workflow-count", "/api/workflows/definitions", "definitions", (workflow) => [
+  showList("workflows", "workflow-count", "/api/workflows/definitions", null, (workflow) => [
     workflow.name,
     `version ${workflow.version}`,
   ]);

@@ -1,4 +1,5 @@
-CREATE TABLE tamma.mentorship_sessions (
+-- A release of the future.
+CREATE TABLE future_sessions (
     id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     title text NOT NULL,
     created_at timestamptz NOT NULL DEFAULT now()

@@ -1,0 +1,167 @@
+"""Services as plain processes below a directory that plays /app: read-only where a case says so, without capabilities.
+
+Who plays them is told by the environment, in command lines: CONTRACT_ELSA, CONTRACT_API_DOTNET and CONTRACT_TAMMA,
+with a folder of files for /app in CONTRACT_ELSA_FILES and CONTRACT_API_DOTNET_FILES. Otherwise it is the stand-in.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tests.bench.machine import free_port
+from tests.bench.names import IMAGE_SOURCES
+
+from .asking import Reply, ask, until
+
+#: The user of the published .NET images.
+UID = 999
+STANDIN = IMAGE_SOURCES / "tamma" / "standin"
+#: Debian's own Python, which has its packages.
+PYTHON = "/usr/bin/python3"
+COMMANDS = {
+    "ELSA": f"{PYTHON} -m standin Tamma.ElsaServer.dll",
+    "API_DOTNET": f"{PYTHON} -m standin Tamma.Api.dll",
+    "TAMMA": f"{PYTHON} -m standin",
+}
+HEALTH = {"ELSA": "/health", "API_DOTNET": "/health", "TAMMA": "/api/health"}
+
+#: What Compose's `read_only: true` does, with a tmpfs for the logs, and with a volume.
+READ_ONLY = """
+mount --bind "$APP" "$APP"
+mkdir -p "$APP/logs" "$APP/App_Data"
+mount -t tmpfs -o mode=1777,size=$LOGS logs "$APP/logs"
+[ -z "$VOLUME" ] && rmdir "$APP/App_Data" || mount --bind "$VOLUME" "$APP/App_Data"
+mount -o remount,bind,ro "$APP"
+"""
+
+
+class Ended(NamedTuple):
+    status: int
+    seconds: float
+
+
+class Service:
+    """A process that runs, or did."""
+
+    def __init__(self, process: subprocess.Popen[bytes], url: str, health: str, log: Path) -> None:
+        self.process, self.url, self._health, self._log = process, url, health, log
+
+    @property
+    def log(self) -> str:
+        return self._log.read_text(errors="replace")
+
+    def ask(self, path: str, method: str = "GET", data: Any = None, **more: Any) -> Reply:
+        return ask(self.url + path, method, data, **more)
+
+    def health(self, status: int = 200, seconds: float = 30) -> Service:
+        """Wait until its health answers so."""
+        found: list[int] = []
+
+        def answered() -> bool:
+            found[:] = [ask(self.url + self._health, seconds=5).status]
+            return found == [status] or self.process.poll() is not None
+
+        until(answered, seconds)
+        assert found == [status], f"{found} instead of {status}:\n{self.log[-3000:]}"
+        return self
+
+    def ended(self, seconds: float = 60) -> int:
+        """Return the exit status as a shell shows it."""
+        status = self.process.wait(seconds)
+        return 128 - status if status < 0 else status
+
+    def stop(self, seconds: float = 60) -> Ended:
+        began = time.monotonic()
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGTERM)
+        return Ended(self.ended(seconds), time.monotonic() - began)
+
+
+class Driver:
+    """Starts one kind of service as often as a case wants; `end` ends what is left."""
+
+    def __init__(self, kind: str, settings: dict[str, str]) -> None:
+        self._kind, self._settings = kind, settings
+        self._directory = Path(tempfile.mkdtemp(prefix="contract-"))
+        self._directory.chmod(0o755)
+        self._command = os.environ.get(f"CONTRACT_{kind}", "")
+        self._standin = not self._command
+        if self._standin:
+            self._command = COMMANDS[kind]
+            # Where its user can read it.
+            shutil.copytree(STANDIN, self._directory / "standin", ignore=shutil.ignore_patterns("__pycache__"))
+            subprocess.run(["chmod", "-R", "a+rX", self._directory / "standin"], check=True)
+        self._begun: list[Service] = []
+
+    def start(
+        self,
+        *,
+        read_only: bool = False,
+        volume: Path | None = None,
+        logs: str = "16m",
+        arguments: str = "",
+        hosts: Path | None = None,
+        programs: Path | None = None,
+        **settings: str | None,
+    ) -> Service:
+        """Start one. Settings are environment variables, None leaves one out.
+
+        volume: at /app/App_Data of a read-only /app. logs: how much room there is for its logs there.
+        arguments: of the program, with {port}. hosts: plays /etc/hosts. programs: comes first on the PATH.
+        """
+        app, port = self._directory / f"app{len(self._begun)}", free_port()
+        files = os.environ.get(f"CONTRACT_{self._kind}_FILES", "")
+        shutil.copytree(files, app) if files else app.mkdir()
+        subprocess.run(["chown", "-R", f"{UID}:{UID}", app], check=True)
+        environment: dict[str, str | None] = {
+            "PATH": f"{programs}:{os.environ['PATH']}" if programs else os.environ["PATH"],
+            "HOME": "/nonexistent",
+            "PYTHONPATH": str(self._directory) if self._standin else None,
+            "PYTHONDONTWRITEBYTECODE": "1" if self._standin else None,
+            "APP": str(app),
+            "VOLUME": str(volume or ""),
+            "LOGS": logs,
+            "ASPNETCORE_URLS": f"http://127.0.0.1:{port}",
+            **self._settings,
+            **settings,
+        }
+        script = "set -e\n" + (f"mount --bind {hosts} /etc/hosts\n" if hosts else "")
+        script += (READ_ONLY if read_only else "") + 'cd "$APP"\nexec setpriv --bounding-set=-all --inh-caps=-all'
+        script += f" --no-new-privs --clear-groups --reuid={UID} --regid={UID} {self._command} "
+        log = self._directory / f"log{len(self._begun)}"
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                ["unshare", "--mount", "--propagation", "private", "sh", "-c", script + arguments.format(port=port)],
+                env={name: value for name, value in environment.items() if value is not None},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+            )
+        service = Service(process, f"http://127.0.0.1:{port}", HEALTH[self._kind], log)
+        self._begun.append(service)
+        return service
+
+    def volume(self) -> Path:
+        found = self.folder()
+        os.chown(found, UID, UID)
+        return found
+
+    def folder(self) -> Path:
+        """Make a directory that its user can read."""
+        found = Path(tempfile.mkdtemp(dir=self._directory))
+        found.chmod(0o755)
+        return found
+
+    def end(self) -> None:
+        for service in self._begun:
+            if service.process.poll() is None:
+                service.process.kill()
+                service.process.wait()
+        shutil.rmtree(self._directory)

@@ -1,0 +1,36 @@
+"""What the doctor tells that Tamma cannot do today, and that it is silent once it can."""
+
+from __future__ import annotations
+
+import tests.tools.checkout  # noqa: F401 - before anything of the collection is imported
+from ansible_collections.meywd.tamma.plugins.module_utils.elsa import Elsa
+from ansible_collections.meywd.tamma.plugins.module_utils.limits import TABLE, Services, found
+
+from .peers import Recorder
+from .processes import Driver
+from .test_elsa import save, write
+from .test_tamma import DEFINITION, SERVER
+
+
+def test_what_does_not_work_is_told(elsa: Driver, tamma: Driver) -> None:
+    server, api = elsa.start().health(), tamma.start(arguments=SERVER).health()
+    services = Services(Elsa(server.url), api.url)
+    # Without a workflow nothing shows that none would arrive.
+    assert len(found(services)) == len(TABLE) - 1
+    save(server, write())
+    told = found(services)
+    assert len(told) == len(TABLE)
+    assert told[0].startswith("ELSA's workflows do not reach tamma-api")
+    api.ask("/api/workflows/definitions", "POST", DEFINITION)
+    assert told[0] not in found(services)
+
+
+def test_a_release_in_which_it_works_is_not_complained_about(recorder: Recorder) -> None:
+    recorder.answers["GET", "/elsa/api/workflow-definitions"] = 200, {"items": [{"id": "w"}], "totalCount": 1}
+    recorder.answers["GET", "/api/workflows/definitions"] = 200, [DEFINITION]
+    recorder.answers["GET", "/api/health"] = 200, {"status": "ok", "version": "9.0.0"}
+    assert found(Services(Elsa(recorder.url), recorder.url)) == []
+
+
+def test_services_that_do_not_answer_say_nothing() -> None:
+    assert found(Services(Elsa("http://127.0.0.1:1"), "http://127.0.0.1:1")) == []

@@ -1,0 +1,2 @@
+-- A release of the future.
+ALTER TABLE "Elsa"."WorkflowInstances" ADD COLUMN "Outcome" text;
