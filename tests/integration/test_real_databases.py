@@ -50,7 +50,7 @@ ALTER ROLE zoo_owner IN DATABASE tamma SET search_path TO '';
 GRANT CREATE ON DATABASE tamma TO zoo_owner WITH GRANT OPTION;
 """
 #: Nothing of what releases migrate.
-OURS = ("tamma", "elsa")
+OURS = ("public", "Elsa")
 LEFT = f"ls -A /run/tamma | grep -v '^tamma.lock$'; ls {VOLUME} | grep ^tamma-; true"
 
 
