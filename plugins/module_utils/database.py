@@ -578,8 +578,8 @@ class Database:
     def replaced(self, name: str) -> List[str]:
         """Clean up after the stack's database was replaced for good, and is called *name* since; a sentence for each.
 
-        Its subscriptions would go on to fill it, and are put to sleep; its replication slots would keep WAL, and are
-        removed.
+        Its subscriptions would go on to fill it, and are put to sleep; its replication slots would keep WAL for ever,
+        and are removed.
         """
         self._leave_subscriptions(name)
         told = [

@@ -29,6 +29,7 @@ from ansible_collections.meywd.tamma.plugins.module_utils import (
     journals,
     room,
     services,
+    tables,
     throwaway,
 )
 from ansible_collections.meywd.tamma.plugins.module_utils import backup as backups
@@ -372,6 +373,8 @@ class Restoring:
                 began = self._writers.stop()
                 if "database" in journal.parts and self._database.exists(journal.scratch):
                     self._database.swap(journal.scratch, journal.before)
+                if "database" in journal.parts:
+                    self._prepare_tables()
                 for directory in self._volumes().values():
                     swap_directory(directory, BEFORE + journal.stamp)
                 self._writers.start()
@@ -386,6 +389,15 @@ class Restoring:
         self._end()
         if "database" in journal.parts:
             self._progress("swap", "the database from before is kept as %s" % journal.before)
+
+    def _prepare_tables(self) -> None:
+        """Move what an old backup has where the services no longer look, as a deploy does."""
+        sql = read(os.path.join(self._stack.directory, tables.INIT_SQL)) or ""
+        found = tables.of_own(self._database.server, {tables.INIT_SQL: sql})
+        if found:
+            for step in found.steps:
+                self._progress("swap", step)
+            tables.prepare(found)
 
     def cut_off(self, parts: Sequence[str]) -> List[str]:
         """Who is in the database now and none of the stack's services, if a restore of *parts* replaces it."""

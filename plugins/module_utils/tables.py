@@ -162,6 +162,9 @@ def of_external(values: Mapping[str, str], files: Mapping[str, str]) -> Optional
 
 def _needs(session: PostgresSession, server: Postgres, files: Mapping[str, str]) -> Optional[Preparation]:
     sql = files.get(INIT_SQL, "")
+    # A release that a former version of this collection has made looks where that made its schemas.
+    if not _MARK.search(sql):
+        return None
     found = Preparation(server, sql, look(session, sql))
     return found if found.steps else None
 

@@ -166,10 +166,15 @@ def test_any_role_will_do_and_what_others_own_stays(database: Database) -> None:
     assert needed(database) is None
 
 
+def test_a_release_of_a_former_version_is_left_as_it_is(database: Database) -> None:
+    database.query(FORMER)
+    assert needed(database, {tables.INIT_SQL: "CREATE SCHEMA IF NOT EXISTS tamma"}) is None
+
+
 def test_a_failure_changes_nothing(database: Database) -> None:
     database.query(FORMER)
     before = database.tables()
-    found = needed(database, {tables.INIT_SQL: "NONSENSE"})
+    found = needed(database, {tables.INIT_SQL: FILES[tables.INIT_SQL] + "NONSENSE"})
     assert found
     with pytest.raises(OperatorError, match="The database was not prepared, and not changed"):
         tables.prepare(found)

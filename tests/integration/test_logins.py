@@ -329,7 +329,7 @@ def test_a_role_that_may_not_create_a_schema_needs_elsas(servers: Servers) -> No
 def test_init_sql_that_fails_leaves_nothing(servers: Servers) -> None:
     servers.sql("CREATE DATABASE half OWNER tamma")
     outside = but(servers.postgres, database="half")
-    files = {INIT_SQL_PATH: "CREATE SCHEMA half; NONSENSE", POSTGRES_CA: outside.ca}
+    files = {INIT_SQL_PATH: f"CREATE SCHEMA half; {INIT_SQL.read_text()}; NONSENSE", POSTGRES_CA: outside.ca}
     wanted = of_external(settings_of(outside), files)
     assert wanted
     with pytest.raises(OperatorError, match=r"^The database was not prepared, and not changed.*42601"):

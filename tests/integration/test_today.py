@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import shlex
 import time
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -16,6 +15,7 @@ import pytest
 from tests.bench import releases
 from tests.bench.edge import LOGIN
 from tests.bench.names import REGISTRY_ADDRESS, domain_name
+from tests.bench.patience import wait_until
 from tests.contract.test_elsa import KEY, delay, request, timer
 from tests.integration.conftest import HOST, SANDBOX, Stack
 from tests.integration.production import PRODUCTION, Production
@@ -88,16 +88,8 @@ class Today(Production):
         return int(self.stack.shell(shlex.join([*command, "-w", "%{http_code}", *options, f"https://{ELSA}{path}"])))
 
 
-def until(true: Callable[[], bool], seconds: float = 60) -> None:
-    deadline = time.monotonic() + seconds
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.5)
-
-
 @pytest.fixture(scope="module")
 def today(stack: Stack) -> Today:
-    stack.remove()
     found = Today(stack)
     found.deploy()
     return found
@@ -108,12 +100,12 @@ def test_workflows_run_once_and_continue_after_an_update(today: Today) -> None:
     today.save("ticks", timer(5), request(f"{COUNTER}/tick"))
     for _ in range(3):
         assert today.elsa(f"{DEFINITIONS}/waits/dispatch", {})["workflowInstanceId"]
-    until(lambda: today.counted("before") == 3)
+    wait_until(lambda: today.counted("before") == 3, 60, "three workflows to begin")
     updated = today.deploy(ELSA_LOG_LEVEL="Debug")
     assert "elsa-server: requests wait, and the old one stops first" in updated.output
     ticks = today.counted("tick")
-    until(lambda: today.counted("after") == 3)
-    until(lambda: today.counted("tick") > ticks)
+    wait_until(lambda: today.counted("after") == 3, 60, "three workflows to continue")
+    wait_until(lambda: today.counted("tick") > ticks, 60, "the timer to fire")
     # Whatever would come twice is here by now.
     time.sleep(5)
     assert (today.counted("before"), today.counted("after")) == (3, 3)
