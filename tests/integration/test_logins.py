@@ -211,11 +211,11 @@ def test_a_server_without_tls(servers: Servers) -> None:
     servers.sql("ALTER SYSTEM SET ssl = off")
     servers.sql("SELECT pg_reload_conf()")
     try:
-        wait_until(lambda: "does not offer TLS" in "".join(check_postgres(servers.postgres)), servers.container)
+        let_in(lambda: "does not offer TLS" in "".join(check_postgres(servers.postgres)), servers.container)
     finally:
         servers.sql("ALTER SYSTEM SET ssl = on")
         servers.sql("SELECT pg_reload_conf()")
-        wait_until(lambda: not check_postgres(servers.postgres), servers.container)
+        let_in(lambda: not check_postgres(servers.postgres), servers.container)
 
 
 @pytest.mark.parametrize(
@@ -259,9 +259,9 @@ def test_tables_of_another_role(servers: Servers) -> None:
     restored = but(servers.postgres, database="restored")
     with PostgresSession(restored) as session:
         session.query(INIT_SQL.read_text(encoding="utf-8"))
-    servers.sql('CREATE TABLE elsa."Kept Words" (word text)', "restored")
+    servers.sql('CREATE SCHEMA "Elsa"; CREATE TABLE "Elsa"."Kept Words" (word text)', "restored")
     (problem,) = check_postgres(restored)
-    assert 'The table elsa."Kept Words" in the database restored' in problem
+    assert 'The table "Elsa"."Kept Words" in the database restored' in problem
     servers.sql(problem.partition("superuser run ")[2].partition(", and so")[0], "restored")
     assert check_postgres(restored) == []
 
@@ -379,7 +379,7 @@ def test_a_user_that_may_not_do_everything(servers: Servers, lacking: str) -> No
 def test_a_check_leaves_no_queue_behind(servers: Servers) -> None:
     assert check_rabbitmq(servers.rabbitmq) == []
     listed = ("exec", servers.broker, "rabbitmqctl", "-q", "list_queues", "name")
-    wait_until(lambda: "amq.gen" not in docker(*listed), servers.broker)
+    wait_until(lambda: "amq.gen" not in docker(*listed), 60, "the queue to go")
 
 
 # -- the wrong door -------------------------------------------------------------------------

@@ -27,7 +27,7 @@ from ansible_collections.meywd.tamma.plugins.module_utils.formats import (
     render_dotenv,
     render_rabbitmq_config,
 )
-from ansible_collections.meywd.tamma.plugins.module_utils.planner import start_order
+from ansible_collections.meywd.tamma.plugins.module_utils.planner import ALONE_LABEL, start_order
 from ansible_collections.meywd.tamma.plugins.module_utils.release import environment, wanted_files
 from ansible_collections.meywd.tamma.plugins.module_utils.runner import Runner
 from ansible_collections.meywd.tamma.plugins.plugin_utils.compose_files import Service, mebibytes, services
@@ -180,6 +180,7 @@ def test_the_controller_reads_the_stack_as_compose_does(
             mebibytes(str(limits.get("memory", ""))),
             mebibytes(str(reservations.get("memory", ""))),
             tuple((port.address, port.published) for port in item.ports if port.protocol == "tcp"),
+            item.labels.get(ALONE_LABEL, ""),
         )
 
     ours = services([TEXTS[name] for name in names], given_settings)
