@@ -383,6 +383,9 @@ class Deployment:
 
     def put_in_place(self, planned: Planned) -> None:
         """Prepare the database and write the files; nothing is started."""
+        if planned.preparation is None:
+            # It may not have answered when this was planned: it was starting, or had another password still.
+            planned = planned._replace(preparation=self._own_preparation(planned.project))
         if planned.preparation:
             self._phase("database", self._prepare_database, planned)
         self._phase("write", self._write, planned)

@@ -95,6 +95,8 @@ class Rollout:
                     for name in planner.startable(
                         self._project, self._waiting, self._started, [*self._ready, *self._serving]
                     ):
+                        if self._edge_comes_first(name):
+                            continue
                         self._waiting.remove(name)
                         if name in self._actions:
                             starting[name] = pool.submit(self._start, name, self._actions[name])
@@ -114,6 +116,13 @@ class Rollout:
                 raise
         if not self._held:
             self._settle_edge()
+
+    def _edge_comes_first(self, name: str) -> bool:
+        """Whether a service is replaced behind an edge that is made anew itself, and cannot be told of it meanwhile."""
+        item = edge.service(self._project)
+        if self._held or item is None or name not in self._edge.routed or item.name in self._ready:
+            return False
+        return self._actions.get(item.name) not in (None, "reload") and bool(self._containers(name))
 
     def _start(self, name: str, action: str) -> None:
         if action == "reload":

@@ -52,7 +52,7 @@ _URL_MODES = {
 # What the .NET services may take of the 100 connections that PostgreSQL has: the rest is for backups, for the operator
 # and for people. The Compose files give each container a pool of so many.
 _CONNECTIONS, _POOL = 80, 16
-_REPLICAS = ("ELSA_REPLICAS", "API_DOTNET_REPLICAS")
+_REPLICAS = {"ELSA_REPLICAS": 1, "API_DOTNET_REPLICAS": 2}
 
 # Setting that names an external server → what the container in its place keeps in its volume, and
 # under which name that is remembered meanwhile.
@@ -75,7 +75,9 @@ def _pool(values: Mapping[str, str]) -> Dict[str, str]:
 
     During an update the .NET API has twice as many containers; ELSA's old one goes before the new one comes.
     """
-    elsa, api = (int(values[name]) if values.get(name, "").isdigit() else 1 for name in _REPLICAS)
+    elsa, api = (
+        int(values[name]) if values.get(name, "").isdigit() else usual for name, usual in _REPLICAS.items()
+    )
     size = max(1, _CONNECTIONS // max(1, elsa + 2 * api))
     return {"POSTGRES_POOL_SIZE": str(size)} if size < _POOL and "POSTGRES_POOL_SIZE" not in values else {}
 

@@ -173,10 +173,13 @@ def prepare(preparation: Preparation) -> None:
     """Do what is needed, in one transaction."""
     try:
         with PostgresSession(preparation.server) as session:
+            # An index on a large table takes its time; for a lock there is a limit.
+            session.be_patient()
             session.query(_BEGIN)
             # Anew: what was found may be a while ago.
             state = look(session, preparation.sql)
-            for item in state.astray:
+            # Routines first: their statements name the types of their arguments where these are now.
+            for item in sorted(state.astray, key=lambda one: not one.move.startswith("ALTER ROUTINE")):
                 if item.move:
                     session.query(item.move)
             for (drop,) in session.query(_EMPTY):

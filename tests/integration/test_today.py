@@ -155,6 +155,9 @@ def test_what_a_former_version_has_put_elsewhere_is_moved_once(today: Today) -> 
         (DEFINITIONS, ["-H", f"Authorization: {KEY['Authorization']}"], 401),
         (DEFINITIONS, ["-u", f"{LOGIN[0]}:wrong"], 401),
         (DEFINITIONS, ["-u", ":".join(LOGIN)], 200),
+        # A browser that is logged in, on the page of somebody else.
+        (DEFINITIONS, ["-u", ":".join(LOGIN), "-H", "Sec-Fetch-Site: cross-site"], 403),
+        (DEFINITIONS, ["-u", ":".join(LOGIN), "-H", "Sec-Fetch-Site: same-origin"], 200),
         ("/elsa/api/identity/login", ["-d", '{"username": "admin", "password": "password"}'], 401),
         (
             "/elsa/api/identity/login",

@@ -178,3 +178,18 @@ def test_the_authority_comes_from_the_releases_files(tmp_path: Path) -> None:
     with_ca = wanted._replace(files=[*wanted.files, File(servers.POSTGRES_CA, "PEM")])
     assert "sslrootcert" in environment(with_ca)["POSTGRES_OPTIONS_URL"]
     assert "sslrootcert" not in environment(wanted)["POSTGRES_OPTIONS_URL"]
+
+
+@pytest.mark.parametrize(
+    ("replicas", "size"),
+    [
+        ({}, None),
+        ({"API_DOTNET_REPLICAS": "1"}, None),
+        ({"ELSA_REPLICAS": "3"}, "11"),
+        ({"API_DOTNET_REPLICAS": "3"}, "11"),
+        ({"API_DOTNET_REPLICAS": "3", "POSTGRES_POOL_SIZE": "20"}, None),
+    ],
+)
+def test_pools_leave_room_during_an_update(replicas: dict[str, str], size: str | None) -> None:
+    """The .NET API has twice as many containers then; two are its usual number in production."""
+    assert servers.spellings(replicas, False).get("POSTGRES_POOL_SIZE") == size
