@@ -75,9 +75,7 @@ def _pool(values: Mapping[str, str]) -> Dict[str, str]:
 
     During an update the .NET API has twice as many containers; ELSA's old one goes before the new one comes.
     """
-    elsa, api = (
-        int(values[name]) if values.get(name, "").isdigit() else usual for name, usual in _REPLICAS.items()
-    )
+    elsa, api = (int(values[name]) if values.get(name, "").isdigit() else usual for name, usual in _REPLICAS.items())
     size = max(1, _CONNECTIONS // max(1, elsa + 2 * api))
     return {"POSTGRES_POOL_SIZE": str(size)} if size < _POOL and "POSTGRES_POOL_SIZE" not in values else {}
 
