@@ -37,8 +37,8 @@ def test_the_services_are_let_in_with_tls(servers: Host) -> None:
     )
     assert sorted(psql(servers, who % LOGIN["role"]).splitlines()) == [
         "elsa-server|t",
-        "tamma-api|t",
         "tamma-api-dotnet|t",
+        "tamma-api|t",
     ]
 
 
