@@ -250,6 +250,7 @@ def contents(session: PostgresSession, manifest: Mapping[str, Any]) -> Contents:
     """Look at everything in the database of a session, to be compared with a *manifest*."""
     # The first format counts the rows of tables that inherit as their parent's, too.
     only = "" if is_first(manifest) else "ONLY "
+    listed = set() if is_first(manifest) else {parts(name) for name in manifest["counts"]}
     counts: Dict[Name, int] = {}
     roots: Dict[Name, int] = {}
     sequences: Dict[Name, Tuple[int, bool]] = {}
@@ -261,7 +262,7 @@ def contents(session: PostgresSession, manifest: Mapping[str, Any]) -> Contents:
             sequences[name] = int(value or 0), called == "t"
         elif kind == "r":
             counts[name] = _count(session, only + (quoted or ""))
-        elif name in {parts(key) for key in manifest["counts"]} and not is_first(manifest):
+        elif name in listed:
             roots[name] = _count(session, quoted or "")
     partitions = {(a or "", b or ""): (c or "", d or "") for a, b, c, d in session.query(_PARTITIONS)}
     large = session.query("SELECT count(*) FROM pg_largeobject_metadata")[0][0]
