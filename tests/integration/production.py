@@ -48,7 +48,7 @@ class Production:
         return "yes" in self.stack.shell(f"cd /opt/tamma && {psql} \"SELECT 'yes'\" 2>&1 || true")
 
     def rabbitmq_lets_in(self, password: str) -> bool:
-        check = f"docker compose exec -T rabbitmq rabbitmqctl -q authenticate_user tamma '{password}'"
+        check = f"docker compose exec -T rabbitmq rabbitmqctl -q authenticate_user tamma -- '{password}'"
         return "Success" in self.stack.shell(f"cd /opt/tamma && {check} 2>&1 || true")
 
     def admissions(self) -> str:
