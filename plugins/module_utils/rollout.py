@@ -92,10 +92,11 @@ class Rollout:
             starting: Dict[str, "concurrent.futures.Future[None]"] = {}
             try:
                 while len(self._ready) < len(self._project.services):
-                    for name in planner.startable(
+                    startable = planner.startable(
                         self._project, self._waiting, self._started, [*self._ready, *self._serving]
-                    ):
-                        if self._edge_comes_first(name):
+                    )
+                    for name in startable:
+                        if self._edge_comes_first(name, startable):
                             continue
                         self._waiting.remove(name)
                         if name in self._actions:
@@ -117,10 +118,13 @@ class Rollout:
         if not self._held:
             self._settle_edge()
 
-    def _edge_comes_first(self, name: str) -> bool:
+    def _edge_comes_first(self, name: str, startable: List[str]) -> bool:
         """Whether a service is replaced behind an edge that is made anew itself, and cannot be told of it meanwhile."""
         item = edge.service(self._project)
         if self._held or item is None or name not in self._edge.routed or item.name in self._ready:
+            return False
+        if item.name in self._waiting and item.name not in startable:
+            # Somebody lets the edge wait for others, perhaps for this one.
             return False
         return self._actions.get(item.name) not in (None, "reload") and bool(self._containers(name))
 
