@@ -148,20 +148,9 @@ def test_no_single_file_is_mounted_that_an_engine_would_make_a_directory(name: s
 # -- .env.example ---------------------------------------------------------------------------
 
 
-def test_the_example_lists_what_the_compose_files_read() -> None:
-    read = set().union(*map(used, TEXTS.values()))
-    assert {name for name, _value, _comment in example_settings()} == read | {"COMPOSE_FILE", "COMPOSE_PROJECT_NAME"}
-
-
 def test_the_example_lists_each_setting_once() -> None:
     names = [name for name, _value, _comment in example_settings()]
     assert sorted(names) == sorted(set(names))
-
-
-def test_commented_settings_show_the_default() -> None:
-    defaults = {match for text in TEXTS.values() for match in re.findall(r"\$\{(\w+):-([^${}]*)\}", text)}
-    shown = {(name, value) for name, value, comment in example_settings() if comment and value}
-    assert {pair for pair in shown if not pair[0].startswith("COMPOSE_")} <= defaults
 
 
 def test_the_example_can_be_read_as_an_environment_file() -> None:
