@@ -118,6 +118,13 @@ def test_the_engine_may_finish_its_issue() -> None:
     assert SERVICES["tamma-engine"]["stop_grace_period"].startswith("${TAMMA_ENGINE_STOP_GRACE_PERIOD:-")
 
 
+def test_an_update_stops_the_engine_before_requests_wait() -> None:
+    """It asks nobody for its time: a service behind the edge would not be there meanwhile."""
+    first = {name for name, item in SERVICES.items() if "tamma.stops-first" in item.get("labels", {})}
+    assert first == {"tamma-engine"}
+    assert "tamma.edge-port" not in SERVICES["tamma-engine"]["labels"]
+
+
 @every_service
 def test_a_published_port_is_verified(name: str) -> None:
     published = DOCUMENTS["docker-compose.dev.yml"]["services"].get(name, {}).get("ports", [])
