@@ -48,7 +48,7 @@ from ansible_collections.meywd.tamma.plugins.module_utils.files import (
     write,
 )
 from ansible_collections.meywd.tamma.plugins.module_utils.logins import Postgres
-from ansible_collections.meywd.tamma.plugins.module_utils.redact import Redactor, settings_in
+from ansible_collections.meywd.tamma.plugins.module_utils.redact import Redactor
 from ansible_collections.meywd.tamma.plugins.module_utils.release import (
     ENV_FILE,
     INITIAL,
@@ -59,6 +59,7 @@ from ansible_collections.meywd.tamma.plugins.module_utils.release import (
     every_setting,
     forget_first_password,
     has_secret_files,
+    hidden_in,
     known_settings,
     secret_names,
     wanted_files,
@@ -152,7 +153,7 @@ class Deployment:
                     for known in (self._env, known_settings(release), journal.old if journal else {})
                     for key in secret_names(release)
                 ),
-                *(value for item in release.files if item.secret for value in settings_in(item.content)),
+                *(value for item in release.files if item.secret for value in hidden_in(item.path, item.content)),
                 *(value for login in release.registry_logins for value in (login.password, login.encoded)),
             ]
         )

@@ -13,6 +13,8 @@ from ansible_collections.meywd.tamma.plugins.module_utils.errors import Operator
 STORED_LABEL = "tamma.stored-settings"
 # Why a service should have one container: what it does by itself each of them would do.
 ALONE_LABEL = "tamma.alone"
+# Why a service may need long to stop: it does so before requests wait, while everybody is served.
+STOPS_FIRST_LABEL = "tamma.stops-first"
 # What is lost when a service stops, and what is not.
 STOPPING_LABEL = "tamma.stopping"
 

@@ -50,7 +50,6 @@ TABLE = (
     Place("POSTGRES_PASSWORD", "postgres", "POSTGRES_PASSWORD", "password"),
     Place("RABBITMQ_PASSWORD", "rabbitmq", "RABBITMQ_DEFAULT_PASS", "rabbitmq.config"),
     Place("POSTGRES_PASSWORD", "elsa-server", "ConnectionStrings__DefaultConnection", "appsettings.json"),
-    Place("RABBITMQ_PASSWORD", "elsa-server", "RabbitMq__Password", "appsettings.json"),
     Place("ELSA_SIGNING_KEY", "elsa-server", "Elsa__Identity__SigningKey", "appsettings.json"),
     Place("POSTGRES_PASSWORD", "tamma-api-dotnet", "ConnectionStrings__DefaultConnection", "appsettings.json"),
     Place("TAMMA_JWT_SECRET", "tamma-api-dotnet", "Jwt__Secret", "appsettings.json"),
@@ -59,10 +58,15 @@ TABLE = (
     Place("ANTHROPIC_API_KEY", "tamma-api-dotnet", "Anthropic__ApiKey", "appsettings.json"),
     Place("GITHUB_TOKEN", "tamma-api", "GITHUB_TOKEN", "github-token"),
     Place("ANTHROPIC_API_KEY", "tamma-api", "ANTHROPIC_API_KEY", "anthropic-api-key"),
-    Place("POSTGRES_PASSWORD", "tamma-api", "DATABASE_URL", "environment.cjs"),
     Place("TAMMA_JWT_SECRET", "tamma-api", "TAMMA_JWT_SECRET", "environment.cjs"),
     Place("GITHUB_TOKEN", "tamma-engine", "GITHUB_TOKEN", "github-token"),
     Place("ANTHROPIC_API_KEY", "tamma-engine", "ANTHROPIC_API_KEY", "anthropic-api-key"),
+)
+
+# What the Compose files of former versions set, and no service read: a way back to their releases still finds it.
+_FORMER = (
+    Place("RABBITMQ_PASSWORD", "elsa-server", "RabbitMq__Password", "appsettings.json"),
+    Place("POSTGRES_PASSWORD", "tamma-api", "DATABASE_URL", "environment.cjs"),
     Place("POSTGRES_PASSWORD", "tamma-engine", "DATABASE_URL", "environment.cjs"),
 )
 
@@ -75,7 +79,8 @@ def users_of(secret: str) -> List[str]:
 def render(variables: Mapping[str, Mapping[str, str]]) -> List[File]:
     """Write the files of the services in *variables*: service → its environment as it would be without secret files."""
     contents: Dict[str, Dict[str, str]] = {}
-    for place in TABLE:
+    former = [place for place in _FORMER if place.variable in variables.get(place.service, {})]
+    for place in (*TABLE, *former):
         if place.service in variables:
             values = contents.setdefault(place.path, {})
             if place.variable in variables[place.service]:

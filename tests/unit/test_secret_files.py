@@ -101,8 +101,23 @@ def test_each_variable_stands_in_its_file(service: str) -> None:
 
 
 def test_a_variable_that_an_overlay_took_away_stands_in_no_file() -> None:
-    files = {item.path: item for item in secret_files.render({"tamma-engine": {}})}
-    assert read_node_environment(files["secrets/tamma-engine/environment.cjs"].content) == {}
+    files = {item.path: item for item in secret_files.render({"tamma-api": {}})}
+    assert read_node_environment(files["secrets/tamma-api/environment.cjs"].content) == {}
+
+
+def test_a_release_of_a_former_version_finds_the_files_that_it_mounts() -> None:
+    """Its Compose files set what no service reads; a way back to it needs each file."""
+    before = {
+        "elsa-server": {**environment("elsa-server"), "RabbitMq__Password": "broker"},
+        "tamma-engine": {"DATABASE_URL": "of the engine"},
+        "tamma-api": {**environment("tamma-api"), "DATABASE_URL": "of the API"},
+    }
+    files = {item.path: item.content for item in secret_files.render(before)}
+    assert read_node_environment(files["secrets/tamma-engine/environment.cjs"]) == {"DATABASE_URL": "of the engine"}
+    assert read_node_environment(files["secrets/tamma-api/environment.cjs"])["DATABASE_URL"] == "of the API"
+    settings = files["secrets/elsa-server/appsettings.json"]
+    assert read_secret_file("appsettings.json", "RabbitMq__Password", settings) == "broker"
+    assert "secrets/tamma-engine/environment.cjs" not in rendered("tamma-engine")
 
 
 # -- owners ---------------------------------------------------------------------------------
