@@ -110,6 +110,12 @@ def test_what_is_adapted_has_another_name_and_no_mark_of_the_file(address: str) 
         assert httpx.get(f"http://{address}{path}").status_code == 404
 
 
+def test_nobody_starts_the_engine_inside_the_api_beside_the_other_one(address: str) -> None:
+    refused = httpx.post(f"http://{address}/api/engine/command", json={"type": "start"})
+    assert (refused.status_code, refused.headers["Content-Type"]) == (409, "application/json")
+    assert "tamma_stack_engine_runs" in refused.json()["error"]
+
+
 def test_a_browser_shows_the_page_and_asks_the_address_that_it_has(address: str) -> None:
     asked: list[str] = []
     errors: list[str] = []
