@@ -125,8 +125,8 @@ def under_load(rounds: int) -> str:
         "through the API, from this machine; a request counts from the moment it was due. Both take turns, each on a "
         f"stack made anew with {_MEBIBYTES} MiB of generated data, without the new images. The seed's script is "
         "`benchmarks/usual/update.sh`, which sleeps for 30 s in any case; stack, health checks and edge are the "
-        f"collection's on both sides. Ours cuts streams {_STREAMS} s after that, before their container stops; requests "
-        "wait meanwhile."
+        f"collection's on both sides. Ours cuts streams {_STREAMS} s after that, before their container stops; "
+        "requests wait meanwhile."
     )
 
 

@@ -63,7 +63,7 @@ NONSENSE: Cases = {
     ),
     "engine-without-login": (
         {"tamma_stack_engine_runs": "api", "tamma_stack_environment": {"TAMMA_ENABLE_AUTH": "true"}},
-        "tamma_stack_engine_runs is set, but with TAMMA_ENABLE_AUTH nobody can tell the engine inside tamma-api to begin",
+        "tamma_stack_engine_runs is set, but with TAMMA_ENABLE_AUTH nobody can tell the engine inside tamma-api",
     ),
     "webhook": (
         {"tamma_stack_hooks": {"webhook": "hooks.example.org/T0"}},
