@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -143,7 +143,7 @@ def test_what_a_release_no_longer_has_does_not_count(tmp_path: Path) -> None:
 class Containers:
     """An engine with an edge, and a container of each service behind it."""
 
-    ADDRESSES = {"edge": "10.0.0.1", "api": "10.0.0.2", "page": "10.0.0.3"}
+    ADDRESSES: ClassVar = {"edge": "10.0.0.1", "api": "10.0.0.2", "page": "10.0.0.3"}
 
     def containers(self, _project: str) -> list[dict[str, object]]:
         return [{"Id": name, "Labels": {SERVICE_LABEL: name}} for name in self.ADDRESSES]
