@@ -187,7 +187,7 @@ def test_warned_of(given: dict[str, object], words: str) -> None:
             {"tamma-api-dotnet": {"TammaServer__Url": "canary"}},
             "change it in tamma_stack_overrides if you know better.",
         ),
-        ({"tamma-engine": {"GITHUB_TOKEN_FILE": "canary"}}, "change it in tamma_stack_overrides"),
+        ({"tamma-engine": {"NODE_OPTIONS": "canary"}}, "change it in tamma_stack_overrides"),
     ],
 )
 def test_refused_for_a_service(given: Any, words: str) -> None:
