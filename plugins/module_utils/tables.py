@@ -52,8 +52,8 @@ _KNOWN = (
 
 # What lies in the schemas that former versions made, and is the services': kind, schema, name, how it is moved, under
 # what it must be alone, and whether public has that already. Of the role's own things those with a known name, and the
-# routines of their triggers; everything where migrations were made. What belongs to a table moves with it, and can be in
-# the way too; what an extension has made is not ours.
+# routines of their triggers; everything where migrations were made. What belongs to a table moves with it, and can be
+# in the way too; what an extension has made is not ours.
 _ASTRAY = """
 WITH ours AS (SELECT oid, nspname, nspname IN (%(migrated)s) AS whole FROM pg_namespace
     WHERE nspname IN ('tamma', 'elsa')),
@@ -108,7 +108,7 @@ class Unreachable(OperatorError):
 class _Astray(NamedTuple):
     """A thing in one of the schemas that former versions made.
 
-    move: a statement; empty for what goes along. alone: under what only one may be in a schema. taken: one is in public.
+    move: a statement; empty for what goes along. alone: what only one in a schema may be called. taken: public has it.
     """
 
     kind: str
@@ -122,7 +122,7 @@ class _Astray(NamedTuple):
 class State(NamedTuple):
     """What was found in a database.
 
-    gone: the schemas whose history of migrations is empty and beside another one. drops: schemas that are empty already.
+    gone: the schemas whose history of migrations is empty, and beside another one. drops: the schemas that are empty.
     run: whether it needs the init SQL. mark: what says that it was seen to, where the init SQL does not.
     """
 
@@ -176,7 +176,8 @@ def look(session: PostgresSession, sql: str) -> State:
             "gone": _listed(gone),
         }
     )
-    astray = tuple(_Astray(*(value or "" for value in row[:5]), taken=row[5] == "t") for row in rows)
+    texts = [[value or "" for value in row] for row in rows]
+    astray = tuple(_Astray(row[0], row[1], row[2], row[3], row[4], row[5] == "t") for row in texts)
     _refuse_the_doubled(astray)
     drops = tuple(row[0] or "" for row in session.query(_EMPTY))
     return State(astray, gone, drops, run, "" if run or not own.get("public", True) else mark)

@@ -49,6 +49,14 @@ options:
   settings_example:
     description: The C(.env.example) that knows the names of O(settings), below C(files/) of the role.
     type: str
+  overrides:
+    description: What Compose reads last; connection strings in it are looked at.
+    type: dict
+    default: {}
+  shares_postgres:
+    description: Whether other hosts of the fleet may use the same external database.
+    type: bool
+    default: true
   edge:
     description: The variables of the edge, by their names; empty where there is no edge.
     type: dict
