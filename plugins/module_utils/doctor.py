@@ -11,6 +11,7 @@ import time
 from typing import Any, Dict, List, NamedTuple, Optional
 
 from ansible_collections.meywd.tamma.plugins.module_utils import (
+    authority,
     backup_setup,
     history,
     limits,
@@ -19,7 +20,7 @@ from ansible_collections.meywd.tamma.plugins.module_utils import (
     status,
     update,
 )
-from ansible_collections.meywd.tamma.plugins.module_utils.compose import Compose, find_compose
+from ansible_collections.meywd.tamma.plugins.module_utils.compose import Compose, Project, find_compose
 from ansible_collections.meywd.tamma.plugins.module_utils.configuration import (
     Configuration,
     configuration,
@@ -97,10 +98,18 @@ def _engine(work: Operations) -> List[Finding]:
         if not row.ready
     ]
     advice = status.notes(engine, settings.project)
-    known = settings_on_host(settings.directory)
-    for services in limits.services_of(engine, settings.project, known.get("ELSA_API_KEY", "")):
+    return [*found, *(Finding("advice", words) for words in advice), *_dotnet(work, engine, project)]
+
+
+def _dotnet(work: Operations, engine: Engine, project: Project) -> List[Finding]:
+    """What the .NET services say when they are asked, and whom they depend on."""
+    known = settings_on_host(work.settings.directory)
+    found: List[Finding] = []
+    advice = authority.advice(known.get("JWT_AUTHORITY", "")) if limits.DOTNET_API in project.services else []
+    for services in limits.services_of(engine, work.settings.project, known.get("ELSA_API_KEY", "")):
+        found += [Finding("problem", words) for words in limits.refused_key(services)]
         advice += limits.found(services)
-    return found + [Finding("advice", words) for words in advice]
+    return [*found, *(Finding("advice", words) for words in advice)]
 
 
 def database(project: str, directory: str, socket: str) -> List[str]:
