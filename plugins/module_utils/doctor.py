@@ -247,12 +247,20 @@ def _restic(work: Operations) -> List[Finding]:
 
 def _timers(work: Operations) -> List[Finding]:
     """Those that the role installed; one that does not wait for its time does not run."""
-    names = [backup_setup.timer(work.settings.project, name) for name in backup_setup.TIMERS]
+    timers = (*backup_setup.TIMERS, backup_setup.WORKFLOWS)
+    names = [backup_setup.timer(work.settings.project, name) for name in timers]
     names = [name for name in names if os.path.exists(os.path.join("/", backup_setup.UNITS, name))]
-    return [
+    found = [
         Finding("problem", "The timer %s does not run: systemctl enable --now %s, or run site.yml." % (name, name))
         for name in backup_setup.inactive(Runner(), names)
     ]
+    # The one whose failures are in no record.
+    if backup_setup.timer(work.settings.project, backup_setup.WORKFLOWS) in names:
+        unit = backup_setup.service(work.settings.project, backup_setup.WORKFLOWS)
+        if Runner().run(["systemctl", "is-failed", "--quiet", unit], timeout=60).rc == 0:
+            words = "The last removal of finished workflows failed: 'journalctl -u %s' says why." % unit
+            found.append(Finding("problem", words))
+    return found
 
 
 def _kept(work: Operations) -> List[Finding]:
