@@ -27,6 +27,7 @@ from ansible_collections.meywd.tamma.plugins.module_utils import (
     restore,
     retention,
     room,
+    stopping,
 )
 from ansible_collections.meywd.tamma.plugins.module_utils.compose import find_compose
 from ansible_collections.meywd.tamma.plugins.module_utils.configuration import (
@@ -356,13 +357,19 @@ class Operations:
         """What a restore would do. It only reads, so it takes no lock and waits for nobody.
 
         pending: the backup of a restore that has begun and not ended; the next operation sees to that first. cut_off:
-        who is in the database now, and none of the stack's services.
+        who is in the database now, and none of the stack's services. stopping: what is lost when services stop for it.
         """
         stack = self._stack()
         work = restore.Restoring(stack, self.progress)
         planned = work.plan(self.store(repository), which, parts, source)
         begun = restore.pending(stack.directory)
-        return {**_described(planned), "pending": begun.id if begun else "", "cut_off": work.cut_off(planned.parts)}
+        stops = stack.writers if {"database", "volumes"} & set(planned.parts) else []
+        return {
+            **_described(planned),
+            "pending": begun.id if begun else "",
+            "cut_off": work.cut_off(planned.parts),
+            "stopping": stopping.of_services(stack.project, stops),
+        }
 
     def restore(
         self, which: str, parts: Sequence[str], repository: str = "", source: str = "", deadline: float = 300

@@ -757,6 +757,7 @@ def _planned(planned: Dict[str, Any]) -> List[str]:
             "The services that write would be stopped for some seconds; the present database would be kept as %s."
             % planned["kept_as"]
         )
+    lines += ["%s." % words for words in planned["stopping"]]
     if planned["cut_off"]:
         lines.append("Is cut off from the database: %s." % ", ".join(planned["cut_off"]))
     return lines
