@@ -13,6 +13,7 @@ from typing import Any, Dict, List, NamedTuple, Optional
 from ansible_collections.meywd.tamma.plugins.module_utils import (
     authority,
     backup_setup,
+    gate,
     history,
     limits,
     moments,
@@ -27,7 +28,7 @@ from ansible_collections.meywd.tamma.plugins.module_utils.configuration import (
     settings_file,
 )
 from ansible_collections.meywd.tamma.plugins.module_utils.database import Database
-from ansible_collections.meywd.tamma.plugins.module_utils.engine import Engine
+from ansible_collections.meywd.tamma.plugins.module_utils.engine import Engine, of_service
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
 from ansible_collections.meywd.tamma.plugins.module_utils.lock import (
     at_work,
@@ -44,6 +45,7 @@ from ansible_collections.meywd.tamma.plugins.module_utils.runner import Runner
 from ansible_collections.meywd.tamma.plugins.module_utils.stack import Stack
 
 _FREE_SHARE = 0.1
+_DOTNET = ("elsa-server", limits.DOTNET_API)
 
 
 class Finding(NamedTuple):
@@ -106,10 +108,27 @@ def _dotnet(work: Operations, engine: Engine, project: Project) -> List[Finding]
     known = settings_on_host(work.settings.directory)
     found: List[Finding] = []
     advice = authority.advice(known.get("JWT_AUTHORITY", "")) if limits.DOTNET_API in project.services else []
+    advice += silent(engine, work.settings.project)
     for services in limits.services_of(engine, work.settings.project, known.get("ELSA_API_KEY", "")):
         found += [Finding("problem", words) for words in limits.refused_key(services)]
         advice += limits.found(services)
     return [*found, *(Finding("advice", words) for words in advice)]
+
+
+def silent(engine: Engine, project: str) -> List[str]:
+    """The .NET services that have written nothing since their start: at any level they say that they listen."""
+    found = []
+    for name in _DOTNET:
+        for item in of_service(engine.containers(project), name):
+            seen = gate.state(engine.container(item["Id"]) or {"Id": "", "State": {}}, name)
+            if gate.judge(seen).outcome == "ready" and not engine.logs(item["Id"], 1):
+                found.append(
+                    "%s has written nothing that the engine shows since its start, so neither 'tammactl logs' nor a "
+                    "deploy sees what goes wrong there. The stack silences the first of two consoles of the .NET API; "
+                    "if this image has one alone, set Serilog__WriteTo__0__Args__restrictedToMinimumLevel to Verbose "
+                    "in tamma_stack_overrides, else look at its log driver." % seen.name
+                )
+    return found
 
 
 def database(project: str, directory: str, socket: str) -> List[str]:

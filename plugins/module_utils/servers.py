@@ -52,8 +52,8 @@ _URL_MODES = {
     "verify-full": "?sslmode=verify-full",
 }
 
-# How many connections PostgreSQL has if nobody says otherwise; where it is remembered what an external server said; what
-# share the .NET services may take, the rest being for backups, for the operator and for people, and ELSA at most.
+# How many connections PostgreSQL has if nobody says otherwise; where it is remembered what an external server said. The
+# .NET services may take so large a share, the rest being for backups, for the operator and for people; ELSA at most.
 _CONNECTIONS = 100
 MAX_CONNECTIONS = "POSTGRES_MAX_CONNECTIONS"
 _SHARE, _SHARE_OF_ELSA = 0.8, 0.32
