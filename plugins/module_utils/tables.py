@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from typing import Dict, Iterable, List, Mapping, NamedTuple, Optional, Tuple
+from typing import Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 
 from ansible_collections.meywd.tamma.plugins.module_utils import servers
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
@@ -22,6 +22,7 @@ INIT_SQL = "postgres/init-db.sql"
 
 # How the init SQL says which one it is, in the database too. Where it does not run, the table of migrations says it.
 _MARK = re.compile(r"COMMENT ON FUNCTION public\.mentorship_touch\(\) IS '([^']*)'")
+_OURS = "init-db.sql "
 _MARKS = """
 SELECT obj_description(to_regprocedure('public.mentorship_touch()'), 'pg_proc'),
   obj_description(to_regclass('public."__EFMigrationsHistory"'), 'pg_class')"""
@@ -164,7 +165,7 @@ def look(session: PostgresSession, sql: str) -> State:
     own = {row[0] or "": row[1] == "t" for row in session.query(_HISTORIES)}
     filled = {name: bool(session.query('SELECT FROM %s."%s" LIMIT 1' % (name, _HISTORY))) for name in own}
     run = marks[0] != mark and not any(filled.values())
-    if any(marks):
+    if _marked(marks):
         return State((), (), (), run, "")
     stays = next((name for name in filled if name == "public" or filled[name]), next(iter(filled), ""))
     gone = tuple(name for name in filled if name not in ("public", stays) and not filled[name])
@@ -181,6 +182,11 @@ def look(session: PostgresSession, sql: str) -> State:
     _refuse_the_doubled(astray)
     drops = tuple(row[0] or "" for row in session.query(_EMPTY))
     return State(astray, gone, drops, run, "" if run or not own.get("public", True) else mark)
+
+
+def _marked(marks: Sequence[Optional[str]]) -> bool:
+    """Whether a version that knows of such schemas was here before."""
+    return any((text or "").startswith(_OURS) for text in marks)
 
 
 def _listed(names: Iterable[str]) -> str:
@@ -260,7 +266,7 @@ def prepare(preparation: Preparation) -> None:
             for item in sorted(state.astray, key=lambda one: one.kind != "routine"):
                 if item.move:
                     session.query(item.move)
-            if not any(session.query(_MARKS)[0]):
+            if not _marked(session.query(_MARKS)[0]):
                 for (drop,) in session.query(_EMPTY):
                     session.query(drop or "")
             if state.run:
