@@ -21,8 +21,6 @@ DOTNET_API, _DOTNET_API_PORT = "tamma-api-dotnet", 3000
 _SESSIONS = "/api/mentorship/sessions"
 # The first release with these limits that was looked at.
 _SINCE = "seen since Tamma d99e932 of March 2026"
-
-
 _FIRST = "workflow-definitions?page=0&pageSize=1"
 
 
@@ -43,7 +41,7 @@ class Limit(NamedTuple):
 
 def _not_synced(services: Services) -> bool:
     """ELSA has workflows, its second page is empty, and tamma-api has none of them, though the .NET API works."""
-    if ask(services.dotnet + "/health", seconds=_SECONDS).status != 200:
+    if not services.dotnet or ask(services.dotnet + "/health", seconds=_SECONDS).status != 200:
         return False
     first = services.elsa.ask(_FIRST, seconds=_SECONDS).content
     second = services.elsa.ask("workflow-definitions?page=1&pageSize=100", seconds=_SECONDS).content
@@ -54,7 +52,7 @@ def _not_synced(services: Services) -> bool:
 
 def _calls_what_is_not_there(services: Services) -> bool:
     """ELSA has no health below its API, and the APIs are of the time when the .NET API asked for it."""
-    if ask(services.dotnet + _SESSIONS, seconds=_SECONDS).status not in (200, 401, 403):
+    if not services.dotnet or ask(services.dotnet + _SESSIONS, seconds=_SECONDS).status not in (200, 401, 403):
         return False
     health = ask(services.api + "/api/health", seconds=_SECONDS).content
     absent = services.elsa.ask("health", seconds=_SECONDS).status == 404

@@ -49,6 +49,8 @@ def test_a_release_in_which_it_works_is_not_complained_about(recorder: Recorder)
     recorder.answers["GET", "/elsa/api/workflow-definitions"] = 200, {"items": [{"id": "w"}], "totalCount": 1}
     recorder.answers["GET", "/api/workflows/definitions"] = 200, [DEFINITION]
     recorder.answers["GET", "/api/health"] = 200, {"status": "ok", "version": "9.0.0"}
+    recorder.answers["GET", "/health"] = 200, {}
+    recorder.answers["GET", "/api/mentorship/sessions"] = 401, {}
     assert found(Services(Elsa(recorder.url), recorder.url, recorder.url)) == []
 
 
