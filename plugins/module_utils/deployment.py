@@ -175,6 +175,10 @@ class Deployment:
         self._journal = journal
         self._known = rotation.amended(known_settings(release), journal, release)
         self._env = environment(release, self._known)
+        said = servers.connections(self._env, _contents(release).get(servers.POSTGRES_CA, ""))
+        if said and said != self._known.get(servers.MAX_CONNECTIONS):
+            self._known[servers.MAX_CONNECTIONS] = said
+            self._env = environment(release, self._known)
 
     # -- plan -------------------------------------------------------------------------------
 

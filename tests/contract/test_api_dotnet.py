@@ -165,6 +165,17 @@ def test_an_authority_without_tls_breaks_everything_unless_allowed(api_dotnet: D
 
 
 @pytest.mark.usefixtures("tables")
+def test_while_the_authority_is_away_tokens_are_refused_and_nothing_else(
+    api_dotnet: Driver, authority: Authority, recorder: Recorder
+) -> None:
+    headers = authority.headers()
+    recorder.end()
+    service = api_dotnet.start(**trusting(authority.url)).health()
+    assert service.ask(SESSIONS, headers=headers).status == 401
+    assert service.ask("/health", headers=headers).status == 200
+
+
+@pytest.mark.usefixtures("tables")
 def test_its_tokens_open(api_dotnet: Driver, authority: Authority) -> None:
     service = api_dotnet.start(**trusting(authority.url)).health()
 

@@ -266,7 +266,7 @@ def test_workflows_that_do_not_arrive(
 ) -> None:
     fake: Any = Fake(tmp_path, path)
     elsa = SimpleNamespace(ask=lambda _path, **_how: Reply(200, {"totalCount": count}))
-    monkeypatch.setattr(limits, "services_of", lambda *_given: [limits.Services(elsa, "http://api")])
+    monkeypatch.setattr(limits, "services_of", lambda *_given: [limits.Services(elsa, "http://api", "")])
     monkeypatch.setattr(limits, "found", lambda _services: [limits.TABLE[0].words] if limited else [])
     monkeypatch.setattr(ability, "ask", lambda _url, **_how: Reply(200, known))
     found = ability.sync(fake)
