@@ -121,7 +121,7 @@ def _openssl(*words: str, data: bytes = b"") -> bytes:
 
 
 class GitHub(Recorder):
-    """One repository with one open issue, at the address that is compiled into the engine.
+    """One repository with one open issue, under the name that is compiled into the engine.
 
     refuses: every token is wrong.
     """
@@ -129,7 +129,7 @@ class GitHub(Recorder):
     ADDRESS = "127.0.0.43"
     SHA = "c0ffee00" * 5
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, address: str = ADDRESS) -> None:
         self.closed = self.merged = self.refuses = False
         self.certificate, key = directory / "github.pem", directory / "github.key"
         words = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=api.github.com"]
@@ -138,10 +138,15 @@ class GitHub(Recorder):
         )
         self.certificate.chmod(0o644)
         self.hosts = directory / "hosts"
-        self.hosts.write_text(f"127.0.0.1 localhost\n{self.ADDRESS} api.github.com\n")
+        self.hosts.write_text(f"127.0.0.1 localhost\n{address} api.github.com\n")
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(self.certificate, key)
-        super().__init__((self.ADDRESS, 443), context)
+        super().__init__((address, 443), context)
+
+    def reopen(self) -> None:
+        """Begin anew, with the issue open."""
+        self.asked.clear()
+        self.closed = self.merged = False
 
     def taken(self) -> int:
         """Return how often somebody told the issue that it is taken."""
