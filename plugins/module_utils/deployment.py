@@ -22,6 +22,7 @@ from ansible_collections.meywd.tamma.plugins.module_utils import (
     hold,
     images,
     outside,
+    ownership,
     planner,
     published,
     registry,
@@ -90,11 +91,13 @@ class Planned(NamedTuple):
     preparation: Optional[tables.Preparation] = None
     # The services that get another image than their containers have.
     replaced: Tuple[str, ...] = ()
+    # The directories that have to be given to those that write there.
+    given: Tuple[ownership.Place, ...] = ()
 
     @property
     def changed(self) -> bool:
         """Whether anything has to be done."""
-        return bool(self.file_changes or self.plan.changes or self.plan.pulls or self.preparation)
+        return bool(self.file_changes or self.plan.changes or self.plan.pulls or self.preparation or self.given)
 
     @property
     def only_starts(self) -> bool:
@@ -203,7 +206,9 @@ class Deployment:
         preparation = find_preparation(release, self._env) or self._own_preparation(project)
         release = self._release
         changes = compare_files(release, self._env, self._mounted)
-        planned = Planned(files, *changes, project, plan, preparation, planner.replaced(project, containers, local))
+        replaced = planner.replaced(project, containers, local)
+        given = tuple(ownership.find(self._engine, project))
+        planned = Planned(files, *changes, project, plan, preparation, replaced, given)
         return planned._replace(plan=self._with_edge(planned, containers))
 
     def _read(self) -> Tuple[List[File], Project]:
@@ -388,6 +393,9 @@ class Deployment:
             planned = planned._replace(preparation=self._own_preparation(planned.project))
         if planned.preparation:
             self._phase("database", self._prepare_database, planned)
+        for place in planned.given:
+            self._progress("write", place.words)
+            ownership.give(place)
         self._phase("write", self._write, planned)
 
     def _rotate(self, planned: Planned, journal: Journal) -> None:

@@ -8,9 +8,10 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from typing import Any, Dict, List, NamedTuple, Optional
+from typing import Any, Dict, List, Optional
 
 from ansible_collections.meywd.tamma.plugins.module_utils import (
+    ability,
     backup_setup,
     history,
     limits,
@@ -19,6 +20,7 @@ from ansible_collections.meywd.tamma.plugins.module_utils import (
     status,
     update,
 )
+from ansible_collections.meywd.tamma.plugins.module_utils.ability import Finding
 from ansible_collections.meywd.tamma.plugins.module_utils.compose import Compose, find_compose
 from ansible_collections.meywd.tamma.plugins.module_utils.configuration import (
     Configuration,
@@ -43,13 +45,6 @@ from ansible_collections.meywd.tamma.plugins.module_utils.runner import Runner
 from ansible_collections.meywd.tamma.plugins.module_utils.stack import Stack
 
 _FREE_SHARE = 0.1
-
-
-class Finding(NamedTuple):
-    """One thing: severity is "problem" or "advice"."""
-
-    severity: str
-    words: str
 
 
 def examine(work: Operations, now: Optional[float] = None) -> List[Finding]:
@@ -100,7 +95,23 @@ def _engine(work: Operations) -> List[Finding]:
     known = settings_on_host(settings.directory)
     for services in limits.services_of(engine, settings.project, known.get("ELSA_API_KEY", "")):
         advice += limits.found(services)
-    return found + [Finding("advice", words) for words in advice]
+    return (
+        found
+        + able(settings.project, settings.directory, settings.engine_socket)
+        + [Finding("advice", words) for words in advice]
+    )
+
+
+def able(project: str, directory: str, socket: str) -> List[Finding]:
+    """What keeps a stack from its work (see ability); nothing for one that is not there."""
+    program, engine = find_compose(), Engine(socket)
+    if program is None or not engine.answers():
+        return []
+    try:
+        return ability.examine(Stack(project, directory, engine, program))
+    except OperatorError:
+        # It has a finding of its own by then.
+        return []
 
 
 def database(project: str, directory: str, socket: str) -> List[str]:

@@ -57,12 +57,12 @@ TABLE = (
     Place("ELSA_API_KEY", "tamma-api-dotnet", "Elsa__ApiKey", "appsettings.json"),
     Place("GITHUB_TOKEN", "tamma-api-dotnet", "GitHub__Token", "appsettings.json"),
     Place("ANTHROPIC_API_KEY", "tamma-api-dotnet", "Anthropic__ApiKey", "appsettings.json"),
-    Place("GITHUB_TOKEN", "tamma-api", "GITHUB_TOKEN", "github-token"),
-    Place("ANTHROPIC_API_KEY", "tamma-api", "ANTHROPIC_API_KEY", "anthropic-api-key"),
+    Place("GITHUB_TOKEN", "tamma-api", "GITHUB_TOKEN", "environment.cjs"),
+    Place("ANTHROPIC_API_KEY", "tamma-api", "ANTHROPIC_API_KEY", "environment.cjs"),
     Place("POSTGRES_PASSWORD", "tamma-api", "DATABASE_URL", "environment.cjs"),
     Place("TAMMA_JWT_SECRET", "tamma-api", "TAMMA_JWT_SECRET", "environment.cjs"),
-    Place("GITHUB_TOKEN", "tamma-engine", "GITHUB_TOKEN", "github-token"),
-    Place("ANTHROPIC_API_KEY", "tamma-engine", "ANTHROPIC_API_KEY", "anthropic-api-key"),
+    Place("GITHUB_TOKEN", "tamma-engine", "GITHUB_TOKEN", "environment.cjs"),
+    Place("ANTHROPIC_API_KEY", "tamma-engine", "ANTHROPIC_API_KEY", "environment.cjs"),
     Place("POSTGRES_PASSWORD", "tamma-engine", "DATABASE_URL", "environment.cjs"),
 )
 
