@@ -39,7 +39,7 @@ class Deployed:
     def __init__(self, stack: Stack, profile: str, version: str, github: GitHub) -> None:
         self.stack, self.profile, self.version, self.github = stack, profile, version, github
 
-    def play(self, playbook: str) -> Outcome:
+    def play(self, playbook: str, **variables: object) -> Outcome:
         fixed = {"POSTGRES": "postgres:15", "RABBITMQ": "rabbitmq:3", "CADDY": "caddy:2"}
         address, _, alias = self.github.hosts.read_text().splitlines()[-1].partition(" ")
         settings = {
@@ -47,6 +47,8 @@ class Deployed:
             "tamma_stack_version": self.version,
             "tamma_stack_github_owner": "owner",
             "tamma_stack_github_repo": "repository",
+            # The host itself reaches no GitHub.
+            "tamma_stack_check_github": False,
             # ELSA knows no other key than its own.
             "tamma_stack_elsa_api_key": "",
             "tamma_stack_environment": {
@@ -66,10 +68,10 @@ class Deployed:
             },
         }
         profile = PRODUCTION if self.profile == "production" else {}
-        return self.stack.play(playbook, variables={**profile, **settings})
+        return self.stack.play(playbook, variables={**profile, **settings, **variables})
 
-    def done(self, playbook: str) -> Outcome:
-        outcome = self.play(playbook)
+    def done(self, playbook: str, **variables: object) -> Outcome:
+        outcome = self.play(playbook, **variables)
         assert outcome.status == 0, outcome.output
         return outcome
 
@@ -94,7 +96,8 @@ class Deployed:
         assert self.github.merged
 
     def said(self) -> str:
-        return self.stack.shell("docker logs --tail 30 tamma-tamma-engine-1 2>&1")
+        logs = "docker compose logs --no-color --tail 30 tamma-engine tamma-api 2>&1 || true"
+        return self.stack.shell(f"cd /opt/tamma && {logs}")
 
 
 def service(described: dict[str, Any]) -> str:
@@ -206,3 +209,13 @@ def test_an_update_and_the_way_back_fail_no_request(deployed: Deployed, versions
         results.note(f"{playbook.capitalize()} in production under a small load: {load.report().splitlines()[0]}.")
     deployed.github.reopen()
     deployed.works()
+
+
+@pytest.mark.parametrize("deployed", PROFILES[:1], indirect=True)
+def test_the_engine_inside_the_api_takes_an_issue_in_its_place(deployed: Deployed, results: Results) -> None:
+    deployed.github.reopen()
+    deployed.github.closed = True
+    deployed.done("site", tamma_stack_engine_runs="api")
+    deployed.github.reopen()
+    deployed.works()
+    results.add(deployed.profile, "tamma-api", issue_processed="yes, with `tamma_stack_engine_runs: api`")
