@@ -56,7 +56,9 @@ class Recorder:
 
             def _any(self) -> None:
                 data = self._body()
-                asked = Asked(self.command, self.path, dict(self.headers), json.loads(data) if data else None)
+                # Node.js writes their names small.
+                headers = {name.title(): value for name, value in self.headers.items()}
+                asked = Asked(self.command, self.path, headers, json.loads(data) if data else None)
                 recorder.asked.append(asked)
                 if self.path.startswith("/slow/"):
                     time.sleep(float(self.path.rsplit("/", 1)[1]))
@@ -120,6 +122,23 @@ def _openssl(*words: str, data: bytes = b"") -> bytes:
     return subprocess.run(["openssl", *words], input=data, capture_output=True, check=True).stdout
 
 
+MOMENT = "2026-01-01T00:00:00Z"
+USER = {"login": "somebody", "id": 1, "type": "User"}
+REPOSITORY = {
+    "id": 1,
+    "name": "repository",
+    "full_name": "owner/repository",
+    "owner": USER,
+    "private": True,
+    "description": "",
+    "default_branch": "main",
+    "html_url": "https://github.com/owner/repository",
+    "clone_url": "https://github.com/owner/repository.git",
+}
+SUCCESS = {"state": "success", "context": "ci"}
+CHECKED = {"id": 1, "name": "ci", "status": "completed", "conclusion": "success"}
+
+
 class GitHub(Recorder):
     """One repository with one open issue, under the name that is compiled into the engine.
 
@@ -164,15 +183,15 @@ class GitHub(Recorder):
             (r"(GET|PATCH) .*/issues/1", self._issue),
             (r"GET .*/issues/1/comments|GET .*/commits|GET .*/pulls", list),
             (r"POST .*/issues/\d/(assignees|comments|labels)", self._issue),
-            (r"GET .*/commits/[^/]+/status", lambda: {"state": "success", "total_count": 0, "statuses": []}),
-            (r"GET .*/commits/.+/check-runs", lambda: {"total_count": 0, "check_runs": []}),
+            (r"GET .*/commits/[^/]+/status", lambda: {"state": "success", "total_count": 1, "statuses": [SUCCESS]}),
+            (r"GET .*/commits/.+/check-runs", lambda: {"total_count": 1, "check_runs": [CHECKED]}),
             (r"GET .*/git/ref/.+", lambda: {"ref": "refs/heads/main", "object": {"sha": self.SHA, "type": "commit"}}),
             (r"GET .*/branches/.+", lambda: {"name": "b", "commit": {"sha": self.SHA}}),
             (r"POST .*/git/refs", lambda: {"ref": asked.content["ref"], "object": {"sha": self.SHA}}),
             (r"POST .*/pulls|GET .*/pulls/2", self._pull),
             (r"PUT .*/pulls/2/merge", lambda: {"merged": True, "sha": self.SHA}),
             (r"DELETE .*/git/refs/.+", dict),
-            (r"GET /repos/\w+/\w+", lambda: {"id": 1, "name": "repository", "default_branch": "main"}),
+            (r"GET /repos/\w+/\w+", lambda: REPOSITORY),
         ]
         for pattern, content in answers:
             if re.fullmatch(pattern, f"{asked.method} {path}"):
@@ -188,9 +207,11 @@ class GitHub(Recorder):
             "state": "closed" if self.closed else "open",
             "labels": [{"name": "tamma"}],
             "assignees": [],
-            "user": {"login": "somebody", "id": 1, "type": "User"},
-            "created_at": "2026-01-01T00:00:00Z",
-            "updated_at": "2026-01-01T00:00:00Z",
+            "user": USER,
+            "comments": 0,
+            "created_at": MOMENT,
+            "updated_at": MOMENT,
+            "html_url": f"{REPOSITORY['html_url']}/issues/1",
         }
 
     def _pull(self) -> dict[str, Any]:
@@ -200,6 +221,9 @@ class GitHub(Recorder):
             "number": 2,
             "merged": self.merged,
             "mergeable": True,
+            "html_url": f"{REPOSITORY['html_url']}/pull/2",
+            "merged_at": MOMENT if self.merged else None,
+            "draft": False,
             "head": {"ref": "feature/1-an-issue", "sha": self.SHA},
             "base": {"ref": "main", "sha": self.SHA},
         }
