@@ -17,7 +17,6 @@ from .peers import Authority, Recorder, encode
 from .postgres import Database
 from .processes import Driver
 
-ABORTED = 134
 HISTORY = '"__EFMigrationsHistory"'
 SESSIONS = "/api/mentorship/sessions"
 NOBODY = "00000000-0000-0000-0000-000000000001"
@@ -49,7 +48,7 @@ def trusting(url: str) -> dict[str, str | None]:
 )
 def test_it_aborts(api_dotnet: Driver, settings: dict[str, str | None], words: str) -> None:
     service = api_dotnet.start(**settings)
-    assert service.ended() == ABORTED
+    assert service.ended() == api_dotnet.aborted
     assert words in service.log
 
 
