@@ -6,20 +6,20 @@
 from __future__ import annotations
 
 import datetime
-import difflib
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.meywd.tamma.plugins.module_utils import placeholders
-from ansible_collections.meywd.tamma.plugins.module_utils.formats import parse_dotenv, quote_dotenv
+from ansible_collections.meywd.tamma.plugins.module_utils.formats import quote_dotenv
 from ansible_collections.meywd.tamma.plugins.plugin_utils import (
     backups,
     certificates,
     edge_settings,
+    github_app,
     settings,
     variables,
 )
@@ -41,11 +41,14 @@ class ActionModule(ActionBase):
                 "required": {"type": "dict", "default": {}},
                 "forbidden": {"type": "dict", "default": {}},
                 "minimum_lengths": {"type": "dict", "default": {}},
-                "reserved": {"type": "list", "elements": "str", "default": []},
                 "ascii": {"type": "list", "elements": "str", "default": []},
                 "secrets": {"type": "dict", "default": {}, "no_log": True},
                 "settings": {"type": "dict", "default": {}},
-                "settings_example": {"type": "str"},
+                "settings_table": {"type": "str"},
+                "services": {"type": "list", "elements": "str", "default": []},
+                "service_environment": {"type": "raw", "default": {}, "no_log": True},
+                "github": {"type": "dict", "default": {}, "no_log": True},
+                "github_needed": {"type": "bool", "default": False},
                 "overrides": {"type": "dict", "default": {}, "no_log": True},
                 "shares_postgres": {"type": "bool", "default": True},
                 "edge": {"type": "dict", "default": {}, "no_log": True},
@@ -57,18 +60,22 @@ class ActionModule(ActionBase):
             }
         )
         problems = [*_unknown_variables(task_vars)]
-        if arguments["settings_example"]:
-            example = Path(self._find_needle("files", arguments["settings_example"])).read_text(encoding="utf-8")
-            problems += _unknown_settings(arguments["settings"], example)
-            problems += settings.problems(arguments["settings"])
+        about_settings: list[str] = []
+        if arguments["settings_table"]:
+            table = settings.read(
+                Path(self._find_needle("files", arguments["settings_table"])).read_text(encoding="utf-8")
+            )
+            problems += settings.problems(arguments["settings"], table)
+            given = arguments["service_environment"]
+            problems += settings.service_problems(given, arguments["services"], table)
+            if arguments["production"]:
+                problems += _clear_text(task_vars.get("tamma_stack_service_environment"))
+            about_settings += settings.warnings(arguments["settings"], table)
+            about_settings += settings.service_warnings(given, table)
+        problems += github_app.problems(arguments["github"], needed=arguments["github_needed"])
         problems += settings.doubled(arguments["overrides"])
         if not arguments["shares_postgres"]:
             problems += self._shared_database(task_vars)
-        problems += [
-            "tamma_stack_environment has %s, which is not set there: docs/variables.md names the variable for it, if "
-            "there is one." % name
-            for name in sorted(set(arguments["settings"]) & {*arguments["secrets"], *arguments["reserved"]})
-        ]
         values = {
             name: self._value(name, task_vars)
             for option in ("required", "forbidden", "minimum_lengths", "secret_variables")
@@ -101,11 +108,13 @@ class ActionModule(ActionBase):
             *_not_steps(arguments["batches"]),
             *variables.no_address("tamma_stack_hooks.webhook", arguments["webhook"]),
         ]
-        about_certificate, warnings = _certificate(arguments["edge"])
+        about_certificate, soon = _certificate(arguments["edge"])
+        warnings = [*about_settings, *soon]
         problems += about_certificate
         if arguments["production"]:
-            login = arguments["settings"].get("TAMMA_ENABLE_AUTH")
-            problems += edge_settings.production_problems(arguments["edge"], login)
+            problems += edge_settings.production_problems(
+                arguments["edge"], settings.enables_auth(arguments["settings"])
+            )
             problems += map(placeholders.refusal, placeholders.found(arguments["secret_variables"], values))
         if problems:
             result.update(failed=True, msg="\n".join(problems))
@@ -140,17 +149,15 @@ def _unknown_variables(task_vars: dict[str, Any]) -> Iterable[str]:
         )
 
 
-def _unknown_settings(settings: dict[str, Any], example: str) -> Iterable[str]:
-    """Find names in the free settings that ``.env.example`` does not know."""
-    # A commented-out setting of the example is a setting all the same.
-    names = set(parse_dotenv("\n".join(line.removeprefix("# ") for line in example.splitlines())))
-    for name in sorted(settings):
-        if name not in names:
-            near = difflib.get_close_matches(name, names, n=1)
-            yield "tamma_stack_environment has the setting %s, which no service reads: %s." % (
-                name,
-                "did you mean %s" % near[0] if near else ".env.example lists those that exist",
-            )
+def _clear_text(written: Any) -> Iterable[str]:
+    """Find secrets in tamma_stack_service_environment, as it is written, that stand in a file as they are."""
+    for service, given in written.items() if isinstance(written, Mapping) else ():
+        for name, value in given.items() if isinstance(given, Mapping) else ():
+            if settings.looks_secret(str(name), value) and variables.is_clear_text(value):
+                yield (
+                    "tamma_stack_service_environment has %s of %s in clear text, which production refuses: vault it."
+                    % (name, service)
+                )
 
 
 def _not_steps(batches: list[str]) -> Iterable[str]:

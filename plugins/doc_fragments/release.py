@@ -54,6 +54,11 @@ options:
         description:
           - Numeric user id of the file's owner on the host, for a file that a container of that user mounts.
         type: int
+      mode:
+        description: The file's mode.
+        type: str
+        choices: ["0600", "0400"]
+        default: "0600"
       hash_setting:
         description: As in O(files[].hash_setting).
         type: str

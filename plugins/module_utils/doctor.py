@@ -8,9 +8,10 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from typing import Any, Dict, List, NamedTuple, Optional
+from typing import Any, Dict, List, Optional
 
 from ansible_collections.meywd.tamma.plugins.module_utils import (
+    ability,
     authority,
     backup_setup,
     gate,
@@ -21,6 +22,7 @@ from ansible_collections.meywd.tamma.plugins.module_utils import (
     status,
     update,
 )
+from ansible_collections.meywd.tamma.plugins.module_utils.ability import Finding
 from ansible_collections.meywd.tamma.plugins.module_utils.compose import Compose, Project, find_compose
 from ansible_collections.meywd.tamma.plugins.module_utils.configuration import (
     Configuration,
@@ -46,13 +48,6 @@ from ansible_collections.meywd.tamma.plugins.module_utils.stack import Stack
 
 _FREE_SHARE = 0.1
 _DOTNET = ("elsa-server", limits.DOTNET_API)
-
-
-class Finding(NamedTuple):
-    """One thing: severity is "problem" or "advice"."""
-
-    severity: str
-    words: str
 
 
 def examine(work: Operations, now: Optional[float] = None) -> List[Finding]:
@@ -100,7 +95,12 @@ def _engine(work: Operations) -> List[Finding]:
         if not row.ready
     ]
     advice = status.notes(engine, settings.project)
-    return [*found, *(Finding("advice", words) for words in advice), *_dotnet(work, engine, project)]
+    return [
+        *found,
+        *able(settings.project, settings.directory, settings.engine_socket),
+        *(Finding("advice", words) for words in advice),
+        *_dotnet(work, engine, project),
+    ]
 
 
 def _dotnet(work: Operations, engine: Engine, project: Project) -> List[Finding]:
@@ -113,6 +113,18 @@ def _dotnet(work: Operations, engine: Engine, project: Project) -> List[Finding]
         found += [Finding("problem", words) for words in limits.refused_key(services)]
         advice += limits.found(services)
     return [*found, *(Finding("advice", words) for words in advice)]
+
+
+def able(project: str, directory: str, socket: str) -> List[Finding]:
+    """What keeps a stack from its work (see ability); nothing for one that is not there."""
+    program, engine = find_compose(), Engine(socket)
+    if program is None or not engine.answers():
+        return []
+    try:
+        return ability.examine(Stack(project, directory, engine, program))
+    except OperatorError:
+        # It has a finding of its own by then.
+        return []
 
 
 def silent(engine: Engine, project: str) -> List[str]:

@@ -101,15 +101,6 @@ def quote_url(value: str) -> str:
     return quote(value, safe="")
 
 
-def quote_url_database(value: str) -> str:
-    """Percent-encode the name of a database for the path of a URL that node-postgres reads.
-
-    It undoes the escapes as decodeURI does, which leaves those of ``;/:@&=+$,`` alone. Of ``?`` and
-    ``#`` as well, which the path cannot hold as they are: a name with one of them has no spelling.
-    """
-    return quote(value, safe=";/:@&=+$,")
-
-
 def first_rabbitmq_password(value: str) -> str:
     """Spell *value* for RabbitMQ's first start, which makes one byte of each character and ends at one beyond Latin 1.
 

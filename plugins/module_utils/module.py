@@ -46,6 +46,7 @@ RELEASE_ARGUMENTS: Dict[str, Dict[str, Any]] = {
             "path": {"type": "str", "required": True},
             "content": {"type": "str", "required": True, "no_log": True},
             "owner": {"type": "int"},
+            "mode": {"type": "str", "choices": ["0600", "0400"], "default": "0600"},
             "hash_setting": {"type": "str"},
         },
     },
@@ -79,7 +80,7 @@ def release_files(params: Dict[str, Any]) -> Tuple[List[File], Dict[str, List[Fi
             file = File(
                 item["path"],
                 item["content"] or "",
-                mode,
+                int(item["mode"], 8) if item.get("mode") else mode,
                 option == "secret_files",
                 item.get("owner"),
                 bool(item.get("initial")),

@@ -14,6 +14,8 @@ from ansible_collections.meywd.tamma.plugins.module_utils.stopping import LABEL 
 STORED_LABEL = "tamma.stored-settings"
 # Why a service should have one container: what it does by itself each of them would do.
 ALONE_LABEL = "tamma.alone"
+# Why a service may need long to stop: it does so before requests wait, while everybody is served.
+STOPS_FIRST_LABEL = "tamma.stops-first"
 
 # The states of a container that only has to be started again.
 _STOPPED = ("created", "exited", "dead", "paused")

@@ -49,6 +49,15 @@ def settings_in(text: str) -> List[str]:
     return [value.strip("\"'") for value in _SETTING.findall(text)]
 
 
+def environment_in(text: str) -> List[str]:
+    """The values of the environment variables in a Compose file in JSON; nothing of what is none."""
+    try:
+        services = json.loads(text)["services"].values()
+        return [value.replace("$$", "$") for service in services for value in service["environment"].values()]
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return []
+
+
 def _spellings(secret: str) -> Iterator[str]:
     """A secret as it stands in .env, JSON, a connection string, a URL and RabbitMQ's files, without outer quotes."""
     first = first_rabbitmq_password(secret)

@@ -23,15 +23,18 @@ from ansible_collections.meywd.tamma.plugins.module_utils.files import (
     read,
     recorded,
 )
-from ansible_collections.meywd.tamma.plugins.module_utils.redact import Redactor, settings_in
+from ansible_collections.meywd.tamma.plugins.module_utils.redact import Redactor, environment_in, settings_in
 from ansible_collections.meywd.tamma.plugins.module_utils.registry import Login
 
 ENV_FILE = ".env"
 # What somebody adds to the Compose files.
 OVERRIDES = "docker-compose.override.yml"
+# What somebody adds to the environment of single services, as JSON.
+SERVICE_ENVIRONMENT = "docker-compose.environment.yml"
 # What not everybody may read, because it may hold anything, and is configuration all the same: path → owner.
 CONFIDENTIAL: Dict[str, Optional[int]] = {
     OVERRIDES: None,
+    SERVICE_ENVIRONMENT: None,
     # The user that the published engine image runs as.
     "engine/tamma.config.json": 1001,
 }
@@ -103,7 +106,6 @@ def has_secret_files(release: Release) -> bool:
 # The spellings of the database password that the Compose files put into longer strings.
 DERIVED = {
     "POSTGRES_PASSWORD_NPGSQL": formats.quote_npgsql,
-    "POSTGRES_PASSWORD_URL": formats.quote_url,
 }
 
 # What a container was told at its first start, when that is not the password of today: its
@@ -129,7 +131,13 @@ def redactor_on_host(directory: str) -> Redactor:
     """What takes the secrets that a stack has on its host out of a text, such as the lines of a log."""
     known = settings_on_host(directory)
     hidden = [known.get(name, "") for name in every_secret_name()]
-    return Redactor([*hidden, *settings_in(read(os.path.join(directory, OVERRIDES)) or "")])
+    files = {name: read(os.path.join(directory, name)) or "" for name in (OVERRIDES, SERVICE_ENVIRONMENT)}
+    return Redactor([*hidden, *(value for name, text in files.items() for value in hidden_in(name, text))])
+
+
+def hidden_in(name: str, text: str) -> List[str]:
+    """The values in a file that holds settings: some of them may be secrets."""
+    return environment_in(text) if name == SERVICE_ENVIRONMENT else settings_in(text)
 
 
 def known_settings(release: Release) -> Dict[str, str]:

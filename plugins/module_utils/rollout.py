@@ -10,7 +10,7 @@ import threading
 import time
 from typing import Any, Callable, Dict, List, Tuple
 
-from ansible_collections.meywd.tamma.plugins.module_utils import edge, gate, planner, stopping
+from ansible_collections.meywd.tamma.plugins.module_utils import edge, gate, ownership, planner, stopping
 from ansible_collections.meywd.tamma.plugins.module_utils.compose import Compose, Project, Service, last_line
 from ansible_collections.meywd.tamma.plugins.module_utils.edge import Edge
 from ansible_collections.meywd.tamma.plugins.module_utils.engine import (
@@ -88,6 +88,7 @@ class Rollout:
         if self._together:
             self._progress("apply", "creating %d services" % len(self._together))
             self._compose_up(self._together, start=False)
+            self._give(self._together)
         with concurrent.futures.ThreadPoolExecutor(_STARTS_AT_ONCE) as pool:
             starting: Dict[str, "concurrent.futures.Future[None]"] = {}
             try:
@@ -157,6 +158,7 @@ class Rollout:
             if action == "start" and item.state == "paused":
                 self._engine.unpause_container(item.id)
         self._compose_up([name])
+        self._give([name])
 
     def _start_created(self, service: Service, created: List[planner.Container]) -> None:
         """Start new containers: one, and the others when it is ready.
@@ -277,6 +279,7 @@ class Rollout:
             done = self._compose.add(service.name, len(there) + more)
             if done.rc:
                 raise self._refused([service.name], done)
+            self._give([service.name])
             self._await(service, [item.id for item in added()])
         except OperatorError:
             for item in added():
@@ -318,6 +321,12 @@ class Rollout:
         elif changed or item.name in self._actions:
             self._progress("apply", "%s: taking over its configuration" % item.name)
             self._edge.reload()
+
+    def _give(self, names: List[str]) -> None:
+        """Let new containers write to the directories that were made for them."""
+        for place in ownership.find(self._engine, self._project, names):
+            self._progress("apply", place.words)
+            ownership.give(place)
 
     def _containers(self, name: str) -> List[Dict[str, Any]]:
         """The engine's entries for the containers of one service."""

@@ -16,11 +16,7 @@ import socket
 from typing import Dict, Iterable, List, Mapping, Optional
 
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
-from ansible_collections.meywd.tamma.plugins.module_utils.formats import (
-    quote_npgsql,
-    quote_url,
-    quote_url_database,
-)
+from ansible_collections.meywd.tamma.plugins.module_utils.formats import quote_npgsql
 from ansible_collections.meywd.tamma.plugins.module_utils.logins import (
     Postgres,
     PostgresSession,
@@ -34,7 +30,6 @@ POSTGRES_CA = "tls/postgres-ca.pem"
 _MOUNTED = "/etc/tamma/"
 
 _PLAIN = re.compile(r"\w*", re.ASCII)
-_ADDRESS = re.compile(r"[0-9.]+")
 _HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?")
 
 # Npgsql's words for libpq's. Before version 8 it refuses Require without the second part.
@@ -43,13 +38,6 @@ _NPGSQL_MODES = {
     "require": "SSL Mode=Require;Trust Server Certificate=true",
     "verify-ca": "SSL Mode=VerifyCA",
     "verify-full": "SSL Mode=VerifyFull",
-}
-# node-postgres checks certificate and name in every mode but 'disable', unless it is told to do as libpq does.
-_URL_MODES = {
-    "disable": "?sslmode=disable",
-    "require": "?sslmode=require&uselibpqcompat=true",
-    "verify-ca": "?sslmode=verify-ca&uselibpqcompat=true",
-    "verify-full": "?sslmode=verify-full",
 }
 
 # How many connections PostgreSQL has if nobody says otherwise; where it is remembered what an external server said. The
@@ -111,19 +99,15 @@ def spellings(values: Mapping[str, str], has_ca: bool, known: Optional[Mapping[s
     said = (known or {}).get(MAX_CONNECTIONS, "") if values.get("POSTGRES_HOST") else ""
     limit = int(said) if said.isdigit() else _CONNECTIONS
     found = {**({MAX_CONNECTIONS: said} if limit != _CONNECTIONS else {}), **_pool(values, limit)}
-    for name, for_url in (("POSTGRES_USER", quote_url), ("POSTGRES_DB", quote_url_database)):
+    for name in ("POSTGRES_USER", "POSTGRES_DB"):
         value = values.get(name, "")
         if not _PLAIN.fullmatch(value):
             found[name + "_NPGSQL"] = quote_npgsql(value)
-            found[name + "_URL"] = for_url(value)
     if values.get("POSTGRES_HOST"):
         mode = values.get("POSTGRES_SSLMODE") or "verify-full"
         with_ca = has_ca and mode.startswith("verify")
         found["POSTGRES_OPTIONS_NPGSQL"] = _NPGSQL_MODES[mode] + (
             ";Root Certificate=%s%s" % (_MOUNTED, POSTGRES_CA) if with_ca else ""
-        )
-        found["POSTGRES_OPTIONS_URL"] = _URL_MODES[mode] + (
-            "&sslrootcert=%s%s" % (_MOUNTED, POSTGRES_CA) if with_ca else ""
         )
     return found
 
@@ -226,15 +210,5 @@ def _beyond_clients(database: Postgres) -> List[str]:
         problems.append(
             "tamma_stack_postgres_sslmode is 'verify-ca' and tamma_stack_postgres_ca is not set: anybody has a "
             "certificate of some public authority, so give the authority, or set 'verify-full'."
-        )
-    if database.sslmode == "verify-full" and _ADDRESS.fullmatch(database.host):
-        problems.append(
-            "tamma_stack_postgres_host is an address, which the client in Tamma's API does not find in a certificate: "
-            "give it the server's name, or set tamma_stack_postgres_sslmode to 'verify-ca' beside the authority."
-        )
-    if set("?#").intersection(database.database):
-        problems.append(
-            "tamma_stack_postgres_database has a ? or #, which the client in Tamma's API cannot be told: give the "
-            "database a name without them."
         )
     return problems

@@ -215,6 +215,12 @@ database:
   type: list
   elements: str
   sample: ["run postgres/init-db.sql in the database tamma of PostgreSQL at database.example.org:5432"]
+directories:
+  description: Directories of the host that are given to the users who write there, a line for each.
+  returned: success
+  type: list
+  elements: str
+  sample: [give /workspace of tamma-engine (volume tamma_tamma-engine-workdir) to the user 1001]
 files:
   description: Files that differ, and how.
   returned: success
@@ -382,6 +388,7 @@ def without_engine(wanted: Release) -> Dict[str, Any]:
         "changed": True,
         "engine": False,
         "database": database_steps(find_preparation(wanted, env)),
+        "directories": [],
         "files": [{"path": change.path, "action": change.action} for change in files],
         "settings": settings,
         "diff": shell.diff_files(files, settings),

@@ -12,8 +12,8 @@ version_added: 0.1.0
 author: the Tamma collection contributors (@meywd)
 description:
   - Finds unknown and mistyped variables of the collection, missing ones, values that are too short, settings that no
-    service reads, text that cannot stand in an environment file or in the edge's configuration, and what production
-    refuses.
+    service reads, variables of services that the collection sets, text that cannot stand in an environment file or in
+    the edge's configuration, and what production refuses.
   - Fails with one sentence for each problem, all of them at once. It does not visit the host.
 options:
   required:
@@ -28,11 +28,6 @@ options:
     description: Names of variables and the least number of characters they need when they are set.
     type: dict
     default: {}
-  reserved:
-    description: Names that must not stand in O(settings), like those of O(secrets).
-    type: list
-    elements: str
-    default: []
   ascii:
     description: Names of variables, or of settings in O(settings), whose service takes nothing but ASCII.
     type: list
@@ -46,9 +41,26 @@ options:
     description: Free settings by their name in C(.env).
     type: dict
     default: {}
-  settings_example:
-    description: The C(.env.example) that knows the names of O(settings), below C(files/) of the role.
+  settings_table:
+    description: The table that O(settings) and O(service_environment) are checked against, below C(files/) of the role.
     type: str
+  services:
+    description: The services that the stack has.
+    type: list
+    elements: str
+    default: []
+  service_environment:
+    description: Variables for single services, by service and by their names there.
+    type: raw
+    default: {}
+  github:
+    description: The variables with which the stack logs in at GitHub, by their names.
+    type: dict
+    default: {}
+  github_needed:
+    description: Whether there has to be a login among O(github).
+    type: bool
+    default: false
   overrides:
     description: What Compose reads last; connection strings in it are looked at.
     type: dict

@@ -50,18 +50,23 @@ def problems(variables: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def production_problems(variables: Mapping[str, Any], api_login: Any) -> list[str]:
-    """Find what production misses; without any *variables* it has no edge. *api_login*: what TAMMA_ENABLE_AUTH says."""
+def production_problems(variables: Mapping[str, Any], claims_login: bool) -> list[str]:
+    """Find what production misses; without any *variables* it has no edge. claims_login: TAMMA_ENABLE_AUTH is set."""
     if not variables:
         return [
             "Production publishes the edge alone, and tamma_stack_edge is false: leave it out, or use another profile."
         ]
     logins = (variables.get("tamma_stack_edge_users"), variables.get("tamma_stack_edge_forward_auth"))
-    # In the one spelling that the API takes for yes.
-    if any(logins) or api_login is True or api_login == "true":
+    if any(logins):
         return []
-    how = 'tamma_stack_edge_users or tamma_stack_edge_forward_auth, or TAMMA_ENABLE_AUTH: "true" in'
-    return [f"Production without a login is refused: set {how} tamma_stack_environment."]
+    no_login = (
+        ", and TAMMA_ENABLE_AUTH is none, because Tamma answers every login with 401 when it is true"
+        if claims_login
+        else ""
+    )
+    return [
+        f"Production without a login is refused{no_login}: set tamma_stack_edge_users or tamma_stack_edge_forward_auth."
+    ]
 
 
 def _text(value: Any) -> str:

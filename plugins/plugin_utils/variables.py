@@ -5,13 +5,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import re
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 from ansible.module_utils.common.yaml import yaml_load
+
+# Where a text was read from ansible-core tells nobody officially; without it nothing counts as clear text.
+with contextlib.suppress(ImportError):
+    from ansible._internal._datatag._tags import Origin
+
+_VAULT = "$ANSIBLE_VAULT;"
 
 # So near that it is a slip of the finger: a user's own tamma_github_token is farther away.
 _CLOSE = 0.89
@@ -51,3 +59,15 @@ def no_address(name: str, value: str) -> Iterable[str]:
     parts = urlsplit(value)
     if value and not (parts.scheme in ("http", "https") and parts.hostname):
         yield "%s is no address: it begins with https:// or http:// and a host." % name
+
+
+def is_clear_text(value: Any) -> bool:
+    """Whether a variable, as it is written, stands in a file as it is: neither encrypted nor taken from elsewhere."""
+    if not isinstance(value, str) or "{{" in value or "Origin" not in globals():
+        return False
+    path = getattr(Origin.get_tag(value), "path", None)
+    if not path:
+        return False
+    with contextlib.suppress(OSError), open(path, encoding="utf-8", errors="replace") as file:
+        return file.read(len(_VAULT)) != _VAULT
+    return False

@@ -7,8 +7,11 @@ import json
 import re
 import ssl
 import subprocess
+import sys
 import threading
 import time
+import traceback
+import warnings
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -35,10 +38,16 @@ class Recorder:
         if context:
             self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        self._serving = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
+        self._serving.start()
 
-    def end(self) -> None:
-        self._server.shutdown()
+    def end(self, seconds: float = 10) -> None:
+        """Stop to answer. A thread that does not end is told of instead of being waited for without end."""
+        threading.Thread(target=self._server.shutdown, daemon=True).start()
+        self._serving.join(seconds)
+        if self._serving.is_alive():
+            frame = sys._current_frames().get(self._serving.ident or 0)
+            warnings.warn("still serving:\n" + "".join(traceback.format_stack(frame)), stacklevel=2)
         self._server.server_close()
 
     def of(self, method: str, pattern: str = "") -> list[Asked]:

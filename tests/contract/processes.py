@@ -12,6 +12,7 @@ import signal
 import subprocess
 import tempfile
 import time
+import warnings
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -82,6 +83,18 @@ class Service:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGTERM)
         return Ended(self.ended(seconds), time.monotonic() - began)
+
+    def kill(self, seconds: float = 60) -> None:
+        """End it whatever it does. One that the kernel keeps is told of instead of being waited for without end."""
+        if self.process.poll() is not None:
+            return
+        self.process.kill()
+        try:
+            self.process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            tasks = sorted(Path(f"/proc/{self.process.pid}/task").glob("*/stack"))
+            where = "\n".join(f"{task.parent.name}:\n{task.read_text()}" for task in tasks)
+            warnings.warn(f"{self.process.args} was killed {seconds} s ago and is there:\n{where}", stacklevel=2)
 
 
 class Driver:
@@ -161,7 +174,5 @@ class Driver:
 
     def end(self) -> None:
         for service in self._begun:
-            if service.process.poll() is None:
-                service.process.kill()
-                service.process.wait()
-        shutil.rmtree(self._directory)
+            service.kill()
+        shutil.rmtree(self._directory, ignore_errors=True)

@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from .asking import until
 from .peers import GitHub
@@ -80,6 +82,47 @@ def test_what_the_api_does_without(tamma: Driver) -> None:
     token.write_text("a-token\n")
     without: dict[str, str | None] = {"ANTHROPIC_API_KEY": None, "GITHUB_TOKEN": None}
     tamma.start(arguments=SERVER, GITHUB_TOKEN_FILE=str(token), PORT="1", HOST="missing.invalid", **without).health()
+
+
+@pytest.mark.parametrize("arguments", [SERVER, ENGINE])
+@pytest.mark.parametrize(
+    "missing", ["", "TAMMA_GITHUB_APP_ID", "TAMMA_GITHUB_INSTALLATION_ID", "TAMMA_GITHUB_PRIVATE_KEY_PATH"]
+)
+def test_a_github_app_instead_of_a_token(tamma: Driver, arguments: str, missing: str) -> None:
+    key = tamma.folder() / "app.pem"
+    made = rsa.generate_private_key(65537, 2048)
+    form = (serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL)
+    key.write_bytes(made.private_bytes(*form, serialization.NoEncryption()))
+    key.chmod(0o644)
+    app: dict[str, str | None] = {
+        "GITHUB_TOKEN": None,
+        "TAMMA_GITHUB_AUTH_MODE": "app",
+        "TAMMA_GITHUB_APP_ID": "1",
+        "TAMMA_GITHUB_INSTALLATION_ID": "2",
+        "TAMMA_GITHUB_PRIVATE_KEY_PATH": str(key),
+    }
+    service = tamma.start(arguments=arguments, **{name: value for name, value in app.items() if name != missing})
+    if missing:
+        assert service.ended() == 1
+        assert missing in service.log
+    elif arguments == SERVER:
+        service.health()
+    else:
+        assert until(HEALTHY.exists, 20)
+
+
+@pytest.mark.parametrize("arguments", [SERVER, ENGINE])
+def test_what_is_empty_is_passed_over(tamma: Driver, arguments: str) -> None:
+    """As the Compose files give them, where nobody has set them."""
+    names = (
+        "TAMMA_PERMISSION_MODE TAMMA_ALLOW_BYPASS_PERMISSIONS TAMMA_AGENT_PROVIDER TAMMA_SANITIZE_CONTENT "
+        "TAMMA_VALIDATE_URLS TAMMA_GATE_ACTIONS TAMMA_MAX_FETCH_SIZE_BYTES"
+    )
+    service = tamma.start(arguments=arguments, **dict.fromkeys(names.split(), ""))
+    if arguments == SERVER:
+        service.health()
+    else:
+        assert until(HEALTHY.exists, 20)
 
 
 # The API

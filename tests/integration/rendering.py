@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
 
 from hypothesis import strategies as st
 
@@ -68,8 +67,6 @@ def password_in(variable: str, value: str) -> str:
     """The secret in what a variable says, as the service that has it understands that."""
     if variable == "ConnectionStrings__DefaultConnection":
         return read_connection_string(value)["password"]
-    if variable == "DATABASE_URL":
-        return unquote(urlsplit(value).password or "")
     if variable == "RABBITMQ_DEFAULT_PASS":
         # RabbitMQ makes a byte of each character, and its clients send UTF-8.
         return value.encode("latin-1").decode("utf-8")

@@ -52,6 +52,31 @@ NONSENSE: Cases = {
         {"tamma_stack_environment": {"COMPOSE_FILE": "x"}},
         "has COMPOSE_FILE, which is not set there",
     ),
+    "service-of-nobody": (
+        {"tamma_stack_service_environment": {"tamma-enigne": {"NO_COLOR": 1}}},
+        "names the service tamma-enigne, which this stack does not have",
+    ),
+    "variable-of-ours": (
+        {"tamma_stack_service_environment": {"tamma-engine": {"GITHUB_TOKEN": PLAIN}}},
+        "has GITHUB_TOKEN for tamma-engine, which the collection sets: use tamma_stack_github_token.",
+    ),
+    "token-and-app": (
+        {
+            "tamma_stack_github_app_id": 1,
+            "tamma_stack_github_app_installation_id": 2,
+            "tamma_stack_github_app_private_key": PLAIN,
+        },
+        "and tamma_stack_github_app_id are both set",
+    ),
+    "app-key": (
+        {
+            "tamma_stack_github_token": "",
+            "tamma_stack_github_app_id": 1,
+            "tamma_stack_github_app_installation_id": 2,
+            "tamma_stack_github_app_private_key": PLAIN,
+        },
+        "tamma_stack_github_app_private_key is no private key in PEM form",
+    ),
     "beyond-ascii": (
         {"tamma_stack_rabbitmq_user": "tämma"},
         "tamma_stack_rabbitmq_user holds characters beyond ASCII",
@@ -60,6 +85,10 @@ NONSENSE: Cases = {
     "batches": (
         {"tamma_stack_update_batches": "1,half"},
         "tamma_stack_update_batches has the step 'half': give a number",
+    ),
+    "engine-without-login": (
+        {"tamma_stack_engine_runs": "api", "tamma_stack_environment": {"TAMMA_ENABLE_AUTH": "true"}},
+        "tamma_stack_engine_runs is set, but with TAMMA_ENABLE_AUTH nobody can tell the engine inside tamma-api",
     ),
     "half-a-container": (
         {"tamma_stack_environment": {"API_DOTNET_REPLICAS": "1.5"}},
@@ -124,6 +153,14 @@ IN_PRODUCTION: Cases = {
         "tamma_stack_elsa_api_key is a placeholder or easily guessed",
     ),
     "no-login": ({"tamma_stack_edge_users": {}}, "Production without a login is refused"),
+    "false-login": (
+        {"tamma_stack_edge_users": {}, "tamma_stack_environment": {"TAMMA_ENABLE_AUTH": True}},
+        "and TAMMA_ENABLE_AUTH is none, because Tamma answers every login with 401",
+    ),
+    "clear-text": (
+        {"tamma_stack_service_environment": {"tamma-engine": {"OPENROUTER_API_KEY": PLAIN}}},
+        "has OPENROUTER_API_KEY of tamma-engine in clear text, which production refuses",
+    ),
     "no-edge": ({"tamma_stack_edge": False}, "Production publishes the edge alone"),
     "two-logins": (
         {"tamma_stack_edge_forward_auth": "http://login:4180"},

@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
-from urllib.parse import urlsplit
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -102,12 +101,8 @@ def read_through_the_stack(program: str, directory: Path, postgres: str, rabbitm
 def test_every_service_of_the_stack_gets_the_secret(tmp_path: Path, program: str, postgres: str, rabbitmq: str) -> None:
     understood = read_through_the_stack(program, tmp_path, postgres, rabbitmq)
     assert variables(understood, "postgres")["POSTGRES_PASSWORD"] == postgres
-    assert password_in("DATABASE_URL", variables(understood, "tamma-api")["DATABASE_URL"]) == postgres
     assert password_in(CONNECTION, variables(understood, "tamma-api-dotnet")[CONNECTION]) == postgres
-    url = urlsplit(variables(understood, "tamma-api")["DATABASE_URL"])
-    assert (url.username, url.hostname, url.port, url.path) == ("tamma", "postgres", 5432, "/tamma")
     assert variables(understood, "rabbitmq")["RABBITMQ_DEFAULT_PASS"] == first_rabbitmq_password(rabbitmq)
-    assert variables(understood, "elsa-server")["RabbitMq__Password"] == rabbitmq
 
 
 HANDWRITTEN = r"""
@@ -233,10 +228,6 @@ def psql_works(container: str, password: str) -> bool:
     return run(["docker", *command, "-Atqc", "SELECT 7", "tamma"], check=False).stdout == "7\n"
 
 
-def url_works(container: str, url: str) -> bool:
-    return run(["docker", "exec", container, "psql", "-Atqc", "SELECT 7", url], check=False).stdout == "7\n"
-
-
 def logged_in(address: str, password: str) -> bool:
     """Ask RabbitMQ's management interface who we are."""
     request = urllib.request.Request(address + "/api/whoami")
@@ -251,7 +242,7 @@ def test_the_servers_take_the_password_of_their_first_start(servers: Servers) ->
     """The fixture logged in; this makes sure that a wrong password would not have sufficed."""
     assert not psql_works(servers.postgres, FIRST_POSTGRES + "x")
     assert not logged_in(servers.management, FIRST_RABBITMQ + "x")
-    assert url_works(servers.postgres, variables(servers.first, "tamma-api")["DATABASE_URL"])
+    assert psql_works(servers.postgres, FIRST_POSTGRES)
 
 
 @pytest.mark.parametrize("password", NASTY)
@@ -271,9 +262,8 @@ def test_a_password_opens_what_it_was_set_on(servers: Servers, tmp_path: Path, p
         data=password.encode(),
     )
     understood = read_through_the_stack(program, tmp_path, password, password)
-    assert url_works(servers.postgres, variables(understood, "tamma-api")["DATABASE_URL"])
     assert psql_works(servers.postgres, password_in(CONNECTION, variables(understood, "tamma-api-dotnet")[CONNECTION]))
-    assert logged_in(servers.management, variables(understood, "elsa-server")["RabbitMq__Password"])
+    assert logged_in(servers.management, password)
 
 
 # Reads one term after the other, as RabbitMQ reads its configuration, and writes the bytes of each password.

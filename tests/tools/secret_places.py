@@ -8,7 +8,6 @@ from ansible_collections.meywd.tamma.plugins.module_utils.secret_files import DI
 # What a variable says beside the secret.
 _AROUND = {
     "ConnectionStrings__DefaultConnection": ", in a connection string of Npgsql",
-    "DATABASE_URL": ", percent-encoded in a URL",
 }
 
 

@@ -1,7 +1,8 @@
-"""Writes the tables of variables into the roles' READMEs and ``docs/variables.md``, and that of ``docs/secrets.md``.
+"""Writes what is made of other files: tables of variables, of secrets and of settings, and ``.env.example``.
 
-The argument specs are the source, and the operator's own table. ``python3 -m tests.tools.variables``
-writes between the markers, ``--check`` only says which files are out of date.
+The argument specs are the source of the first, the operator's own tables of the others.
+``python3 -m tests.tools.variables`` writes, between markers where there are some, ``--check`` only says
+which files are out of date.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tests.tools import secret_places
+from tests.tools import secret_places, settings
 from tests.tools.roles import ROOT, EntryPoint, Role, load_roles
 
 START = "<!-- variables:start -->"
@@ -137,21 +138,28 @@ def targets(roles: list[Role], root: Path) -> dict[Path, tuple[str, str]]:
     )
     wanted[root / "docs" / "variables.md"] = (overview([role for role in roles if role.entry_points]), start)
     wanted[root / "docs" / "secrets.md"] = (secret_places.table(), f"{START}\n{END}\n")
+    wanted[root / "docs" / "tamma.md"] = (settings.markdown(settings.table()), f"{START}\n{END}\n")
     return wanted
+
+
+def whole_files() -> dict[Path, str]:
+    """File → everything that it says."""
+    return {settings.EXAMPLE: settings.example(settings.table())}
 
 
 def outdated(root: Path = ROOT, *, write: bool = False) -> list[str]:
     """A sentence for each file whose table is not what its source says; ``write`` mends them."""
     sentences = []
+    texts: dict[Path, str] = {} if root != ROOT else whole_files()
     for path, (content, start) in targets(load_roles(root), root).items():
-        relative = path.relative_to(root)
-        current = path.read_text(encoding="utf-8") if path.is_file() else None
+        current = path.read_text(encoding="utf-8") if path.is_file() else start
         try:
-            wanted = _replace(start if current is None else current, content, relative)
+            texts[path] = _replace(current, content, path.relative_to(root))
         except Outdated as problem:
             sentences.append(str(problem))
-            continue
-        if wanted == current:
+    for path, wanted in texts.items():
+        relative = path.relative_to(root)
+        if path.is_file() and path.read_text(encoding="utf-8") == wanted:
             continue
         if write:
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -29,7 +29,7 @@ GITHUB_TOKEN=
 # Made up.
 POSTGRES_PASSWORD=change_this_in_production
 # TAMMA_VERSION=latest
-# POSTGRES_PASSWORD_URL=
+# POSTGRES_PASSWORD_NPGSQL=
 # NGINX_HASH=
 # PORT=3001
 """
@@ -259,18 +259,17 @@ def test_the_files_that_compose_reads_follow_until_somebody_chooses_others(tmp_p
 
 def test_a_password_with_special_characters_has_its_other_spellings(tmp_path: Path) -> None:
     write(tmp_path, secrets={"POSTGRES_PASSWORD": 'p@ss;"w'})
-    assert env(tmp_path)["POSTGRES_PASSWORD_URL"] == formats.quote_url('p@ss;"w')
+    assert env(tmp_path)["POSTGRES_PASSWORD_NPGSQL"] == formats.quote_npgsql('p@ss;"w')
     text = (tmp_path / ".env").read_text().replace('p@ss;\\"w', "other @")
     (tmp_path / ".env").write_text(text)
     write(tmp_path, secrets={})
     assert env(tmp_path)["POSTGRES_PASSWORD"] == "other @"
-    assert env(tmp_path)["POSTGRES_PASSWORD_URL"] == "other%20%40"
     assert env(tmp_path)["POSTGRES_PASSWORD_NPGSQL"] == '"other @"'
 
 
 def test_a_plain_password_has_none_that_its_owner_would_have_to_know_of(tmp_path: Path) -> None:
     write(tmp_path)
-    assert "POSTGRES_PASSWORD_URL" not in env(tmp_path)
+    assert "POSTGRES_PASSWORD_NPGSQL" not in env(tmp_path)
 
 
 lines = st.lists(

@@ -83,7 +83,6 @@ def test_a_second_deploy_finds_nothing_to_change(tmp_path: Path, password: str) 
     deploy(wanted)
     env = environment(wanted)
     assert env["POSTGRES_PASSWORD_NPGSQL"] == quote_npgsql(password)
-    assert env["POSTGRES_PASSWORD_URL"] == quote_url(password)
     assert compare_files(wanted, env) == ([], {"added": [], "changed": [], "removed": []})
 
 
@@ -101,7 +100,7 @@ def test_every_spelling_of_a_secret_counts_as_secret() -> None:
         [
             *GENERATED,
             "GITHUB_TOKEN",
-            *(f"POSTGRES_{name}" for name in ("PASSWORD_NPGSQL", "PASSWORD_URL")),
+            "POSTGRES_PASSWORD_NPGSQL",
             *(f"{server}_{kind}_PASSWORD" for server in ("POSTGRES", "RABBITMQ") for kind in ("INITIAL", "CONTAINER")),
             "SECRETS_HASH_KEY",
         ]

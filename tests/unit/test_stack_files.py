@@ -118,6 +118,13 @@ def test_the_engine_may_finish_its_issue() -> None:
     assert SERVICES["tamma-engine"]["stop_grace_period"].startswith("${TAMMA_ENGINE_STOP_GRACE_PERIOD:-")
 
 
+def test_an_update_stops_the_engine_before_requests_wait() -> None:
+    """It asks nobody for its time: a service behind the edge would not be there meanwhile."""
+    first = {name for name, item in SERVICES.items() if "tamma.stops-first" in item.get("labels", {})}
+    assert first == {"tamma-engine"}
+    assert "tamma.edge-port" not in SERVICES["tamma-engine"]["labels"]
+
+
 @every_service
 def test_a_published_port_is_verified(name: str) -> None:
     published = DOCUMENTS["docker-compose.dev.yml"]["services"].get(name, {}).get("ports", [])
@@ -148,20 +155,9 @@ def test_no_single_file_is_mounted_that_an_engine_would_make_a_directory(name: s
 # -- .env.example ---------------------------------------------------------------------------
 
 
-def test_the_example_lists_what_the_compose_files_read() -> None:
-    read = set().union(*map(used, TEXTS.values()))
-    assert {name for name, _value, _comment in example_settings()} == read | {"COMPOSE_FILE", "COMPOSE_PROJECT_NAME"}
-
-
 def test_the_example_lists_each_setting_once() -> None:
     names = [name for name, _value, _comment in example_settings()]
     assert sorted(names) == sorted(set(names))
-
-
-def test_commented_settings_show_the_default() -> None:
-    defaults = {match for text in TEXTS.values() for match in re.findall(r"\$\{(\w+):-([^${}]*)\}", text)}
-    shown = {(name, value) for name, value, comment in example_settings() if comment and value}
-    assert {pair for pair in shown if not pair[0].startswith("COMPOSE_")} <= defaults
 
 
 def test_the_example_can_be_read_as_an_environment_file() -> None:

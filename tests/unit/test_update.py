@@ -43,7 +43,8 @@ SERVICES: dict[str, Any] = {
         "image": "postgres:15",
         "labels": {"tamma.stored-settings": "POSTGRES_PASSWORD"},
     },
-    "tamma-api": {"image": "api:2"},
+    "tamma-api-dotnet": {"image": "api:2"},
+    "tamma-api": {"image": "ts:2"},
     "tamma-engine": {"image": "engine:2"},
     "tamma-dashboard": {"image": "dashboard:2"},
 }
@@ -101,7 +102,7 @@ class _Stack:
         self.project = parse_project({"name": "tamma", "services": services}, dict.fromkeys(services, "0"))
         self.postgres = self.project.services["postgres"] if own else None
         self.rabbitmq = None
-        self.writers = ["tamma-api"]
+        self.writers = ["tamma-api-dotnet"]
 
     def running(self, service: str) -> list[str]:
         return [service]
@@ -130,17 +131,17 @@ class Containers:
             ["tamma-dashboard"],
             "another image; without an edge tamma-dashboard are away for as long as their",
         ),
-        ("rolling", True, ["tamma-api"], "rolling, as asked for: tamma-api get another image, and no copy"),
-        ("auto", True, ["tamma-api"], "guarded: tamma-api get another image; the database is copied"),
+        ("rolling", True, ["tamma-api-dotnet"], "rolling, as asked for: tamma-api-dotnet get another image, and no"),
+        ("auto", True, ["tamma-api-dotnet"], "guarded: tamma-api-dotnet get another image; the database is copied"),
         (
             "auto",
             True,
-            ["tamma-api"],
+            ["tamma-api-dotnet"],
             "copied inside its server (2.0 GiB), about 20 s, and requests wait at the edge for",
         ),
-        ("auto", True, ["tamma-api"], "who waits longer than 60 s gets 503"),
+        ("auto", True, ["tamma-api-dotnet"], "who waits longer than 60 s gets 503"),
         ("guarded", False, [], "guarded: as asked for; the database is copied"),
-        ("guarded", False, [], "(2.0 GiB), about 20 s, and without an edge tamma-api are away for that"),
+        ("guarded", False, [], "(2.0 GiB), about 20 s, and without an edge tamma-api-dotnet are away for that"),
     ],
 )
 def test_what_a_release_costs_is_told(
@@ -162,11 +163,12 @@ def test_what_a_release_costs_is_told(
 @pytest.mark.parametrize(("version", "asks"), [("0.3.0", False), ("latest", True)])
 def test_another_version_changes_nothing_else(tmp_path: Path, version: str, asks: bool) -> None:
     env = "COMPOSE_FILE=docker-compose.yml:%s\nTAMMA_VERSION=0.2.0\nGITHUB_OWNER=alice\n" % images.OVERLAY
-    files = [File(".env", env, 0o600), File("docker-compose.yml", ""), images.overlay({"tamma-api": "api:2@sha256:a"})]
+    pinned = images.overlay({"tamma-api-dotnet": "api:2@sha256:a"})
+    files = [File(".env", env, 0o600), File("docker-compose.yml", ""), pinned]
     write(str(tmp_path), files)
     record(str(tmp_path), [item.path for item in files])
     known = Known(tmp_path)
-    assert known.present().pinned == {"tamma-api": "api:2@sha256:a"}
+    assert known.present().pinned == {"tamma-api-dotnet": "api:2@sha256:a"}
     found = known.of_version(version)
     assert found.settings == {"TAMMA_VERSION": version, "GITHUB_OWNER": "alice"}
     assert (found.compose_files, found.pinned, found.pull_always) == (["docker-compose.yml"], {}, asks)
@@ -199,15 +201,16 @@ def test_what_was_cut_off_is_known_by_its_journal(tmp_path: Path) -> None:
 
 def test_how_a_release_comes(tmp_path: Path) -> None:
     known = Known(tmp_path)
-    assert known.mode("tamma-api") == update.FIRST
-    assert known.mode("tamma-api", current=entry(1)) == update.GUARDED
-    assert known.mode("tamma-dashboard", "postgres", current=entry(1)) == update.ROLLING
+    assert known.mode("tamma-api-dotnet") == update.FIRST
+    assert known.mode("tamma-api-dotnet", current=entry(1)) == update.GUARDED
+    assert known.mode("tamma-dashboard", "tamma-api", current=entry(1)) == update.ROLLING
     assert known.mode(current=entry(1)) == update.ROLLING
-    assert Known(tmp_path, mode=update.ROLLING).mode("tamma-api", current=entry(1)) == update.ROLLING
+    assert Known(tmp_path, mode=update.ROLLING).mode("tamma-api-dotnet", current=entry(1)) == update.ROLLING
     assert Known(tmp_path, mode=update.GUARDED).mode(current=entry(1)) == update.GUARDED
-    assert Known(tmp_path, there=False).mode("tamma-api", current=entry(1)) == update.ROLLING, "it moves elsewhere"
+    moving = Known(tmp_path, there=False)
+    assert moving.mode("tamma-api-dotnet", current=entry(1)) == update.ROLLING, "it moves elsewhere"
     known.edge = True
-    assert known.mode(current=entry(1), recreates="tamma-api") == update.ROLLING
+    assert known.mode(current=entry(1), recreates="tamma-api-dotnet") == update.ROLLING
     assert known.mode(current=entry(1), recreates="postgres") == update.GUARDED, "requests wait for the database"
     known.edge = False
     assert known.mode(current=entry(1), recreates="postgres") == update.ROLLING, "nobody could let them wait"
@@ -218,7 +221,7 @@ def test_a_stack_that_was_taken_down_is_guarded_when_it_comes_back_with_other_im
     known._engine = cast(Any, Containers())
     same = entry(1, images={name: {"reference": "", "id": known_as["image"]} for name, known_as in SERVICES.items()})
     assert known.mode(*SERVICES, current=same) == update.ROLLING
-    other = entry(1, images={**same.images, "tamma-api": {"reference": "", "id": "api:1"}})
+    other = entry(1, images={**same.images, "tamma-api-dotnet": {"reference": "", "id": "api:1"}})
     assert known.mode(*SERVICES, current=other) == update.GUARDED
 
 
@@ -482,7 +485,7 @@ class _Held:
         self.closed = True
 
 
-@pytest.mark.parametrize("held", [["tamma-api"], []])
+@pytest.mark.parametrize("held", [["tamma-api-dotnet"], []])
 def test_what_a_dead_operator_holds_is_let_through_when_the_way_back_fails(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, held: list[str]
 ) -> None:
@@ -491,7 +494,7 @@ def test_what_a_dead_operator_holds_is_let_through_when_the_way_back_fails(
     monkeypatch.setattr(known, "_make", lambda *_: Ill(written=False))
     monkeypatch.setattr(known, "_stack", lambda: _Stack(True, True))
     monkeypatch.setattr(known, "_new_hold", lambda _stack: hold)
-    monkeypatch.setattr(services.Group, "ready", lambda _self: {"tamma-api": ["one"]})
+    monkeypatch.setattr(services.Group, "ready", lambda _self: {"tamma-api-dotnet": ["one"]})
     with pytest.raises(OperatorError, match="did not come up"):
         known._go_back(JOURNAL._replace(step=update.RETURNED))
     assert hold.released == {name: ["one"] for name in held}

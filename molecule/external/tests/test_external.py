@@ -38,13 +38,12 @@ def test_the_services_are_let_in_with_tls(servers: Host) -> None:
     assert sorted(psql(servers, who % LOGIN["role"]).splitlines()) == [
         "elsa-server|t",
         "tamma-api-dotnet|t",
-        "tamma-api|t",
     ]
 
 
 def test_nothing_of_the_containers_was_made(host: Host) -> None:
     made = host.check_output("docker volume ls --quiet --filter label=com.docker.compose.project=tamma").split()
-    assert sorted(made) == ["tamma_tamma-elsa-storage", "tamma_tamma-engine-workdir"]
+    assert sorted(made) == ["tamma_tamma-api-workdir", "tamma_tamma-elsa-storage", "tamma_tamma-engine-workdir"]
     images = host.check_output("docker image ls")
     assert "postgres" not in images
     assert "rabbitmq" not in images
@@ -74,7 +73,7 @@ def test_a_workflow_runs_and_its_instance_is_in_the_database(host: Host, servers
 
 
 def test_the_broker_takes_what_a_client_of_the_stack_sends(host: Host, servers: Host) -> None:
-    # No service of Tamma has anything to do with it today: the bench's own client stands in, with ELSA's settings.
+    # No service of Tamma has anything to do with it today: the bench's own client stands in, with what ELSA is told.
     engine_exec = "cd /opt/tamma && docker compose exec -T elsa-server python3 -m standin.broker"
     assert host.check_output(f"{engine_exec} send 'kept in a queue'") == ""
     listed = servers.check_output(

@@ -1,6 +1,6 @@
 """A client of RabbitMQ for the tests: `python3 -m standin.broker send TEXT`, or `take`.
 
-No service of Tamma uses the broker. This takes the login that the stack gives to ELSA, and a durable queue.
+No service of Tamma uses the broker. This takes the login that ELSA is told of, and a durable queue.
 """
 
 import ssl

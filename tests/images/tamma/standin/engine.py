@@ -208,7 +208,7 @@ def main(_: list[str]) -> int:
 
 def _main_of_the_future(settings: Settings) -> int:
     """Register again and again; finish the issue in hand, if there is one, at the end."""
-    api = os.environ.get("TAMMA_API_URL", "http://localhost:3100").rstrip("/")
+    api = os.environ.get("TAMMA_API_URL", "http://tamma-api:3100").rstrip("/")
     if not os.access(settings.working_directory, os.W_OK):
         raise process.Refusal(f"The working directory {settings.working_directory} is not writable.")
     registration = {

@@ -80,8 +80,28 @@ def load() -> Settings:
             else github.get("issueLabels", ["tamma"])
         ),
     )
-    _refuse_gaps(settings)
+    if os.environ.get("TAMMA_GITHUB_AUTH_MODE") == "app":
+        _check_app(settings)
+    else:
+        _refuse_gaps(settings)
     return settings
+
+
+def _check_app(settings: Settings) -> None:
+    """Log in as an App, whose key is read at the start: its installation gives out tokens, and no other one is used."""
+    needed = {
+        "App ID": "TAMMA_GITHUB_APP_ID",
+        "App private key path": "TAMMA_GITHUB_PRIVATE_KEY_PATH",
+        "installation ID": "TAMMA_GITHUB_INSTALLATION_ID",
+    }
+    gaps = [f"GitHub {what} is required (set {name})" for what, name in needed.items() if not os.environ.get(name)]
+    _refuse(gaps + [gap for gap in _gaps(settings) if "token" not in gap])
+    path = os.environ["TAMMA_GITHUB_PRIVATE_KEY_PATH"]
+    try:
+        Path(path).read_text(encoding="utf-8")
+    except OSError as error:
+        raise Refusal(f"Error: {error.strerror}, open '{path}'") from None
+    settings.token = ""
 
 
 def _config_file() -> dict[str, Any]:
@@ -95,6 +115,10 @@ def _config_file() -> dict[str, Any]:
 
 
 def _refuse_gaps(settings: Settings) -> None:
+    _refuse(_gaps(settings))
+
+
+def _gaps(settings: Settings) -> list[str]:
     gaps = []
     if not settings.token:
         gaps.append("GitHub token is required (set GITHUB_TOKEN or TAMMA_GITHUB_TOKEN)")
@@ -102,5 +126,9 @@ def _refuse_gaps(settings: Settings) -> None:
         gaps.append("GitHub owner is required (set TAMMA_GITHUB_OWNER or use tamma.config.json)")
     if not settings.repo:
         gaps.append("GitHub repo is required (set TAMMA_GITHUB_REPO or use tamma.config.json)")
+    return gaps
+
+
+def _refuse(gaps: list[str]) -> None:
     if gaps:
         raise Refusal("Configuration errors:\n" + "\n".join(f"  - {gap}" for gap in gaps))
