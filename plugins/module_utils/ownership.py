@@ -64,21 +64,24 @@ def _targets(project: Project, name: str) -> List[str]:
     return service.labels.get(LABEL, "").split() if service else []
 
 
-def _places(engine: Engine, name: str, targets: List[str], inspected: Dict[str, Any]) -> Iterator[Place]:
+def _places(engine: Engine, name: str, targets: List[str], inspected: Dict[str, Any]) -> List[Place]:
     mounts = [item for item in inspected.get("Mounts") or [] if item.get("Destination") in targets and item.get("RW")]
     if not mounts:
-        return
+        return []
     user, group = user_of(engine, inspected)
+    found = []
     for item in mounts:
-        with _opened(item.get("Source") or "") as directory:
+        source = item.get("Source") or ""
+        with _opened(source) as directory:
             if directory is not None and not can_write(os.fstat(directory), user, group):
                 volume = (item.get("Name") or "") if item.get("Type") == "volume" else ""
-                yield Place(name, item["Destination"], item["Source"], volume, user, group)
+                found.append(Place(name, item["Destination"], source, volume, user, group))
+    return found
 
 
 def user_of(engine: Engine, inspected: Dict[str, Any]) -> Tuple[int, int]:
     """The ids of the user and the group that a container's program has; a group of -1 is not known."""
-    name, _, group = ((inspected.get("Config") or {}).get("User") or "0").partition(":")
+    name, _colon, group = ((inspected.get("Config") or {}).get("User") or "0").partition(":")
     known = _known_users(engine.file(inspected["Id"], "/etc/passwd"))
     found = known.get(name) or next((ids for ids in known.values() if str(ids[0]) == name), None)
     user, own = found or (int(name) if name.isdigit() else _USER, -1)
