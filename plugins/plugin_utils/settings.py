@@ -130,6 +130,10 @@ def _wrong_value(setting: Setting, value: str) -> Iterable[str]:
         yield wrong("true or false")
     if "count" in setting.check and not re.fullmatch("0*[1-9][0-9]{0,8}", value):
         yield wrong("a number from 1 on, else %s" % setting.check["count"])
+    if "port" in setting.check:
+        taken = setting.check["port"]
+        if not re.fullmatch("[1-9][0-9]{0,4}", value) or int(value) > 65535 or int(value) in taken:
+            yield wrong("a port, and none of %s, where the edge listens inside" % " and ".join(map(str, taken)))
     if "address" in setting.check and not _is_address(value):
         # It may hold a password.
         yield "%s has a %s that is no address: it begins with https:// or http:// and a host." % (_HERE, setting.name)

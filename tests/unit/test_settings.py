@@ -122,6 +122,8 @@ def test_the_address_of_the_dashboard_follows_its_port(port: str) -> None:
         ({"TAMMA_SANITIZE_CONTENT": "True"}, "give one of true, false"),
         ({"TAMMA_MAX_FETCH_SIZE_BYTES": "10M"}, "give a number from 1 on"),
         ({"GITHUB_API_BASE_URL": "me:password@ghe.example.org"}, "GITHUB_API_BASE_URL that is no address"),
+        ({"EDGE_HTTPS_PORT": 2019}, "EDGE_HTTPS_PORT '2019': give a port, and none of 80 and 2019"),
+        ({"EDGE_HTTPS_PORT": "8443-8450"}, "EDGE_HTTPS_PORT '8443-8450': give a port"),
         ({"DASHBORD_PORT": "1"}, "DASHBORD_PORT, which no service reads: did you mean DASHBOARD_PORT."),
         ({"COMPLETELY_DIFFERENT": "1"}, ".env.example lists those that exist."),
         ({"POSTGRES_PASSWORD": "x"}, "POSTGRES_PASSWORD, which is not set there: set tamma_stack_postgres_password."),
