@@ -63,7 +63,7 @@ TABLE = (
     Place("ANTHROPIC_API_KEY", "tamma-engine", "ANTHROPIC_API_KEY", "anthropic-api-key"),
 )
 
-# What the Compose files of former versions set, and no service read: a way back to their releases still finds it.
+# Where the Compose files of former versions have secrets: a way back to their releases still finds them there.
 _FORMER = (
     Place("RABBITMQ_PASSWORD", "elsa-server", "RabbitMq__Password", "appsettings.json"),
     Place("POSTGRES_PASSWORD", "tamma-api", "DATABASE_URL", "environment.cjs"),
@@ -76,10 +76,17 @@ def users_of(secret: str) -> List[str]:
     return sorted({place.service for place in TABLE if place.secret == secret})
 
 
-def render(variables: Mapping[str, Mapping[str, str]]) -> List[File]:
-    """Write the files of the services in *variables*: service → its environment as it would be without secret files."""
+def render(variables: Mapping[str, Mapping[str, str]], overlay: str = "") -> List[File]:
+    """Write the files of the services in *variables*: service → its environment as it would be without secret files.
+
+    overlay: the text of docker-compose.secrets.yml, which says whether the release is one of a former version.
+    """
     contents: Dict[str, Dict[str, str]] = {}
-    former = [place for place in _FORMER if place.variable in variables.get(place.service, {})]
+    former = [
+        place
+        for place in _FORMER
+        if place.variable in variables.get(place.service, {}) and "/%s}" % place.path in overlay
+    ]
     for place in (*TABLE, *former):
         if place.service in variables:
             values = contents.setdefault(place.path, {})

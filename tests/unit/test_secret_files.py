@@ -112,12 +112,14 @@ def test_a_release_of_a_former_version_finds_the_files_that_it_mounts() -> None:
         "tamma-engine": {"DATABASE_URL": "of the engine"},
         "tamma-api": {**environment("tamma-api"), "DATABASE_URL": "of the API"},
     }
-    files = {item.path: item.content for item in secret_files.render(before)}
+    overlay = TEXTS[secret_files.OVERLAY] + "  engine: {file: ./secrets/tamma-engine/environment.cjs}\n"
+    files = {item.path: item.content for item in secret_files.render(before, overlay)}
     assert read_node_environment(files["secrets/tamma-engine/environment.cjs"]) == {"DATABASE_URL": "of the engine"}
     assert read_node_environment(files["secrets/tamma-api/environment.cjs"])["DATABASE_URL"] == "of the API"
     settings = files["secrets/elsa-server/appsettings.json"]
     assert read_secret_file("appsettings.json", "RabbitMq__Password", settings) == "broker"
-    assert "secrets/tamma-engine/environment.cjs" not in rendered("tamma-engine")
+    today = {item.path for item in secret_files.render(before, TEXTS[secret_files.OVERLAY])}
+    assert "secrets/tamma-engine/environment.cjs" not in today
 
 
 # -- owners ---------------------------------------------------------------------------------
