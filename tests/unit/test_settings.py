@@ -112,6 +112,10 @@ def test_the_address_of_the_dashboard_follows_its_port(port: str) -> None:
         ({"WORKFLOW_SYNC_INTERVAL": -1}, "'-1': give a number"),
         ({"WORKFLOW_SYNC_INTERVAL": "1.5"}, "'1.5': give a number"),
         ({"ELSA_REPLICAS": "0"}, "leave ELSA out with tamma_stack_profile: lite"),
+        ({"WORKFLOW_SYNC_INTERVAL": "4294968"}, "WORKFLOW_SYNC_INTERVAL '4294968': give 4294967 at most."),
+        ({"WORKFLOW_SYNC_INTERVAL": "9" * 5000}, "give 4294967 at most."),
+        ({"ELSA_REPLICAS": "1000"}, "ELSA_REPLICAS '1000': give 999 at most."),
+        ({"API_DOTNET_REPLICAS": "two"}, "API_DOTNET_REPLICAS 'two': give a whole number of containers."),
         ({"POSTGRES_POOL_SIZE": "many"}, "POSTGRES_POOL_SIZE 'many'"),
         ({"ELSA_LOG_LEVEL": "Trace"}, "ELSA_LOG_LEVEL 'Trace': give one of Verbose, Debug"),
         ({"DOTNET_LOG_LEVEL": "information"}, "DOTNET_LOG_LEVEL 'information'"),
@@ -142,6 +146,7 @@ def test_refused(given: dict[str, object], words: str) -> None:
     [
         {},
         {"WORKFLOW_SYNC_INTERVAL": 1, "ELSA_REPLICAS": "2", "POSTGRES_POOL_SIZE": "", "ELSA_LOG_LEVEL": "Fatal"},
+        {"API_DOTNET_REPLICAS": 0, "API_REPLICAS": "001", "WORKFLOW_SYNC_INTERVAL": "4294967"},
         {"JWT_AUTHORITY": "https://login.example.org/realms/tamma"},
         {"JWT_AUTHORITY": "http://login.test", "JWT_REQUIRE_HTTPS": "False"},
         {"TAMMA_SANITIZE_CONTENT": False, "TAMMA_PERMISSION_MODE": "", "POSTGRES_DB": "other", "TAMMA_MODE": "service"},
