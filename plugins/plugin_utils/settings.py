@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 import re
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
@@ -21,6 +22,8 @@ _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 _CLOSE = 0.85
 _SECRET_NAME = re.compile(r"(api_?key|token|secret|passw|credential|webhook_?url|private_?key)", re.IGNORECASE)
 _SECRET_VALUE = re.compile(r"(gh[pousr]_|github_pat_|sk-|xox[abp]-|AKIA[0-9A-Z]{8}|-----BEGIN )")
+# In a JSON text these stand in strings alone.
+_NO_YAML = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
 
 
 class Setting(NamedTuple):
@@ -240,12 +243,15 @@ def looks_secret(name: str, value: object) -> bool:
     return bool(_SECRET_VALUE.match(text)) or (bool(text) and bool(_SECRET_NAME.search(name)))
 
 
-def service_overlay(given: Mapping[str, Mapping[str, object]]) -> dict[str, Any]:
-    """The Compose overlay that sets the variables of tamma_stack_service_environment, as they are."""
-    return {
-        "services": {
-            service: {"environment": {name: _text(value).replace("$", "$$") for name, value in variables.items()}}
-            for service, variables in given.items()
-            if variables
-        }
+def service_overlay(given: Mapping[str, Mapping[str, object]]) -> str:
+    """Write the Compose overlay that sets the variables of tamma_stack_service_environment, as they are.
+
+    It is JSON that is YAML as well, which knows no pairs of surrogates and takes some characters for line breaks.
+    """
+    services = {
+        service: {"environment": {name: _text(value).replace("$", "$$") for name, value in variables.items()}}
+        for service, variables in given.items()
+        if variables
     }
+    text = json.dumps({"services": services}, indent=2, ensure_ascii=False)
+    return _NO_YAML.sub(lambda match: "\\u%04x" % ord(match[0]), text) + "\n"
