@@ -35,7 +35,7 @@ def problems(variables: Mapping[str, Any], *, needed: bool) -> Iterable[str]:
     if token:
         yield (
             "%s (or GITHUB_TOKEN in the controller's environment) and %s are both set, and one login is used: "
-            "take one of them out, the token with an empty text." % (_LOGIN, next(name for name in app if app[name]))
+            "take one of them out, the token with an empty text." % (_LOGIN, min(filter(app.get, app)))
         )
     for name, what in _NUMBERS.items():
         if not app[name].isdigit():

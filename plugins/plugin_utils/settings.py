@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 import re
 from collections.abc import Iterable, Mapping
 from fnmatch import fnmatchcase
@@ -35,6 +36,8 @@ _PAIR = re.compile(r"""\s*([^=;]+?)\s*=\s*("(?:[^"]|"")*"|'(?:[^']|'')*'|[^;]*)(
 _CONNECTION = "ConnectionStrings__DefaultConnection"
 _SECRET_NAME = re.compile(r"(api_?key|token|secret|passw|credential|webhook_?url|private_?key)", re.IGNORECASE)
 _SECRET_VALUE = re.compile(r"(gh[pousr]_|github_pat_|sk-|xox[abp]-|AKIA[0-9A-Z]{8}|-----BEGIN )")
+# In a JSON text these stand in strings alone.
+_NO_YAML = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
 
 
 class Setting(NamedTuple):
@@ -142,12 +145,18 @@ def _wrong_value(setting: Setting, value: str) -> Iterable[str]:
         yield wrong("one of %s" % ", ".join(words))
     if "switch" in setting.check and value.lower() not in ("true", "false"):
         yield wrong("true or false")
-    if "count" in setting.check and not re.fullmatch("0*[1-9][0-9]*", value):
-        yield wrong("a number from 1 on, else %s" % setting.check["count"])
-    elif "count" in setting.check and int(value) > setting.check["most"]:
-        yield wrong("%d at most" % setting.check["most"])
     if "containers" in setting.check and not re.fullmatch("[0-9]{1,3}", value):
         yield wrong("a whole number of containers")
+    if "count" in setting.check:
+        most = setting.check.get("most", 999)
+        if not re.fullmatch("0*[1-9][0-9]*", value):
+            yield wrong("a number from 1 on, else %s" % setting.check["count"])
+        elif len(value.lstrip("0")) > 9 or int(value) > most:
+            yield wrong("%d at most" % most)
+    if "port" in setting.check:
+        taken = setting.check["port"]
+        if not re.fullmatch("[1-9][0-9]{0,4}", value) or int(value) > 65535 or int(value) in taken:
+            yield wrong("a port, and none of %s, where the edge listens inside" % " and ".join(map(str, taken)))
     if "address" in setting.check and not _is_address(value):
         # It may hold a password.
         yield "%s has a %s that is no address: it begins with https:// or http:// and a host." % (_HERE, setting.name)
@@ -248,15 +257,18 @@ def looks_secret(name: str, value: object) -> bool:
     return bool(_SECRET_VALUE.match(text)) or (bool(text) and bool(_SECRET_NAME.search(name)))
 
 
-def service_overlay(given: Mapping[str, Mapping[str, object]]) -> dict[str, Any]:
-    """The Compose overlay that sets the variables of tamma_stack_service_environment, as they are."""
-    return {
-        "services": {
-            service: {"environment": {name: _text(value).replace("$", "$$") for name, value in variables.items()}}
-            for service, variables in given.items()
-            if variables
-        }
+def service_overlay(given: Mapping[str, Mapping[str, object]]) -> str:
+    """Write the Compose overlay that sets the variables of tamma_stack_service_environment, as they are.
+
+    It is JSON that is YAML as well, which knows no pairs of surrogates and takes some characters for line breaks.
+    """
+    services = {
+        service: {"environment": {name: _text(value).replace("$", "$$") for name, value in variables.items()}}
+        for service, variables in given.items()
+        if variables
     }
+    text = json.dumps({"services": services}, indent=2, ensure_ascii=False)
+    return _NO_YAML.sub(lambda match: "\\u%04x" % ord(match[0]), text) + "\n"
 
 
 # -- own connection strings and databases ------------------------------------------------------

@@ -19,7 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ansible_collections.meywd.tamma.plugins.module_utils.compose import Compose, find_compose, parse_project
-from ansible_collections.meywd.tamma.plugins.module_utils.files import write
+from ansible_collections.meywd.tamma.plugins.module_utils.files import File, write
 from ansible_collections.meywd.tamma.plugins.module_utils.formats import (
     first_rabbitmq_password,
     parse_dotenv,
@@ -27,9 +27,10 @@ from ansible_collections.meywd.tamma.plugins.module_utils.formats import (
     render_rabbitmq_config,
 )
 from ansible_collections.meywd.tamma.plugins.module_utils.planner import ALONE_LABEL, start_order
-from ansible_collections.meywd.tamma.plugins.module_utils.release import environment, wanted_files
+from ansible_collections.meywd.tamma.plugins.module_utils.release import SERVICE_ENVIRONMENT, environment, wanted_files
 from ansible_collections.meywd.tamma.plugins.module_utils.runner import Runner
 from ansible_collections.meywd.tamma.plugins.plugin_utils.compose_files import Service, mebibytes, services
+from ansible_collections.meywd.tamma.plugins.plugin_utils.settings import service_overlay
 from tests.bench import engine, images
 from tests.bench.command import docker, run
 from tests.bench.names import LABEL
@@ -103,6 +104,23 @@ def test_every_service_of_the_stack_gets_the_secret(tmp_path: Path, program: str
     assert variables(understood, "postgres")["POSTGRES_PASSWORD"] == postgres
     assert password_in(CONNECTION, variables(understood, "tamma-api-dotnet")[CONNECTION]) == postgres
     assert variables(understood, "rabbitmq")["RABBITMQ_DEFAULT_PASS"] == first_rabbitmq_password(rabbitmq)
+
+
+@few
+@given(st.lists(secret, min_size=1, max_size=10))
+def test_a_service_gets_its_own_variables_as_they_are(tmp_path: Path, program: str, values: list[str]) -> None:
+    given = {"V%d" % number: value for number, value in enumerate([*values, *NASTY])}
+    wanted = release(tmp_path, {"GITHUB_TOKEN": "x"}, files=True)
+    overlay = service_overlay({"tamma-engine": given})
+    added = wanted._replace(
+        files=[*wanted.files, File(SERVICE_ENVIRONMENT, overlay, 0o600, secret=True)],
+        compose_files=[*wanted.compose_files, SERVICE_ENVIRONMENT],
+    )
+    env = {**environment(added, known={}), "COMPOSE_FILE": ":".join(added.compose_files)}
+    write(str(tmp_path), wanted_files(added, env))
+    told = variables(config(program, tmp_path), "tamma-engine")
+    assert {name: told.get(name) for name in given} == given
+    assert "GITHUB_TOKEN" not in told
 
 
 HANDWRITTEN = r"""

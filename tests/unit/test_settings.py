@@ -21,6 +21,7 @@ from tests.tools import stack_files
 TABLE = made.table()
 TEXTS = stack_files.texts()
 SERVICES = ["tamma-api", "tamma-engine", "tamma-api-dotnet", "elsa-server"]
+AWKWARD = '$HOME ${X:-y} " # é 𝄞 \\ud834 \x85 \u2028 end\nanother line'
 CHECKED = sorted(item.name for item in TABLE.settings.values() if item.check)
 
 
@@ -117,6 +118,10 @@ def test_the_address_of_the_dashboard_follows_its_port(port: str) -> None:
         ({"DASHBOARD_REPLICAS": "1.5"}, "DASHBOARD_REPLICAS '1.5'"),
         ({"API_REPLICAS": -1}, "API_REPLICAS '-1'"),
         ({"ELSA_REPLICAS": "0"}, "leave ELSA out with tamma_stack_profile: lite"),
+        ({"WORKFLOW_SYNC_INTERVAL": "4294968"}, "WORKFLOW_SYNC_INTERVAL '4294968': give 4294967 at most."),
+        ({"WORKFLOW_SYNC_INTERVAL": "9" * 5000}, "give 4294967 at most."),
+        ({"ELSA_REPLICAS": "1000"}, "ELSA_REPLICAS '1000': give 999 at most."),
+        ({"API_DOTNET_REPLICAS": "two"}, "API_DOTNET_REPLICAS 'two': give a whole number of containers."),
         ({"POSTGRES_POOL_SIZE": "many"}, "POSTGRES_POOL_SIZE 'many'"),
         ({"ELSA_LOG_LEVEL": "Trace"}, "ELSA_LOG_LEVEL 'Trace': give one of Verbose, Debug"),
         ({"DOTNET_LOG_LEVEL": "information"}, "DOTNET_LOG_LEVEL 'information'"),
@@ -127,6 +132,8 @@ def test_the_address_of_the_dashboard_follows_its_port(port: str) -> None:
         ({"TAMMA_SANITIZE_CONTENT": "True"}, "give one of true, false"),
         ({"TAMMA_MAX_FETCH_SIZE_BYTES": "10M"}, "give a number from 1 on"),
         ({"GITHUB_API_BASE_URL": "me:password@ghe.example.org"}, "GITHUB_API_BASE_URL that is no address"),
+        ({"EDGE_HTTPS_PORT": 2019}, "EDGE_HTTPS_PORT '2019': give a port, and none of 80 and 2019"),
+        ({"EDGE_HTTPS_PORT": "8443-8450"}, "EDGE_HTTPS_PORT '8443-8450': give a port"),
         ({"DASHBORD_PORT": "1"}, "DASHBORD_PORT, which no service reads: did you mean DASHBOARD_PORT."),
         ({"COMPLETELY_DIFFERENT": "1"}, ".env.example lists those that exist."),
         ({"POSTGRES_PASSWORD": "x"}, "POSTGRES_PASSWORD, which is not set there: set tamma_stack_postgres_password."),
@@ -146,6 +153,7 @@ def test_refused(given: dict[str, object], words: str) -> None:
         {},
         {"WORKFLOW_SYNC_INTERVAL": 4294967, "DASHBOARD_REPLICAS": 0, "API_DOTNET_REPLICAS": "3"},
         {"WORKFLOW_SYNC_INTERVAL": 1, "ELSA_REPLICAS": "2", "POSTGRES_POOL_SIZE": "", "ELSA_LOG_LEVEL": "Fatal"},
+        {"API_DOTNET_REPLICAS": 0, "API_REPLICAS": "001", "WORKFLOW_SYNC_INTERVAL": "4294967"},
         {"JWT_AUTHORITY": "https://login.example.org/realms/tamma"},
         {"JWT_AUTHORITY": "http://login.test", "JWT_REQUIRE_HTTPS": "False"},
         {"TAMMA_SANITIZE_CONTENT": False, "TAMMA_PERMISSION_MODE": "", "POSTGRES_DB": "other", "TAMMA_MODE": "service"},
@@ -239,7 +247,7 @@ def test_what_looks_like_a_secret(name: str, value: object, secret: bool) -> Non
 
 def test_a_service_gets_the_value_as_it_is() -> None:
     given = {"tamma-engine": {"A": '$HOME ${X:-y} " # é', "B": True, "C": 1, "D": None}, "tamma-api": {}}
-    overlay = yaml.safe_load(yaml.safe_dump(settings.service_overlay(given)))
+    overlay = yaml.safe_load(settings.service_overlay(given))
     (service,) = overlay["services"]
     read = {name: interpolate(value, {}) for name, value in overlay["services"][service]["environment"].items()}
     assert read == {"A": '$HOME ${X:-y} " # é', "B": "true", "C": "1", "D": ""}

@@ -216,6 +216,28 @@ def test_how_a_release_comes(tmp_path: Path) -> None:
     assert known.mode(current=entry(1), recreates="postgres") == update.ROLLING, "nobody could let them wait"
 
 
+def test_who_may_need_long_to_stop_does_so_before_requests_wait(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known = Known(tmp_path)
+    done: list[str] = []
+
+    class Group:
+        def __init__(self, _stack: object, names: list[str], *_: object) -> None:
+            self._names = " ".join(names)
+
+        def stop(self, _seconds: int | None = None) -> None:
+            done.append("stop " + self._names)
+
+        def stop_unasked(self, _seconds: int | None = None) -> None:
+            done.append("stop of " + self._names)
+
+    monkeypatch.setattr(update.services, "Group", Group)
+    monkeypatch.setattr(known, "_hold", lambda _stack: done.append("hold"))
+    known._stop_writers(cast(Any, SimpleNamespace(writers=["elsa-server"], slow=["tamma-engine"])))
+    assert done == ["stop tamma-engine", "stop of elsa-server", "hold", "stop elsa-server"]
+
+
 def test_a_stack_that_was_taken_down_is_guarded_when_it_comes_back_with_other_images(tmp_path: Path) -> None:
     known = Known(tmp_path)
     known._engine = cast(Any, Containers())

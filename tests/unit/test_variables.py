@@ -8,8 +8,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from ansible.parsing.dataloader import DataLoader
+from ansible.parsing.vault import VaultLib, VaultSecret
 
-from ansible_collections.meywd.tamma.plugins.plugin_utils.variables import known, unknown
+from ansible_collections.meywd.tamma.plugins.plugin_utils.variables import is_clear_text, known, unknown
 
 NAMES = {"tamma_stack_version", "tamma_stack_registry", "tamma_stack_postgres_password", "tamma_runtime_engine"}
 
@@ -64,3 +66,32 @@ def test_what_the_collection_knows_is_nothing_unknown() -> None:
     names = known(Path(__file__).resolve().parents[2])
     assert "tamma_stack_version" in names
     assert unknown(names, names) == []
+
+
+# -- what stands in a file as it is ---------------------------------------------------------
+
+VAULT = VaultLib([("default", VaultSecret(b"a passphrase"))])
+
+
+def loaded(path: Path, text: str, vaulted: bool = False) -> dict[str, object]:
+    """What Ansible has of a file of variables."""
+    path.write_bytes(VAULT.encrypt(text) if vaulted else text.encode())
+    loader = DataLoader()
+    loader.set_vault_secrets(VAULT.secrets)
+    found: dict[str, object] = loader.load_from_file(str(path))
+    return found
+
+
+def test_clear_text_is_what_stands_in_a_file_as_it_is(tmp_path: Path) -> None:
+    inline = VAULT.encrypt("hidden").decode().replace("\n", "\n  ")
+    found = loaded(
+        tmp_path / "a.yml", f"clear: x\nelsewhere: '{{{{ y }}}}'\nnumber: 1\nvaulted: !vault |\n  {inline}\n"
+    )
+    assert {name for name, value in found.items() if is_clear_text(value)} == {"clear"}
+    assert not is_clear_text("from nowhere")
+
+
+def test_a_file_that_is_vaulted_as_a_whole_is_none(tmp_path: Path) -> None:
+    found = loaded(tmp_path / "vault.yml", "clear: x\n", vaulted=True)
+    assert found == {"clear": "x"}
+    assert not is_clear_text(found["clear"])
