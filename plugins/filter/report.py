@@ -32,6 +32,7 @@ def outcomes(hosts: Iterable[str], hostvars: Mapping[str, Any], variable: str) -
         done = {
             "pulled": result.get("pulls"),
             "database": result.get("database"),
+            "directories": result.get("directories"),
             "files": [file["path"] for file in result.get("files") or []],
             "services": steps,
         }

@@ -15,7 +15,7 @@ from urllib.parse import quote
 from ansible_collections.meywd.tamma.plugins.module_utils import gate, limits, ownership
 from ansible_collections.meywd.tamma.plugins.module_utils.compose import Project
 from ansible_collections.meywd.tamma.plugins.module_utils.database import Database
-from ansible_collections.meywd.tamma.plugins.module_utils.elsa import ask
+from ansible_collections.meywd.tamma.plugins.module_utils.elsa import addresses_of, ask
 from ansible_collections.meywd.tamma.plugins.module_utils.engine import of_service
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
 from ansible_collections.meywd.tamma.plugins.module_utils.stack import Stack
@@ -38,6 +38,9 @@ _SYNC_SECONDS = 120.0
 _MENTORSHIP = "tamma-api-dotnet"
 _TABLES = ("junior_developers", "mentorship_events", "mentorship_sessions", "stories")
 _API = "tamma-api"
+
+# Of the engine inside tamma-api, when it does nothing.
+_IDLE = "IDLE"
 
 _IMAGES = {"tamma-engine": "ENGINE_IMAGE", "tamma-api": "API_IMAGE"}
 
@@ -63,7 +66,7 @@ class Finding(NamedTuple):
 
 def examine(stack: Stack) -> List[Finding]:
     """What keeps a stack from its work, though its services may be healthy; changes nothing."""
-    found = engine(stack)
+    found = engine(stack) + beside(stack)
     if stack.settings.get(SWITCH, "").lower() != "false":
         found += github(stack.settings)
     return found + tables(stack) + sync(stack)
@@ -112,6 +115,25 @@ def engine(stack: Stack) -> List[Finding]:
         for place in places
         if "no " + place in lines
     ]
+
+
+def beside(stack: Stack) -> List[Finding]:
+    """Look whether the engine inside tamma-api is at work as well as the one that should be."""
+    name = worker(stack.project)
+    if name is None or name == _API:
+        return []
+    for place in addresses_of(stack.engine, stack.name, _API):
+        seen = ask("http://%s:3100/api/engine/state" % place, seconds=_ASK_SECONDS).content
+        if isinstance(seen, dict) and seen.get("state", _IDLE) != _IDLE:
+            return [
+                Finding(
+                    "problem",
+                    "The engine inside tamma-api is at work beside %s, and both take the same issues: end it with "
+                    "'%s compose restart tamma-api' in %s, or let it work alone (tamma_stack_engine_runs)."
+                    % (name, stack.engine.kind, stack.directory),
+                )
+            ]
+    return []
 
 
 def _connection() -> http.client.HTTPConnection:

@@ -68,6 +68,8 @@ def cut_streams(pid: int, ends: Collection[Tuple[str, int]]) -> int:
         for number in _descriptors(process, inodes):
             with _borrowed(process, number) as connection:
                 if connection is not None and is_stream(connection):
+                    # A reset when its owner closes it: who sends once a second sees the end of a connection late else.
+                    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                     connection.shutdown(socket.SHUT_RDWR)
                     done += 1
     return done

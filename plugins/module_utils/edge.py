@@ -13,7 +13,7 @@ import contextlib
 import glob
 import os
 import time
-from typing import Any, Dict, Iterable, List, Mapping, Optional
+from typing import Any, Dict, Iterable, List, Mapping, Optional, Set, Tuple
 
 from ansible_collections.meywd.tamma.plugins.module_utils import connections
 from ansible_collections.meywd.tamma.plugins.module_utils.compose import Compose, Project, Service, last_line
@@ -219,9 +219,14 @@ class Edge:
             or any(connections.count(pid, port, sources) for pid, port in ends if pid)
         ):
             time.sleep(_POLL_SECONDS)
-            if streaming and time.monotonic() - began >= ON_THEIR_WAY_SECONDS:
-                for inspected in edges:
-                    connections.cut_streams(_pid(inspected), streaming)
+            if time.monotonic() - began >= ON_THEIR_WAY_SECONDS:
+                self._cut(edges, streaming)
+        self._cut(edges, streaming)
+
+    @staticmethod
+    def _cut(edges: List[Dict[str, Any]], streaming: Set[Tuple[str, int]]) -> None:
+        for inspected in edges if streaming else []:
+            connections.cut_streams(_pid(inspected), streaming)
 
     def is_current(self, files: Iterable[File]) -> bool:
         """Say whether the edge has loaded what *files* and the upstreams on the host say."""

@@ -61,6 +61,10 @@ NONSENSE: Cases = {
         {"tamma_stack_update_batches": "1,half"},
         "tamma_stack_update_batches has the step 'half': give a number",
     ),
+    "engine-without-login": (
+        {"tamma_stack_engine_runs": "api", "tamma_stack_environment": {"TAMMA_ENABLE_AUTH": "true"}},
+        "tamma_stack_engine_runs is set, but with TAMMA_ENABLE_AUTH nobody can tell the engine inside tamma-api",
+    ),
     "webhook": (
         {"tamma_stack_hooks": {"webhook": "hooks.example.org/T0"}},
         "tamma_stack_hooks.webhook is no address",

@@ -118,6 +118,25 @@ def test_a_stack_from_before_has_nobody_to_look_at(tmp_path: Path, path: str) ->
     assert engine(fake) == []
 
 
+@pytest.mark.parametrize(
+    ("state", "told"),
+    [({"state": "PLANNING"}, True), ({"state": "IDLE"}, False), ({}, False), (None, False), ([], False)],
+)
+def test_two_engines_at_work(
+    tmp_path: Path, path: str, monkeypatch: pytest.MonkeyPatch, state: object, told: bool
+) -> None:
+    fake: Any = Fake(tmp_path, path)
+    monkeypatch.setattr(ability, "addresses_of", lambda *_given: ["10.0.0.2"])
+    monkeypatch.setattr(ability, "ask", lambda _url, **_how: Reply(200, state))
+    found = ability.beside(fake)
+    assert [item.severity for item in found] == (["problem"] if told else [])
+    assert all("at work beside tamma-engine" in item.words for item in found)
+    # The one that should be.
+    services = fake.project.services
+    services["tamma-api"] = services.pop("tamma-engine")
+    assert ability.beside(fake) == []
+
+
 @contextmanager
 def answering(
     status: int, content: Any = None, headers: dict[str, str] | None = None
@@ -262,7 +281,7 @@ def test_workflows_that_do_not_arrive(
 def test_the_switch_asks_nobody_outside(tmp_path: Path, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     fake: Any = Fake(tmp_path, path)
     asked: list[object] = []
-    for name in ("engine", "tables", "sync"):
+    for name in ("engine", "beside", "tables", "sync"):
         monkeypatch.setattr(ability, name, lambda _stack: [])
     monkeypatch.setattr(ability, "github", lambda settings: asked.append(settings) or [])
     ability.examine(fake)

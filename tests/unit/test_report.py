@@ -151,6 +151,7 @@ def test_what_a_deploy_did() -> None:
     done = {
         "pulls": ["api:2"],
         "database": ["run init.sql in x"],
+        "directories": ["give /workspace of the engine to the user 1001"],
         "files": [{"path": ".env", "action": "update"}],
         "plan": [{"service": "api", "action": "recreate", "reason": "its image changed"}],
     }
@@ -159,6 +160,7 @@ def test_what_a_deploy_did() -> None:
     ) == [
         "one  pulled: api:2",
         "one  database: run init.sql in x",
+        "one  directories: give /workspace of the engine to the user 1001",
         "one  files: .env",
         "one  services: recreate api",
         "two  nothing had to be changed",
