@@ -152,8 +152,10 @@ def test_what_the_file_system_refuses_is_one_sentence(roots: Path, monkeypatch: 
     ownership.give_all([ownership.Place("worker", "/workspace", str(roots), "", 1001, -1)], told.append)
     assert told == [
         f"give /workspace of worker ({roots}) to the user 1001",
-        f"{roots} of this host cannot be given to the user 1001 of worker (Operation not permitted): if that cannot "
-        "write to /workspace, give it to the user where its file system is kept.",
+        (
+            f"{roots} of this host cannot be given to the user 1001 of worker (Operation not permitted): if that cannot "
+            "write to /workspace, give it to the user where its file system is kept."
+        ),
     ]
 
 
