@@ -26,7 +26,7 @@ PLAYBOOK := ansible-playbook -i inventories/sandbox
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help setup demo demo-down sandbox-up sandbox-down lint unit contract sanity artifact molecule \
+.PHONY: help setup demo demo-down sandbox-up sandbox-down lint unit contract contract-containers real sanity artifact molecule \
         integration test test-all clock faults bench docs changelog lock build clean
 
 help: ## List the targets
@@ -63,6 +63,13 @@ unit: $(READY) ## Unit tests
 
 contract: $(READY) ## What each service of Tamma does, tried on the stand-ins as processes
 	@$(PYTEST) --numprocesses 2 tests/contract
+
+contract-containers: $(READY) ## The same cases, tried on the stand-ins' images
+	@CONTRACT_DRIVER=container $(PYTEST) tests/contract
+
+real: $(READY) ## The real services, built from TAMMA_SOURCE=<checkout of Tamma>, deployed and used; not part of a test run
+	@$(BENCH) images --snapshots
+	@$(PYTEST) tests/real --capture=no --verbose --clock
 
 sanity: $(READY) ## ansible-test sanity, every test, nothing ignored
 	@$(PYTEST) tests/test_sanity.py

@@ -163,7 +163,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling:
 
 
 #: What hangs shall say where, instead of taking the time of all others. A Molecule scenario has less of its own.
-SECONDS_OF_A_UNIT, SECONDS_OF_A_TEST = 120, 2700
+SECONDS_OF_A_UNIT, SECONDS_WITHOUT_HOSTS, SECONDS_OF_A_TEST = 120, 600, 2700
 #: What has hosts. It takes long, and comes when nothing else has failed.
 LATE = ("tests/integration/", "tests/test_molecule.py", "tests/postgres/")
 #: Of these, after the scenarios, what takes longest comes first: whoever has no more work ends soon after the others.
@@ -174,6 +174,13 @@ def second_list() -> dict[str, str]:
     """Return what tests/second_list.txt names, and the reasons."""
     lines = (ROOT / "tests" / "second_list.txt").read_text(encoding="utf-8").splitlines()
     return dict(line.split(": ", 1) for line in lines if line and not line.startswith("#"))
+
+
+def _seconds(item: pytest.Item) -> int:
+    """How long a test may take on a quiet machine."""
+    if item.nodeid.startswith(LATE):
+        return SECONDS_OF_A_TEST
+    return SECONDS_OF_A_UNIT if item.nodeid.startswith("tests/unit/") else SECONDS_WITHOUT_HOSTS
 
 
 def _left_out(config: pytest.Config, item: pytest.Item) -> bool:
@@ -190,9 +197,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Leave out what another command runs; nothing but the fault matrix may take long."""
     for item in items:
         if not item.get_closest_marker("fault_matrix"):
-            unit = item.path.is_relative_to(ROOT / "tests" / "unit")
-            seconds = SECONDS_OF_A_UNIT if unit else SECONDS_OF_A_TEST
-            item.add_marker(pytest.mark.timeout(patience.scaled(seconds)))
+            item.add_marker(pytest.mark.timeout(patience.scaled(_seconds(item))))
     others = [item for item in items if _left_out(config, item)]
     items[:] = [item for item in items if item not in others]
     items.sort(key=lambda item: item.nodeid.startswith(LATE[0]) and not item.nodeid.startswith(LONG))

@@ -1,7 +1,8 @@
-"""Every test has a home: `make test` runs it, or `make test-all`, or `make faults`."""
+"""Every test has a home: `make test` runs it, or `make test-all`, or `make faults`, or `make real`."""
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,8 @@ from tests.tools.roles import ROOT
 from tests.tools.run import project_files, run
 
 SCENARIOS = ROOT / "molecule"
+#: What `make real` runs: it needs a checkout of Tamma's source.
+REAL = "tests/real/"
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +28,14 @@ def collected() -> list[str]:
 
 def test_every_test_file_is_in_a_list(collected: list[str]) -> None:
     present = {str(path) for path in project_files(":(glob)tests/**/test_*.py")}
-    assert {nodeid.partition("::")[0] for nodeid in collected} == present
+    assert {nodeid.partition("::")[0] for nodeid in collected} == {
+        name for name in present if not name.startswith(REAL)
+    }
+
+
+def test_what_needs_tamma_itself_has_a_target_of_its_own() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    assert re.search(rf"^real: .*\n(\t.*\n)*\t@\$\(PYTEST\) {REAL[:-1]} ", makefile, re.MULTILINE)
 
 
 def test_what_the_second_list_names_is_there(collected: list[str]) -> None:

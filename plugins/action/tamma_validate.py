@@ -49,6 +49,8 @@ class ActionModule(ActionBase):
                 "service_environment": {"type": "raw", "default": {}, "no_log": True},
                 "github": {"type": "dict", "default": {}, "no_log": True},
                 "github_needed": {"type": "bool", "default": False},
+                "overrides": {"type": "dict", "default": {}, "no_log": True},
+                "shares_postgres": {"type": "bool", "default": True},
                 "edge": {"type": "dict", "default": {}, "no_log": True},
                 "production": {"type": "bool", "default": False},
                 "backups": {"type": "dict", "default": {}, "no_log": True},
@@ -71,6 +73,9 @@ class ActionModule(ActionBase):
             about_settings += settings.warnings(arguments["settings"], table)
             about_settings += settings.service_warnings(given, table)
         problems += github_app.problems(arguments["github"], needed=arguments["github_needed"])
+        problems += settings.doubled(arguments["overrides"])
+        if not arguments["shares_postgres"]:
+            problems += self._shared_database(task_vars)
         values = {
             name: self._value(name, task_vars)
             for option in ("required", "forbidden", "minimum_lengths", "secret_variables")
@@ -116,6 +121,20 @@ class ActionModule(ActionBase):
         elif warnings:
             result["warnings"] = warnings
         return result
+
+    def _shared_database(self, task_vars: dict[str, Any]) -> Iterable[str]:
+        """Look for other hosts of the fleet that use the same external database."""
+        fleet = (task_vars.get("groups") or {}).get("tamma") or task_vars.get("ansible_play_hosts_all") or []
+        names = ("postgres_host", "postgres_port", "postgres_database", "profile")
+        own = {name: self._value("tamma_stack_" + name, task_vars) for name in names}
+        if not own["postgres_host"]:
+            return
+        others = {}
+        for host in fleet:
+            known = task_vars["hostvars"][host]
+            if host != task_vars.get("inventory_hostname") and "tamma_stack_postgres_host" in known:
+                others[host] = {name: known.get("tamma_stack_" + name) for name in names}
+        yield from settings.shared_database(own, others)
 
     def _value(self, name: str, task_vars: dict[str, Any]) -> str:
         value = self._templar.template(task_vars.get(name))

@@ -32,6 +32,7 @@ def outcomes(hosts: Iterable[str], hostvars: Mapping[str, Any], variable: str) -
         done = {
             "pulled": result.get("pulls"),
             "database": result.get("database"),
+            "directories": result.get("directories"),
             "files": [file["path"] for file in result.get("files") or []],
             "services": steps,
         }
@@ -103,6 +104,15 @@ def release_lines(hosts: Iterable[str], hostvars: Mapping[str, Any], variable: s
     return lines
 
 
+def able_lines(hosts: Iterable[str], hostvars: Mapping[str, Any], variable: str) -> list[str]:
+    """Lines for each host: what keeps its stack from its work, from the result registered as *variable*."""
+    return [
+        "%s  %s: %s" % (host, item["severity"], item["words"])
+        for host in hosts
+        for item in (hostvars[host].get(variable) or {}).get("able") or []
+    ]
+
+
 def restore_rows(hosts: Iterable[str], hostvars: Mapping[str, Any], variable: str) -> list[dict[str, Any]]:
     """One row for each host that was restored: from what, and under which name its former database is kept."""
     found = [(host, (hostvars[host].get(variable) or {}).get("restore")) for host in hosts]
@@ -123,6 +133,7 @@ def restore_rows(hosts: Iterable[str], hostvars: Mapping[str, Any], variable: st
 def complaints(status: Mapping[str, Any]) -> str:
     """What is not well, in one sentence for each trouble."""
     overdue = [*(status.get("pending") or []), *((status.get("backups") or {}).get("problems") or [])]
+    overdue += [item["words"] for item in status.get("able") or [] if item["severity"] == "problem"]
     if status.get("healthy"):
         return "\n".join(overdue)
     if not status["services"]:
@@ -157,6 +168,7 @@ class FilterModule:
             "backup_rows": backup_rows,
             "backup_states": backup_states,
             "release_lines": release_lines,
+            "able_lines": able_lines,
             "restore_rows": restore_rows,
             "complaints": complaints,
         }

@@ -45,6 +45,11 @@ _OWN_DIRECTORIES = ("usr/local/share/bash-completion", "var/lib/tamma", "etc/tam
 # What runs by itself, and what of tammactl does it.
 TIMERS = {"backup": "backup --reason scheduled", "drill": "drill", "check": "check", "prune": "prune"}
 
+# The one beside them, which is not about backups, needs no repository and leaves no record: see Wanted.keep_workflows.
+WORKFLOWS = "workflows"
+_DESCRIPTIONS = {WORKFLOWS: "Removal of finished workflows"}
+_WORKFLOWS_COMMAND = "prune --workflows-finished-before %s"
+
 _SERVICE = """\
 # Written by the meywd.tamma collection.
 [Unit]
@@ -80,7 +85,8 @@ WantedBy=timers.target
 class Wanted(NamedTuple):
     """What shall be on the host. passwords: repository → password. schedule: timer → OnCalendar, empty for none.
 
-    store: whether restic is there; before that no timer makes sense.
+    store: whether restic is there; before that no timer of backups makes sense. keep_workflows: after which time ELSA's
+    finished workflows go (see elsa.retention); empty for never.
     """
 
     configuration: Configuration
@@ -90,6 +96,15 @@ class Wanted(NamedTuple):
     tammactl: bytes
     completion: str
     store: bool = True
+    keep_workflows: str = ""
+
+
+def commands(wanted: Wanted) -> Dict[str, str]:
+    """What runs by itself: timer → words for tammactl."""
+    found = dict(TIMERS) if wanted.store and wanted.configuration.repositories else {}
+    if wanted.keep_workflows:
+        found[WORKFLOWS] = _WORKFLOWS_COMMAND % wanted.keep_workflows
+    return {name: words for name, words in found.items() if wanted.schedule.get(name)}
 
 
 def directory(project: str) -> str:
@@ -144,18 +159,17 @@ def files(wanted: Wanted) -> List[File]:
         File(password_file(project, name).lstrip("/"), password + "\n", 0o600, True)
         for name, password in sorted(wanted.passwords.items())
     ]
-    for name, arguments in TIMERS.items():
-        if wanted.store and wanted.configuration.repositories and wanted.schedule.get(name):
-            values = {
-                "what": name.capitalize(),
-                "project": project,
-                "tammactl": TAMMACTL,
-                "arguments": arguments,
-                "calendar": wanted.schedule[name],
-                "delay": wanted.random_delay,
-            }
-            found.append(File("%s/%s" % (UNITS, service(project, name)), _SERVICE.format(**values)))
-            found.append(File("%s/%s" % (UNITS, timer(project, name)), _TIMER.format(**values)))
+    for name, arguments in commands(wanted).items():
+        values = {
+            "what": _DESCRIPTIONS.get(name, name.capitalize()),
+            "project": project,
+            "tammactl": TAMMACTL,
+            "arguments": arguments,
+            "calendar": wanted.schedule[name],
+            "delay": wanted.random_delay,
+        }
+        found.append(File("%s/%s" % (UNITS, service(project, name)), _SERVICE.format(**values)))
+        found.append(File("%s/%s" % (UNITS, timer(project, name)), _TIMER.format(**values)))
     return found
 
 

@@ -11,7 +11,7 @@ that it does not end on in time.
 from __future__ import annotations
 
 import os
-from typing import Optional
+from typing import Optional, Sequence
 
 from ansible_collections.meywd.tamma.plugins.module_utils.compose import find_compose
 from ansible_collections.meywd.tamma.plugins.module_utils.engine import PROJECT_LABEL, kind
@@ -91,8 +91,8 @@ TAMMACTL = "/usr/local/bin/tammactl"
 _COMPOSE = "/usr/libexec/docker/cli-plugins/docker-compose"
 
 
-def unit(project: str, directory: str, socket: str, compose: Optional[str]) -> str:
-    """The unit's text."""
+def unit(project: str, directory: str, socket: str, compose: Optional[str], stopping: Sequence[str] = ()) -> str:
+    """The unit's text. *stopping*: what its log says before the stack stops."""
     engine = kind(socket)
     words = {"project": project, "compose": compose or _COMPOSE, "label": PROJECT_LABEL}
     words.update(up=_UP.format(**words), own="/run/tamma/%s-stop.sock" % project)
@@ -105,9 +105,16 @@ def unit(project: str, directory: str, socket: str, compose: Optional[str]) -> s
         needs={"docker": "docker.service", "podman": "podman.socket"}[engine],
         tammactl=TAMMACTL,
         start=start.format(**words),
-        stop=stop.format(**words),
+        stop="".join("ExecStop=/bin/echo %s\n" % _quoted(text) for text in stopping) + stop.format(**words),
         wanted_by=_WANTED_BY,
     )
+
+
+def _quoted(text: str) -> str:
+    """One word for systemd, which puts something in the place of % and $."""
+    for sign, instead in (("\\", "\\\\"), ('"', '\\"'), ("%", "%%"), ("$", "$$")):
+        text = text.replace(sign, instead)
+    return '"%s"' % text
 
 
 class Boot:
@@ -117,8 +124,13 @@ class Boot:
         self.name = "%s-stack.service" % project
         self._units = units
         self._runner = runner
-        self._file = File(self.name, unit(project, directory, socket, find_compose()))
         self.path = os.path.join(units, self.name)
+        self._of_stack = (project, directory, socket)
+        self.tell(())
+
+    def tell(self, stopping: Sequence[str]) -> None:
+        """Have the unit's log say before the stack stops what is lost then."""
+        self._file = File(self.name, unit(*self._of_stack, find_compose(), stopping))
 
     def change(self) -> Optional[FileChange]:
         """What is to be done: create or update the unit, or only enable or start it; None for nothing."""

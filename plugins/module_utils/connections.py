@@ -1,14 +1,28 @@
 # Copyright (c) 2026 the Tamma collection contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Open connections to a container, read from the kernel's tables of its network namespace."""
+"""Open connections to a container, read from the kernel's tables of its network namespace, and the end of streams."""
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
+import fcntl
 import ipaddress
-from typing import Iterable, Iterator, Tuple
+import os
+import socket
+import struct
+import termios
+from typing import Collection, Iterable, Iterator, List, Optional, Set, Tuple
 
 _ESTABLISHED = "01"
+
+# Of every architecture; Linux 5.6 or later.
+_PIDFD_GETFD = 438
+# In the kernel's tcp_info: milliseconds since something was sent, and since something came.
+_LAST_SENT, _LAST_CAME = 44, 52
+# A request that was sent so long ago, and is being answered since, is answered for ever.
+_STREAM_MILLISECONDS = 1500
 
 
 def count(pid: int, port: int, sources: Iterable[str]) -> int:
@@ -19,6 +33,12 @@ def count(pid: int, port: int, sources: Iterable[str]) -> int:
 
 def established(pid: int) -> Iterator[Tuple[str, int]]:
     """Yield (remote address, local port) of each established connection; none for a process that is gone."""
+    for fields in _rows(pid):
+        yield _address(fields[2].partition(":")[0]), int(fields[1].partition(":")[2], 16)
+
+
+def _rows(pid: int) -> Iterator[List[str]]:
+    """The kernel's rows of the established connections in the network namespace of a process."""
     for table in ("tcp", "tcp6"):
         try:
             with open("/proc/%d/net/%s" % (pid, table), encoding="ascii") as handle:
@@ -26,9 +46,83 @@ def established(pid: int) -> Iterator[Tuple[str, int]]:
         except OSError:
             continue
         for line in lines:
-            _number, local, remote, state = line.split()[:4]
-            if state == _ESTABLISHED:
-                yield _address(remote.partition(":")[0]), int(local.partition(":")[2], 16)
+            fields = line.split()
+            if fields[3] == _ESTABLISHED:
+                yield fields
+
+
+def cut_streams(pid: int, ends: Collection[Tuple[str, int]]) -> int:
+    """End the streams that process *pid*, or one below it, receives from *ends* (address, port); say how many.
+
+    What waits for its answer, or takes long to receive one that is there, goes on. It has to be done at the receiving
+    end: the sender of a stream that is told to stop waits for it instead of ending it. Nothing is cut where the kernel
+    does not let one process reach for a connection of another.
+    """
+    inodes = {
+        "socket:[%s]" % fields[9]
+        for fields in _rows(pid)
+        if (_address(fields[2].partition(":")[0]), int(fields[2].partition(":")[2], 16)) in ends
+    }
+    done = 0
+    for process in _family(pid) if inodes else []:
+        for number in _descriptors(process, inodes):
+            with _borrowed(process, number) as connection:
+                if connection is not None and is_stream(connection):
+                    # A reset when its owner closes it: who sends once a second sees the end of a connection late else.
+                    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                    connection.shutdown(socket.SHUT_RDWR)
+                    done += 1
+    return done
+
+
+def is_stream(connection: socket.socket) -> bool:
+    """Whether the answer to what was sent here long ago comes piece by piece, and none of it waits to be read."""
+    info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _LAST_CAME + 4)
+    sent, came = (struct.unpack_from("=I", info, place)[0] for place in (_LAST_SENT, _LAST_CAME))
+    (unread,) = struct.unpack("i", fcntl.ioctl(connection.fileno(), termios.FIONREAD, b"\0" * 4))
+    return bool(sent >= _STREAM_MILLISECONDS and came < sent and not unread)
+
+
+def _family(pid: int) -> List[int]:
+    """A process and those below it."""
+    found = [pid]
+    for process in found:
+        with contextlib.suppress(OSError), open("/proc/%d/task/%d/children" % (process, process)) as handle:
+            found += [int(child) for child in handle.read().split()]
+    return found
+
+
+def _descriptors(process: int, inodes: Set[str]) -> List[int]:
+    found = []
+    with contextlib.suppress(OSError):
+        for name in os.listdir("/proc/%d/fd" % process):
+            with contextlib.suppress(OSError):
+                if os.readlink("/proc/%d/fd/%s" % (process, name)) in inodes:
+                    found.append(int(name))
+    return found
+
+
+@contextlib.contextmanager
+def _borrowed(process: int, number: int) -> Iterator[Optional[socket.socket]]:
+    """A connection of another process; None when it is gone, or out of reach."""
+    try:
+        handle = os.pidfd_open(process)
+    except (OSError, AttributeError):
+        yield None
+        return
+    try:
+        copy = ctypes.CDLL(None, use_errno=True).syscall(_PIDFD_GETFD, handle, number, 0)
+    finally:
+        os.close(handle)
+    if copy < 0:
+        yield None
+        return
+    with socket.socket(fileno=copy) as connection:
+        try:
+            yield connection
+        except OSError:
+            # It ended by itself meanwhile.
+            return
 
 
 def _address(text: str) -> str:

@@ -22,6 +22,7 @@ from ansible_collections.meywd.tamma.plugins.module_utils import (
     hold,
     images,
     outside,
+    ownership,
     planner,
     published,
     registry,
@@ -91,11 +92,13 @@ class Planned(NamedTuple):
     preparation: Optional[tables.Preparation] = None
     # The services that get another image than their containers have.
     replaced: Tuple[str, ...] = ()
+    # The directories that have to be given to those that write there.
+    given: Tuple[ownership.Place, ...] = ()
 
     @property
     def changed(self) -> bool:
         """Whether anything has to be done."""
-        return bool(self.file_changes or self.plan.changes or self.plan.pulls or self.preparation)
+        return bool(self.file_changes or self.plan.changes or self.plan.pulls or self.preparation or self.given)
 
     @property
     def only_starts(self) -> bool:
@@ -172,6 +175,10 @@ class Deployment:
         self._journal = journal
         self._known = rotation.amended(known_settings(release), journal, release)
         self._env = environment(release, self._known)
+        said = servers.connections(self._env, _contents(release).get(servers.POSTGRES_CA, ""))
+        if said and said != self._known.get(servers.MAX_CONNECTIONS):
+            self._known[servers.MAX_CONNECTIONS] = said
+            self._env = environment(release, self._known)
 
     # -- plan -------------------------------------------------------------------------------
 
@@ -204,7 +211,9 @@ class Deployment:
         preparation = find_preparation(release, self._env) or self._own_preparation(project)
         release = self._release
         changes = compare_files(release, self._env, self._mounted)
-        planned = Planned(files, *changes, project, plan, preparation, planner.replaced(project, containers, local))
+        replaced = planner.replaced(project, containers, local)
+        given = tuple(ownership.find(self._engine, project))
+        planned = Planned(files, *changes, project, plan, preparation, replaced, given)
         return planned._replace(plan=self._with_edge(planned, containers))
 
     def _read(self) -> Tuple[List[File], Project]:
@@ -249,7 +258,8 @@ class Deployment:
             without = [name for name in release.compose_files if name != secret_files.OVERLAY]
             with self._candidate([*release.files, every_setting(release, self._env)], names=without) as compose:
                 variables = compose.variables()
-            self._mounted = secret_files.render(variables, _contents(release)[secret_files.OVERLAY])
+            overlay = next((item.content for item in release.files if item.path == secret_files.OVERLAY), "")
+            self._mounted = secret_files.render(variables, overlay)
             self._env.update(secret_files.hashes(self._mounted, self._env[secret_files.HASH_KEY]))
         with self._candidate(wanted_files(release, self._env)) as compose:
             project = compose.project()
@@ -389,6 +399,9 @@ class Deployment:
             planned = planned._replace(preparation=self._own_preparation(planned.project))
         if planned.preparation:
             self._phase("database", self._prepare_database, planned)
+        for place in planned.given:
+            self._progress("write", place.words)
+            ownership.give(place)
         self._phase("write", self._write, planned)
 
     def _rotate(self, planned: Planned, journal: Journal) -> None:

@@ -8,10 +8,13 @@ from __future__ import annotations
 import os
 import shutil
 import time
-from typing import Any, Dict, List, NamedTuple, Optional
+from typing import Any, Dict, List, Optional
 
 from ansible_collections.meywd.tamma.plugins.module_utils import (
+    ability,
+    authority,
     backup_setup,
+    gate,
     history,
     limits,
     moments,
@@ -19,14 +22,15 @@ from ansible_collections.meywd.tamma.plugins.module_utils import (
     status,
     update,
 )
-from ansible_collections.meywd.tamma.plugins.module_utils.compose import Compose, find_compose
+from ansible_collections.meywd.tamma.plugins.module_utils.ability import Finding
+from ansible_collections.meywd.tamma.plugins.module_utils.compose import Compose, Project, find_compose
 from ansible_collections.meywd.tamma.plugins.module_utils.configuration import (
     Configuration,
     configuration,
     settings_file,
 )
 from ansible_collections.meywd.tamma.plugins.module_utils.database import Database
-from ansible_collections.meywd.tamma.plugins.module_utils.engine import Engine
+from ansible_collections.meywd.tamma.plugins.module_utils.engine import Engine, of_service
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
 from ansible_collections.meywd.tamma.plugins.module_utils.lock import (
     at_work,
@@ -43,13 +47,7 @@ from ansible_collections.meywd.tamma.plugins.module_utils.runner import Runner
 from ansible_collections.meywd.tamma.plugins.module_utils.stack import Stack
 
 _FREE_SHARE = 0.1
-
-
-class Finding(NamedTuple):
-    """One thing: severity is "problem" or "advice"."""
-
-    severity: str
-    words: str
+_DOTNET = ("elsa-server", limits.DOTNET_API)
 
 
 def examine(work: Operations, now: Optional[float] = None) -> List[Finding]:
@@ -97,10 +95,52 @@ def _engine(work: Operations) -> List[Finding]:
         if not row.ready
     ]
     advice = status.notes(engine, settings.project)
-    known = settings_on_host(settings.directory)
-    for services in limits.services_of(engine, settings.project, known.get("ELSA_API_KEY", "")):
+    return [
+        *found,
+        *able(settings.project, settings.directory, settings.engine_socket),
+        *(Finding("advice", words) for words in advice),
+        *_dotnet(work, engine, project),
+    ]
+
+
+def _dotnet(work: Operations, engine: Engine, project: Project) -> List[Finding]:
+    """What the .NET services say when they are asked, and whom they depend on."""
+    known = settings_on_host(work.settings.directory)
+    found: List[Finding] = []
+    advice = authority.advice(known.get("JWT_AUTHORITY", "")) if limits.DOTNET_API in project.services else []
+    advice += silent(engine, work.settings.project)
+    for services in limits.services_of(engine, work.settings.project, known.get("ELSA_API_KEY", "")):
+        found += [Finding("problem", words) for words in limits.refused_key(services)]
         advice += limits.found(services)
-    return found + [Finding("advice", words) for words in advice]
+    return [*found, *(Finding("advice", words) for words in advice)]
+
+
+def able(project: str, directory: str, socket: str) -> List[Finding]:
+    """What keeps a stack from its work (see ability); nothing for one that is not there."""
+    program, engine = find_compose(), Engine(socket)
+    if program is None or not engine.answers():
+        return []
+    try:
+        return ability.examine(Stack(project, directory, engine, program))
+    except OperatorError:
+        # It has a finding of its own by then.
+        return []
+
+
+def silent(engine: Engine, project: str) -> List[str]:
+    """The .NET services that have written nothing since their start: at any level they say that they listen."""
+    found = []
+    for name in _DOTNET:
+        for item in of_service(engine.containers(project), name):
+            seen = gate.state(engine.container(item["Id"]) or {"Id": "", "State": {}}, name)
+            if gate.judge(seen).outcome == "ready" and not engine.logs(item["Id"], 1):
+                found.append(
+                    "%s has written nothing that the engine shows since its start, so neither 'tammactl logs' nor a "
+                    "deploy sees what goes wrong there. The stack silences the first of two consoles of the .NET API; "
+                    "if this image has one alone, set Serilog__WriteTo__0__Args__restrictedToMinimumLevel to Verbose "
+                    "in tamma_stack_overrides, else look at its log driver." % seen.name
+                )
+    return found
 
 
 def database(project: str, directory: str, socket: str) -> List[str]:
@@ -238,12 +278,20 @@ def _restic(work: Operations) -> List[Finding]:
 
 def _timers(work: Operations) -> List[Finding]:
     """Those that the role installed; one that does not wait for its time does not run."""
-    names = [backup_setup.timer(work.settings.project, name) for name in backup_setup.TIMERS]
+    timers = (*backup_setup.TIMERS, backup_setup.WORKFLOWS)
+    names = [backup_setup.timer(work.settings.project, name) for name in timers]
     names = [name for name in names if os.path.exists(os.path.join("/", backup_setup.UNITS, name))]
-    return [
+    found = [
         Finding("problem", "The timer %s does not run: systemctl enable --now %s, or run site.yml." % (name, name))
         for name in backup_setup.inactive(Runner(), names)
     ]
+    # The one whose failures are in no record.
+    if backup_setup.timer(work.settings.project, backup_setup.WORKFLOWS) in names:
+        unit = backup_setup.service(work.settings.project, backup_setup.WORKFLOWS)
+        if Runner().run(["systemctl", "is-failed", "--quiet", unit], timeout=60).rc == 0:
+            words = "The last removal of finished workflows failed: 'journalctl -u %s' says why." % unit
+            found.append(Finding("problem", words))
+    return found
 
 
 def _kept(work: Operations) -> List[Finding]:

@@ -13,7 +13,7 @@ import contextlib
 import glob
 import os
 import time
-from typing import Dict, Iterable, List, Mapping, Optional
+from typing import Any, Dict, Iterable, List, Mapping, Optional, Set, Tuple
 
 from ansible_collections.meywd.tamma.plugins.module_utils import connections
 from ansible_collections.meywd.tamma.plugins.module_utils.compose import Compose, Project, Service, last_line
@@ -24,6 +24,8 @@ from ansible_collections.meywd.tamma.plugins.module_utils.files import File, fin
 # On the edge itself: the path of its configuration in the container. On others: the port for requests.
 CONFIG_LABEL = "tamma.edge-config"
 PORT_LABEL = "tamma.edge-port"
+# On a service whose stop waits for streams of events: they are cut here first.
+STREAMS_LABEL = "tamma.streams"
 
 # What the edge's directory holds, below the project directory, and what of it the edge has loaded.
 DIRECTORY = "edge"
@@ -103,6 +105,7 @@ class Edge:
         self._project = project.name
         self._service = service(project)
         self._ports = routed(project)
+        self._streaming = [name for name in self._ports if STREAMS_LABEL in project.services[name].labels]
 
     @property
     def routed(self) -> Dict[str, str]:
@@ -192,29 +195,46 @@ class Edge:
     def drain(self, engine: Engine, leaving: Mapping[str, Iterable[str]], seconds: float) -> None:
         """Wait until the edge has no connection to containers that it forgot, or their *seconds* are up.
 
-        leaving: service → ids of its containers.
+        Streams of events have no end, and come back by another container: they are cut, when the requests that were on
+        their way have begun. leaving: service → ids of its containers.
         """
         own = self._service.name if self._service else ""
-        sources = [
-            address
-            for item in of_service(engine.containers(self._project), own)
-            for address in addresses(engine.container(item["Id"]) or {})
-        ]
-        ends = [
-            (int((engine.container(identifier) or {}).get("State", {}).get("Pid") or 0), int(self._ports[name]))
+        edges = [engine.container(item["Id"]) or {} for item in of_service(engine.containers(self._project), own)]
+        sources = [address for inspected in edges for address in addresses(inspected)]
+        found = [
+            (name, engine.container(identifier) or {})
             for name, identifiers in leaving.items()
             for identifier in identifiers
         ]
+        ends = [(_pid(inspected), int(self._ports[name])) for name, inspected in found]
+        streaming = {
+            (address, int(self._ports[name]))
+            for name, inspected in found
+            if name in self._streaming
+            for address in addresses(inspected)
+        }
         began = time.monotonic()
         while time.monotonic() - began < seconds and (
             time.monotonic() - began < ON_THEIR_WAY_SECONDS
             or any(connections.count(pid, port, sources) for pid, port in ends if pid)
         ):
             time.sleep(_POLL_SECONDS)
+            if time.monotonic() - began >= ON_THEIR_WAY_SECONDS:
+                self._cut(edges, streaming)
+        self._cut(edges, streaming)
+
+    @staticmethod
+    def _cut(edges: List[Dict[str, Any]], streaming: Set[Tuple[str, int]]) -> None:
+        for inspected in edges if streaming else []:
+            connections.cut_streams(_pid(inspected), streaming)
 
     def is_current(self, files: Iterable[File]) -> bool:
         """Say whether the edge has loaded what *files* and the upstreams on the host say."""
         return loaded(self._directory) == wanted(files, self._directory)
+
+
+def _pid(inspected: Mapping[str, Any]) -> int:
+    return int((inspected.get("State") or {}).get("Pid") or 0)
 
 
 def check(engine: Engine, item: Service, directory: str) -> None:

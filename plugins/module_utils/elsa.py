@@ -75,7 +75,8 @@ class Elsa:
     """ELSA's API at an address."""
 
     def __init__(self, url: str, key: str = "") -> None:
-        self._url, self._headers = url + "/elsa/api/", {"Authorization": "ApiKey " + (key or BUILT_IN_KEY)}
+        self._root, self._url = url, url + "/elsa/api/"
+        self._headers = {"Authorization": "ApiKey " + (key or BUILT_IN_KEY)}
 
     @classmethod
     def of(cls, engine: Engine, stack: str, key: str) -> Elsa:
@@ -83,6 +84,10 @@ class Elsa:
         for address in addresses_of(engine, stack, _SERVICE):
             return cls("http://%s:%d" % (address, _PORT), key)
         raise OperatorError("ELSA of the stack %s does not run, or is not part of it." % stack)
+
+    def with_key(self, key: str) -> Elsa:
+        """The same, asked with another key."""
+        return Elsa(self._root, key)
 
     def ask(self, path: str, data: Any = None, seconds: float = _SECONDS) -> Reply:
         """Send one request."""
@@ -92,8 +97,13 @@ class Elsa:
         reply = self.ask("workflow-instances?page=%d&pageSize=%d" % (page, _PAGE))
         if reply.status != 200 or not isinstance(reply.content, dict):
             raise OperatorError(
-                "ELSA does not tell its workflow instances: it answers %s. See 'tammactl logs elsa-server'."
-                % (reply.status or "nothing")
+                "ELSA does not tell its workflow instances: it answers %s. %s"
+                % (
+                    reply.status or "nothing",
+                    "It does not know the key: see 'tammactl doctor'."
+                    if reply.status == 401
+                    else "See 'tammactl logs elsa-server'.",
+                )
             )
         items: List[Dict[str, Any]] = reply.content.get("items") or []
         return items

@@ -10,10 +10,12 @@ changes the stack goes through Compose (see ``compose.py``).
 from __future__ import annotations
 
 import http.client
+import io
 import json
 import os
 import socket
 import struct
+import tarfile
 from types import MappingProxyType
 from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 from urllib.parse import quote, urlencode
@@ -131,6 +133,18 @@ class Engine:
         """Inspect a container; None when it is gone."""
         found: Optional[Dict[str, Any]] = self._json("GET", "/containers/%s/json" % identifier, missing_ok=True)
         return found
+
+    def file(self, identifier: str, path: str) -> str:
+        """A file as it is in a container, whether that runs or not; empty when it is not there, or no file."""
+        status, body = self._request("GET", "/containers/%s/archive" % identifier, {"path": path})
+        if status != 200:
+            return ""
+        try:
+            with tarfile.open(fileobj=io.BytesIO(body)) as archive:
+                content = archive.extractfile(archive.next() or "")
+                return content.read().decode("utf-8", "replace") if content else ""
+        except (tarfile.TarError, KeyError):
+            return ""
 
     def image(self, reference: str) -> Optional[Dict[str, Any]]:
         """Inspect a local image; None when the engine does not have it."""

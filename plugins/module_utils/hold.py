@@ -111,8 +111,8 @@ class Hold:
     def release(self, containers: Mapping[str, Iterable[str]], seconds: float) -> int:
         """Let healthy containers (service → their ids) answer what waits and what comes.
 
-        Streams that came through this process have *seconds* before they are cut. Returns how many connections came
-        through it.
+        Requests that came through this process have *seconds* for their answer, and at least a minute. Streams are cut
+        when the edge knows the containers: they come back without this process. Returns how many connections came.
         """
         targets = {
             name: [self._target(name, identifier) for identifier in identifiers]
@@ -133,7 +133,6 @@ class Hold:
         began = time.monotonic()
         while gates and (
             time.monotonic() - began < ON_THEIR_WAY_SECONDS
-            or (time.monotonic() - began < seconds and any(gate.streams for gate in gates))
             or (time.monotonic() - began < max(seconds, _FINISH_SECONDS) and any(gate.requests for gate in gates))
         ):
             time.sleep(_POLL_SECONDS)

@@ -10,21 +10,26 @@ from __future__ import annotations
 
 from typing import Callable, Dict, List, NamedTuple
 
-from ansible_collections.meywd.tamma.plugins.module_utils.elsa import Elsa, addresses_of, ask
+from ansible_collections.meywd.tamma.plugins.module_utils.elsa import BUILT_IN_KEY, Elsa, addresses_of, ask
 from ansible_collections.meywd.tamma.plugins.module_utils.engine import Engine
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
 
 _SECONDS = 3.0
 _API, _API_PORT = "tamma-api", 3100
+DOTNET_API, _DOTNET_API_PORT = "tamma-api-dotnet", 3000
+# It answers without a login that it has the route.
+_SESSIONS = "/api/mentorship/sessions"
 # The first release with these limits that was looked at.
 _SINCE = "seen since Tamma d99e932 of March 2026"
+_FIRST = "workflow-definitions?page=0&pageSize=1"
 
 
 class Services(NamedTuple):
-    """ELSA, and where tamma-api answers."""
+    """ELSA, and where tamma-api and the .NET API answer; the latter empty where it does not run."""
 
     elsa: Elsa
     api: str
+    dotnet: str
 
 
 class Limit(NamedTuple):
@@ -35,8 +40,10 @@ class Limit(NamedTuple):
 
 
 def _not_synced(services: Services) -> bool:
-    """ELSA has workflows, its second page is empty, and tamma-api has none of them."""
-    first = services.elsa.ask("workflow-definitions?page=0&pageSize=1", seconds=_SECONDS).content
+    """ELSA has workflows, its second page is empty, and tamma-api has none of them, though the .NET API works."""
+    if not services.dotnet or ask(services.dotnet + "/health", seconds=_SECONDS).status != 200:
+        return False
+    first = services.elsa.ask(_FIRST, seconds=_SECONDS).content
     second = services.elsa.ask("workflow-definitions?page=1&pageSize=100", seconds=_SECONDS).content
     known = ask(services.api + "/api/workflows/definitions", seconds=_SECONDS).content
     lists = isinstance(first, dict) and isinstance(second, dict)
@@ -44,7 +51,9 @@ def _not_synced(services: Services) -> bool:
 
 
 def _calls_what_is_not_there(services: Services) -> bool:
-    """ELSA has no health below its API, and tamma-api is of the time when the .NET API asked for it."""
+    """ELSA has no health below its API, and the APIs are of the time when the .NET API asked for it."""
+    if not services.dotnet or ask(services.dotnet + _SESSIONS, seconds=_SECONDS).status not in (200, 401, 403):
+        return False
     health = ask(services.api + "/api/health", seconds=_SECONDS).content
     absent = services.elsa.ask("health", seconds=_SECONDS).status == 404
     return absent and isinstance(health, dict) and set(health) == {"status", "timestamp"}
@@ -81,10 +90,26 @@ def found(services: Services) -> List[str]:
     return ["%s (%s)." % (limit.words, _SINCE) for limit in TABLE if seen[limit.seen]]
 
 
+def refused_key(services: Services) -> List[str]:
+    """Say it when ELSA does not know the key that the stack has for it; the .NET API and the edge show the same."""
+    if services.elsa.ask(_FIRST, seconds=_SECONDS).status != 401:
+        return []
+    cure = "set tamma_stack_elsa_api_key (ELSA_API_KEY) to the key that this ELSA knows"
+    if services.elsa.with_key(BUILT_IN_KEY).ask(_FIRST, seconds=_SECONDS).status == 200:
+        cure = "it knows its built-in key: take tamma_stack_elsa_api_key (ELSA_API_KEY) out of the inventory and the "
+        cure += "controller's environment"
+    return [
+        "ELSA answers 401 to the key that the stack has for it, so the .NET API, the edge and 'tammactl prune' cannot "
+        "use it; %s, and run site.yml." % cure
+    ]
+
+
 def services_of(engine: Engine, stack: str, key: str) -> List[Services]:
-    """The services of a stack; none as long as one of both does not run, or is not part of it."""
+    """The services of a stack; none as long as ELSA or tamma-api does not run, or is not part of it."""
     try:
         elsa = Elsa.of(engine, stack, key)
     except OperatorError:
         return []
-    return [Services(elsa, "http://%s:%d" % (place, _API_PORT)) for place in addresses_of(engine, stack, _API)][:1]
+    dotnet = ["http://%s:%d" % (place, _DOTNET_API_PORT) for place in addresses_of(engine, stack, DOTNET_API)]
+    api = ["http://%s:%d" % (place, _API_PORT) for place in addresses_of(engine, stack, _API)]
+    return [Services(elsa, where, next(iter(dotnet), "")) for where in api][:1]

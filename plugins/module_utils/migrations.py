@@ -10,8 +10,9 @@ service says about its migrations while it starts, and the table in which Entity
 from __future__ import annotations
 
 import re
-from typing import Callable, Iterable, List, Set
+from typing import Callable, Dict, Iterable, List, Set
 
+from ansible_collections.meywd.tamma.plugins.module_utils import gate
 from ansible_collections.meywd.tamma.plugins.module_utils.database import Database
 from ansible_collections.meywd.tamma.plugins.module_utils.engine import Engine
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
@@ -53,6 +54,10 @@ _HISTORIES = """
 SELECT nspname FROM pg_class c JOIN pg_namespace n ON n.oid = relnamespace
 WHERE relname = '__EFMigrationsHistory' AND relkind = 'r' ORDER BY 1"""
 
+# Which setting says how much a service writes that only warns of a migration that fails, and what is too little then.
+_LEVELS = {"tamma-api-dotnet": "DOTNET_LOG_LEVEL"}
+_TOO_HIGH = ("Error", "Fatal")
+
 Progress = Callable[[str, str], None]
 
 
@@ -84,6 +89,18 @@ def history(session: PostgresSession) -> Set[str]:
     return found
 
 
+def unheard(started: float, lines: List[str], level: str, since: int) -> str:
+    """Why the log of a service that *started* at a moment cannot tell of a failed migration; nothing when it can.
+
+    level: Serilog's word for what the service writes at all.
+    """
+    if started < since:
+        return ""
+    if not lines:
+        return "has written nothing since its start"
+    return "writes nothing below %s" % level if level in _TOO_HIGH else ""
+
+
 def check(engine: Engine, stack: Stack, progress: Progress, since: int) -> None:
     """Hear both witnesses about the services that write to the database. Raises OperatorError for a failed migration.
 
@@ -91,9 +108,18 @@ def check(engine: Engine, stack: Stack, progress: Progress, since: int) -> None:
     """
     with Database(stack).session() as session:
         made = history(session)
+    deaf: Dict[str, str] = {}
     for name in stack.writers:
         for item in stack.running(name):
             lines = engine.logs(item["Id"], _LINES, since)
+            why = unheard(
+                gate.started_at(engine.container(item["Id"]) or {"State": {}}),
+                lines,
+                stack.settings.get(_LEVELS.get(name, ""), ""),
+                since,
+            )
+            if why:
+                deaf[name] = why
             found = [stack.mask(line) for line in failures(lines) or unfinished(lines, made)]
             if found:
                 raise OperatorError(
@@ -103,4 +129,10 @@ def check(engine: Engine, stack: Stack, progress: Progress, since: int) -> None:
                     service=name,
                     log=found,
                 )
-    progress("verify", "no migration of the database failed")
+    progress("verify", "no migration of the database failed" if not deaf else "no failed migration is known")
+    for name, why in sorted(deaf.items()):
+        progress(
+            "verify",
+            "%s %s: a migration that failed before it began would not be seen; the last one that the database knows is "
+            "%s" % (name, why, max(made, default="none")),
+        )

@@ -20,12 +20,14 @@ from typing import Any, Callable, Dict, Iterator, List, Optional, Sequence
 
 from ansible_collections.meywd.tamma.plugins.module_utils import (
     backup,
+    elsa,
     kept,
     moments,
     outside,
     restore,
     retention,
     room,
+    stopping,
 )
 from ansible_collections.meywd.tamma.plugins.module_utils.compose import find_compose
 from ansible_collections.meywd.tamma.plugins.module_utils.configuration import (
@@ -33,11 +35,12 @@ from ansible_collections.meywd.tamma.plugins.module_utils.configuration import (
     configuration_or_none,
     records_file,
 )
+from ansible_collections.meywd.tamma.plugins.module_utils.database import Database
 from ansible_collections.meywd.tamma.plugins.module_utils.engine import Engine
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError, is_interruption
 from ansible_collections.meywd.tamma.plugins.module_utils.files import File, read, write
 from ansible_collections.meywd.tamma.plugins.module_utils.history import History
-from ansible_collections.meywd.tamma.plugins.module_utils.lock import Lock, lock_file
+from ansible_collections.meywd.tamma.plugins.module_utils.lock import Busy, Lock, lock_file
 from ansible_collections.meywd.tamma.plugins.module_utils.restic import Restic
 from ansible_collections.meywd.tamma.plugins.module_utils.runner import Runner
 from ansible_collections.meywd.tamma.plugins.module_utils.stack import Stack
@@ -304,6 +307,23 @@ class Operations:
         store.prune()
         return gone
 
+    def prune_workflows(self, before: float, failed: bool, dry: bool) -> Dict[str, Any]:
+        """Remove what ELSA has finished *before*, in seconds since 1970. Somebody is told when that fails."""
+        try:
+            with self._locked("removal of finished workflows"):
+                return self._prune_workflows(before, failed, dry)
+        except BaseException as exc:
+            if not dry and not isinstance(exc, Busy):
+                self._notify("workflows", "", _why(exc))
+            raise
+
+    def _prune_workflows(self, before: float, failed: bool, dry: bool) -> Dict[str, Any]:
+        stack = self._at_rest()
+        server = elsa.Elsa.of(stack.engine, stack.name, stack.settings.get("ELSA_API_KEY", ""))
+        found: Dict[str, Any] = {"dry_run": dry, "before_bytes": _rows_of_elsa(stack)}
+        found["instances"] = elsa.prune(server, before, failed, dry, self.progress)
+        return {**found, "after_bytes": _rows_of_elsa(stack)}
+
     def _each(
         self, operation: str, repository: str, work: Callable[[Stack, Restic], Dict[str, Any]]
     ) -> List[Dict[str, Any]]:
@@ -337,13 +357,19 @@ class Operations:
         """What a restore would do. It only reads, so it takes no lock and waits for nobody.
 
         pending: the backup of a restore that has begun and not ended; the next operation sees to that first. cut_off:
-        who is in the database now, and none of the stack's services.
+        who is in the database now, and none of the stack's services. stopping: what is lost when services stop for it.
         """
         stack = self._stack()
         work = restore.Restoring(stack, self.progress)
         planned = work.plan(self.store(repository), which, parts, source)
         begun = restore.pending(stack.directory)
-        return {**_described(planned), "pending": begun.id if begun else "", "cut_off": work.cut_off(planned.parts)}
+        stops = stack.writers if {"database", "volumes"} & set(planned.parts) else []
+        return {
+            **_described(planned),
+            "pending": begun.id if begun else "",
+            "cut_off": work.cut_off(planned.parts),
+            "stopping": stopping.of_services(stack.project, stops),
+        }
 
     def restore(
         self, which: str, parts: Sequence[str], repository: str = "", source: str = "", deadline: float = 300
@@ -379,6 +405,11 @@ class Operations:
             entry["last"] = records.get(repository.name, {})
             found.append(entry)
         return found
+
+
+def _rows_of_elsa(stack: Stack) -> int:
+    with Database(stack).session() as session:
+        return elsa.size(session)
 
 
 def _described(planned: restore.Planned) -> Dict[str, Any]:

@@ -24,6 +24,7 @@ def describe(planned: Planned, pulled: List[str], comes: str = "") -> Dict[str, 
         "plan": changes,
         "pulls": pulled or sorted({images.tagged(image) for image in planned.plan.pulls}),
         "database": database_steps(planned.preparation),
+        "directories": [place.words for place in planned.given],
         "files": [{"path": change.path, "action": change.action} for change in planned.file_changes],
         "settings": planned.settings_changes,
         "diff": diff(planned, comes),
@@ -40,6 +41,7 @@ def diff(planned: Planned, comes: str = "") -> List[Dict[str, str]]:
     parts = diff_files(planned.file_changes, planned.settings_changes)
     lines = ["pull %s" % images.tagged(image) for image in planned.plan.pulls]
     lines += database_steps(planned.preparation)
+    lines += [place.words for place in planned.given]
     lines += ["%s %s: %s" % (change.action, change.service, change.reason) for change in planned.plan.changes]
     if comes:
         lines.append("come %s" % comes)

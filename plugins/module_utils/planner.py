@@ -9,14 +9,13 @@ from typing import Collection, Dict, Iterable, List, Mapping, NamedTuple, Option
 
 from ansible_collections.meywd.tamma.plugins.module_utils.compose import Project, Service
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
+from ansible_collections.meywd.tamma.plugins.module_utils.stopping import LABEL as STOPPING_LABEL
 
 STORED_LABEL = "tamma.stored-settings"
 # Why a service should have one container: what it does by itself each of them would do.
 ALONE_LABEL = "tamma.alone"
 # Why a service may need long to stop: it does so before requests wait, while everybody is served.
 STOPS_FIRST_LABEL = "tamma.stops-first"
-# What is lost when a service stops, and what is not.
-STOPPING_LABEL = "tamma.stopping"
 
 # The states of a container that only has to be started again.
 _STOPPED = ("created", "exited", "dead", "paused")
@@ -26,7 +25,8 @@ class Container(NamedTuple):
     """A container of the stack as the engine reports it in its list.
 
     ports: the published ones. done: it has ended by itself, with exit status 0. name: what the engine
-    and the other containers call it. number: Compose's, within its service.
+    and the other containers call it. number: Compose's, within its service. stopping: what is lost when it
+    stops.
     """
 
     id: str
@@ -38,6 +38,7 @@ class Container(NamedTuple):
     done: bool = False
     name: str = ""
     number: int = 0
+    stopping: str = ""
 
 
 class Change(NamedTuple):
@@ -84,8 +85,10 @@ def plan(
         if verdict:
             changes.append(Change(name, *verdict))
     orphans = [item for name, items in sorted(current.items()) if name not in project.services for item in items]
+    costs = {item.service: item.stopping for item in orphans}
     changes += [
-        Change(name, "remove", "no longer part of the stack") for name in sorted({item.service for item in orphans})
+        Change(name, "remove", "no longer part of the stack" + _in_brackets(cost))
+        for name, cost in sorted(costs.items())
     ]
     pulls = [image for image, local in sorted(images.items()) if local is None]
     refreshes = [image for image, local in sorted(images.items()) if pull_always and local is not None]
@@ -99,13 +102,16 @@ def _compare(
     local = images.get(service.image)
     if not current:
         return ("create", "new") if service.replicas else None
-    cost = " (%s)" % service.labels[STOPPING_LABEL] if STOPPING_LABEL in service.labels else ""
+    cost = service.labels.get(STOPPING_LABEL, "")
     if any(item.config_hash != service.config_hash for item in current):
-        return "recreate", "its definition changed" + cost
+        return "recreate", "its definition changed" + _in_brackets(cost)
     if local and any(item.image_id != local for item in current):
-        return "recreate", "its image changed" + cost
+        return "recreate", "its image changed" + _in_brackets(cost)
     if len(current) != service.replicas:
-        why = " (%s)" % service.labels[ALONE_LABEL] if service.replicas == 1 and ALONE_LABEL in service.labels else ""
+        why = _in_brackets(
+            service.labels.get(ALONE_LABEL, "") if service.replicas == 1 else "",
+            cost if service.replicas < len(current) else "",
+        )
         return "scale", "%d instead of %d containers%s" % (service.replicas, len(current), why)
     # A job that nobody restarts and that ended well has done its work.
     once = service.restart in ("no", "on-failure")
@@ -113,6 +119,11 @@ def _compare(
     if stopped:
         return "start", "it is " + " and ".join(stopped)
     return None
+
+
+def _in_brackets(*words: str) -> str:
+    said = "; ".join(word for word in words if word)
+    return " (%s)" % said if said else ""
 
 
 def replaced(project: Project, containers: Iterable[Container], images: Mapping[str, Optional[str]]) -> Tuple[str, ...]:

@@ -180,7 +180,7 @@ def environment(release: Release, known: Optional[Mapping[str, str]] = None) -> 
         "COMPOSE_PROJECT_NAME": release.project,
         "COMPOSE_FILE": ":".join(release.compose_files),
         **release.settings,
-        **servers.spellings(release.settings, any(item.path == servers.POSTGRES_CA for item in release.files)),
+        **servers.spellings(release.settings, any(item.path == servers.POSTGRES_CA for item in release.files), known),
         **servers.kept(known, release.settings),
     }
     for name in [*release.secrets, *(name for name in release.generated if name not in release.secrets)]:

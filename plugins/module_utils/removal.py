@@ -6,10 +6,10 @@
 from __future__ import annotations
 
 import os
-from typing import List, NamedTuple
+from typing import List, NamedTuple, Tuple
 
 from ansible_collections.meywd.tamma.plugins.module_utils import module as shell
-from ansible_collections.meywd.tamma.plugins.module_utils import retained
+from ansible_collections.meywd.tamma.plugins.module_utils import retained, stopping
 from ansible_collections.meywd.tamma.plugins.module_utils.compose import Compose, last_line
 from ansible_collections.meywd.tamma.plugins.module_utils.engine import Engine
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
@@ -21,6 +21,7 @@ class Removal(NamedTuple):
     """What would go, by name; files are relative to the stack's directory.
 
     images: the names by which images of former releases are kept; an image that has another name stays under that.
+    stopping: what is lost because services stop.
     """
 
     containers: List[str]
@@ -28,6 +29,7 @@ class Removal(NamedTuple):
     volumes: List[str]
     files: List[str]
     images: List[str]
+    stopping: Tuple[str, ...] = ()
 
 
 def plan(engine: Engine, project: str, directory: str, remove_volumes: str) -> Removal:
@@ -50,6 +52,7 @@ def plan(engine: Engine, project: str, directory: str, remove_volumes: str) -> R
         files=_files(directory) if remove_volumes else [],
         # The files tell of the releases, so nobody would ask for these any more.
         images=sorted(engine.image_names(retained.repository(project))) if there and remove_volumes else [],
+        stopping=tuple(stopping.of_containers(containers)),
     )
 
 

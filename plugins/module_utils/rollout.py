@@ -8,9 +8,9 @@ from __future__ import annotations
 import concurrent.futures
 import threading
 import time
-from typing import Any, Callable, Dict, List
+from typing import Any, Callable, Dict, List, Tuple
 
-from ansible_collections.meywd.tamma.plugins.module_utils import edge, gate, planner
+from ansible_collections.meywd.tamma.plugins.module_utils import edge, gate, ownership, planner, stopping
 from ansible_collections.meywd.tamma.plugins.module_utils.compose import Compose, Project, Service, last_line
 from ansible_collections.meywd.tamma.plugins.module_utils.edge import Edge
 from ansible_collections.meywd.tamma.plugins.module_utils.engine import (
@@ -88,6 +88,7 @@ class Rollout:
         if self._together:
             self._progress("apply", "creating %d services" % len(self._together))
             self._compose_up(self._together, start=False)
+            self._give(self._together)
         with concurrent.futures.ThreadPoolExecutor(_STARTS_AT_ONCE) as pool:
             starting: Dict[str, "concurrent.futures.Future[None]"] = {}
             try:
@@ -131,24 +132,33 @@ class Rollout:
     def _start(self, name: str, action: str) -> None:
         if action == "reload":
             return  # once, when every service is ready
-        found = [container(item) for item in self._containers(name)]
+        listed = self._containers(name)
+        found = [container(item) for item in listed]
+        service = self._project.services[name]
+        if action == "recreate" or (action == "scale" and service.replicas < len(found)):
+            for words in stopping.of_containers(listed):
+                self._progress("apply", words)
         if name in self._together:
             self._progress("apply", "%s: %s" % (name, _DOING[action]))
-            self._start_created(self._project.services[name], found)
+            self._start_created(service, found)
             return
         if action in ("recreate", "scale") and name in self._edge.routed and self._edge_serves():
-            service = self._project.services[name]
             old = planner.outdated(service, found, (self._engine.image(service.image) or {}).get("Id"))
             if old and planner.ALONE_LABEL in service.labels and not self._held:
-                self._replace_alone(service, found)
+                self._replace_alone(service, found, old)
             else:
                 self._replace(service, found)
             return
         self._progress("apply", "%s: %s" % (name, _DOING[action]))
+        if action == "scale":
+            # Compose would take the last ones, whatever they are like.
+            for item in sorted(found, key=self._by_worth)[service.replicas :]:
+                self._engine.remove_container(item.id)
         for item in found:
             if action == "start" and item.state == "paused":
                 self._engine.unpause_container(item.id)
         self._compose_up([name])
+        self._give([name])
 
     def _start_created(self, service: Service, created: List[planner.Container]) -> None:
         """Start new containers: one, and the others when it is ready.
@@ -183,7 +193,7 @@ class Rollout:
         for item in [item for item in found if item.state != "running"]:
             self._engine.remove_container(item.id)
         old = [item for item in old if item.state == "running"]
-        kept = sorted((item for item in found if item.state == "running" and item not in old), key=_by_number)
+        kept = sorted((item for item in found if item.state == "running" and item not in old), key=self._by_worth)
         leaving = old + kept[service.replicas :]
         kept = kept[: service.replicas]
         missing = service.replicas - len(kept)
@@ -203,8 +213,29 @@ class Rollout:
         for item in leaving:
             self._engine.remove_container(item.id)
 
-    def _replace_alone(self, service: Service, found: List[planner.Container]) -> None:
-        """Stop the old containers before the new ones start, because both would do the same work; requests wait."""
+    def _replace_alone(self, service: Service, found: List[planner.Container], old: List[planner.Container]) -> None:
+        """Stop the old containers before the new ones start, because both would do the same work.
+
+        Of several the one that serves goes last, and requests wait until the first new one is ready. What an
+        interrupted run has left of new ones stays, and nobody waits.
+        """
+        well = sorted((item for item in found if self._is_well(item)), key=_by_number)
+        kept = [item for item in well if item not in old][: service.replicas]
+        last = kept or well[:1]
+        if last:
+            leaving = [item for item in found if item not in last]
+            if leaving:
+                self._route(service.name, last)
+                self._drain(service.name, leaving)
+            for item in sorted(leaving, key=self._by_worth, reverse=True):
+                self._engine.remove_container(item.id)
+        if not kept:
+            kept = self._exchange(service, last or found)
+        if service.replicas > len(kept):
+            self._route(service.name, [*kept, *self._add(service, kept, service.replicas - len(kept))])
+
+    def _exchange(self, service: Service, found: List[planner.Container]) -> List[planner.Container]:
+        """Put one new container in the place of the last old ones, while requests wait."""
         self._progress("apply", "%s: requests wait, and the old one stops first" % service.name)
         waiting = Hold(self._edge, self._engine)
         began = time.monotonic()
@@ -214,10 +245,8 @@ class Rollout:
             waiting.drain({service.name: [item.id for item in found]}, self._release.drain)
             for item in found:
                 self._engine.remove_container(item.id)
-            new: List[planner.Container] = []
             # The first alone: see _start_created.
-            for more in sorted({min(1, service.replicas), service.replicas} - {0}):
-                new = self._add(service, [], more)
+            new = self._add(service, [], 1) if service.replicas else []
             gap = time.monotonic() - began
             with self._edge_lock:
                 count = waiting.release({service.name: [item.id for item in new]}, self._release.drain)
@@ -227,6 +256,16 @@ class Rollout:
             )
         finally:
             waiting.close()
+        return new
+
+    def _is_well(self, item: planner.Container) -> bool:
+        """Whether a container serves: it runs, and its health check, if it has one, does not say otherwise."""
+        inspected = self._engine.container(item.id) if item.state == "running" else None
+        return inspected is not None and gate.state(inspected, item.service).health in (None, "healthy")
+
+    def _by_worth(self, item: planner.Container) -> Tuple[bool, bool, int]:
+        """Those that shall stay come first: one that serves before one that does not."""
+        return not self._is_well(item), item.state != "running", item.number
 
     def _add(self, service: Service, there: List[planner.Container], more: int) -> List[planner.Container]:
         """Bring *more* containers up beside those that are *there*; take them away again if they fail."""
@@ -240,6 +279,7 @@ class Rollout:
             done = self._compose.add(service.name, len(there) + more)
             if done.rc:
                 raise self._refused([service.name], done)
+            self._give([service.name])
             self._await(service, [item.id for item in added()])
         except OperatorError:
             for item in added():
@@ -281,6 +321,12 @@ class Rollout:
         elif changed or item.name in self._actions:
             self._progress("apply", "%s: taking over its configuration" % item.name)
             self._edge.reload()
+
+    def _give(self, names: List[str]) -> None:
+        """Let new containers write to the directories that were made for them."""
+        for place in ownership.find(self._engine, self._project, names):
+            self._progress("apply", place.words)
+            ownership.give(place)
 
     def _containers(self, name: str) -> List[Dict[str, Any]]:
         """The engine's entries for the containers of one service."""
@@ -389,4 +435,5 @@ def container(listed: Dict[str, Any]) -> planner.Container:
         ports=tuple(binding["PublicPort"] for binding in listed.get("Ports") or [] if binding.get("PublicPort")),
         name=(listed.get("Names") or [""])[0].lstrip("/"),
         number=int(labels.get(NUMBER_LABEL) or 0),
+        stopping=labels.get(stopping.LABEL, ""),
     )

@@ -56,18 +56,22 @@ TABLE = (
     Place("ELSA_API_KEY", "tamma-api-dotnet", "Elsa__ApiKey", "appsettings.json"),
     Place("GITHUB_TOKEN", "tamma-api-dotnet", "GitHub__Token", "appsettings.json"),
     Place("ANTHROPIC_API_KEY", "tamma-api-dotnet", "Anthropic__ApiKey", "appsettings.json"),
-    Place("GITHUB_TOKEN", "tamma-api", "GITHUB_TOKEN", "github-token"),
-    Place("ANTHROPIC_API_KEY", "tamma-api", "ANTHROPIC_API_KEY", "anthropic-api-key"),
+    Place("GITHUB_TOKEN", "tamma-api", "GITHUB_TOKEN", "environment.cjs"),
+    Place("ANTHROPIC_API_KEY", "tamma-api", "ANTHROPIC_API_KEY", "environment.cjs"),
     Place("TAMMA_JWT_SECRET", "tamma-api", "TAMMA_JWT_SECRET", "environment.cjs"),
-    Place("GITHUB_TOKEN", "tamma-engine", "GITHUB_TOKEN", "github-token"),
-    Place("ANTHROPIC_API_KEY", "tamma-engine", "ANTHROPIC_API_KEY", "anthropic-api-key"),
+    Place("GITHUB_TOKEN", "tamma-engine", "GITHUB_TOKEN", "environment.cjs"),
+    Place("ANTHROPIC_API_KEY", "tamma-engine", "ANTHROPIC_API_KEY", "environment.cjs"),
 )
 
-# Where the Compose files of former versions have secrets: a way back to their releases still finds them there.
+# What the overlays of former versions mount: a way back to their releases still finds it, with what no service reads.
 _FORMER = (
     Place("RABBITMQ_PASSWORD", "elsa-server", "RabbitMq__Password", "appsettings.json"),
     Place("POSTGRES_PASSWORD", "tamma-api", "DATABASE_URL", "environment.cjs"),
     Place("POSTGRES_PASSWORD", "tamma-engine", "DATABASE_URL", "environment.cjs"),
+    Place("GITHUB_TOKEN", "tamma-api", "GITHUB_TOKEN", "github-token"),
+    Place("ANTHROPIC_API_KEY", "tamma-api", "ANTHROPIC_API_KEY", "anthropic-api-key"),
+    Place("GITHUB_TOKEN", "tamma-engine", "GITHUB_TOKEN", "github-token"),
+    Place("ANTHROPIC_API_KEY", "tamma-engine", "ANTHROPIC_API_KEY", "anthropic-api-key"),
 )
 
 
@@ -76,22 +80,20 @@ def users_of(secret: str) -> List[str]:
     return sorted({place.service for place in TABLE if place.secret == secret})
 
 
-def render(variables: Mapping[str, Mapping[str, str]], overlay: str = "") -> List[File]:
+def render(variables: Mapping[str, Mapping[str, str]], overlay: str) -> List[File]:
     """Write the files of the services in *variables*: service → its environment as it would be without secret files.
 
-    overlay: the text of docker-compose.secrets.yml, which says whether the release is one of a former version.
+    overlay: the text of the release's overlay; what it does not mount is not written.
     """
-    contents: Dict[str, Dict[str, str]] = {}
-    former = [
-        place
-        for place in _FORMER
-        if place.variable in variables.get(place.service, {}) and "/%s}" % place.path in overlay
-    ]
-    for place in (*TABLE, *former):
-        if place.service in variables:
-            values = contents.setdefault(place.path, {})
-            if place.variable in variables[place.service]:
-                values[place.variable] = variables[place.service][place.variable]
+    mounted = {
+        (place.service, place.variable): place
+        for place in (*TABLE, *_FORMER)
+        if place.service in variables and place.path in overlay
+    }
+    contents: Dict[str, Dict[str, str]] = {place.path: {} for place in mounted.values()}
+    for place in mounted.values():
+        if place.variable in variables[place.service]:
+            contents[place.path][place.variable] = variables[place.service][place.variable]
     return [File(path, _content(path, values), 0o400, secret=True) for path, values in contents.items()]
 
 

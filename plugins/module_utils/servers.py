@@ -9,14 +9,17 @@ stack's own container. What the Compose files put into a connection string or a 
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import re
 import socket
-from typing import Dict, Iterable, List, Mapping
+from typing import Dict, Iterable, List, Mapping, Optional
 
+from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
 from ansible_collections.meywd.tamma.plugins.module_utils.formats import quote_npgsql
 from ansible_collections.meywd.tamma.plugins.module_utils.logins import (
     Postgres,
+    PostgresSession,
     RabbitMQ,
     check_postgres,
     check_rabbitmq,
@@ -37,9 +40,13 @@ _NPGSQL_MODES = {
     "verify-full": "SSL Mode=VerifyFull",
 }
 
-# What the .NET services may take of the 100 connections that PostgreSQL has: the rest is for backups, for the operator
-# and for people. The Compose files give each container a pool of so many.
-_CONNECTIONS, _POOL = 80, 16
+# How many connections PostgreSQL has if nobody says otherwise; where it is remembered what an external server said. The
+# .NET services may take so large a share, the rest being for backups, for the operator and for people; ELSA at most.
+_CONNECTIONS = 100
+MAX_CONNECTIONS = "POSTGRES_MAX_CONNECTIONS"
+_SHARE, _SHARE_OF_ELSA = 0.8, 0.32
+# The pool that the Compose files give to each container.
+_POOL = 16
 _REPLICAS = {"ELSA_REPLICAS": 1, "API_DOTNET_REPLICAS": 2}
 
 # Setting that names an external server → what the container in its place keeps in its volume, and
@@ -58,19 +65,40 @@ _KEPT: Dict[str, Dict[str, str]] = {
 KEPT_SECRETS = ("POSTGRES_CONTAINER_PASSWORD", "RABBITMQ_CONTAINER_PASSWORD")
 
 
-def _pool(values: Mapping[str, str]) -> Dict[str, str]:
+def _pool(values: Mapping[str, str], limit: int) -> Dict[str, str]:
     """How many connections each container of the .NET services may have, where that differs from the usual number.
 
+    ELSA's pool goes by its own containers alone: what makes a new container of ELSA loses what is inside an activity.
     During an update the .NET API has twice as many containers; ELSA's old one goes before the new one comes.
     """
+    if values.get("POSTGRES_POOL_SIZE"):
+        return {}
     elsa, api = (int(values[name]) if values.get(name, "").isdigit() else usual for name, usual in _REPLICAS.items())
-    size = max(1, _CONNECTIONS // max(1, elsa + 2 * api))
-    return {"POSTGRES_POOL_SIZE": str(size)} if size < _POOL and "POSTGRES_POOL_SIZE" not in values else {}
+    of_elsa = _size(_SHARE_OF_ELSA * limit, elsa)
+    sizes = {"ELSA_POOL_SIZE": of_elsa, "API_DOTNET_POOL_SIZE": _size(_SHARE * limit - elsa * of_elsa, 2 * api)}
+    return {name: str(size) for name, size in sizes.items() if size != _POOL}
 
 
-def spellings(values: Mapping[str, str], has_ca: bool) -> Dict[str, str]:
-    """The settings that follow from where the database is and who uses it; none for the usual stack."""
-    found = _pool(values)
+def _size(connections: float, containers: int) -> int:
+    return min(_POOL, max(1, int(connections) // max(1, containers)))
+
+
+def connections(values: Mapping[str, str], ca: str) -> str:
+    """How many connections the external database of ``.env`` allows; nothing if there is none, or it does not say."""
+    for server in external_postgres(values, ca):
+        with contextlib.suppress(OperatorError), PostgresSession(server) as session:
+            return session.query("SHOW max_connections")[0][0] or ""
+    return ""
+
+
+def spellings(values: Mapping[str, str], has_ca: bool, known: Optional[Mapping[str, str]] = None) -> Dict[str, str]:
+    """The settings that follow from where the database is and who uses it; none for the usual stack.
+
+    known: what the host remembers of an external server.
+    """
+    said = (known or {}).get(MAX_CONNECTIONS, "") if values.get("POSTGRES_HOST") else ""
+    limit = int(said) if said.isdigit() else _CONNECTIONS
+    found = {**({MAX_CONNECTIONS: said} if limit != _CONNECTIONS else {}), **_pool(values, limit)}
     for name in ("POSTGRES_USER", "POSTGRES_DB"):
         value = values.get(name, "")
         if not _PLAIN.fullmatch(value):

@@ -9,7 +9,7 @@ import concurrent.futures
 import time
 from typing import Any, Callable, Dict, List, Optional
 
-from ansible_collections.meywd.tamma.plugins.module_utils import gate
+from ansible_collections.meywd.tamma.plugins.module_utils import gate, stopping
 from ansible_collections.meywd.tamma.plugins.module_utils.compose import last_line
 from ansible_collections.meywd.tamma.plugins.module_utils.engine import NUMBER_LABEL
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
@@ -68,6 +68,8 @@ class Group:
         }
         found = [identifier for identifiers in alive.values() for identifier in identifiers]
         if found:
+            for words in stopping.of_services(self._stack.project, [name for name in names if alive[name]]):
+                self._progress("stop", words)
             self._progress("stop", ", ".join(name for name in names if alive[name]))
             _at_once(lambda identifier: self._stack.engine.stop_container(identifier, seconds), found)
 

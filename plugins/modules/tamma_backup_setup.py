@@ -64,9 +64,15 @@ options:
     type: int
     default: 60
   schedule:
-    description: When V(backup), V(drill), V(check) and V(prune) run, in the words of C(OnCalendar); empty for never.
+    description:
+      - When V(backup), V(drill), V(check), V(prune) and V(workflows) run, in the words of C(OnCalendar).
+      - Empty for never.
     type: dict
     default: {}
+  keep_workflows:
+    description: After which time ELSA's finished workflows are removed, such as V(30d); empty for never.
+    type: str
+    default: ""
   random_delay:
     description: Seconds by which a timer is delayed at most, so that a fleet does not begin at once.
     type: int
@@ -186,6 +192,7 @@ def wanted(params: Dict[str, Any], store: bool) -> backup_setup.Wanted:
         backup_setup.decoded(params["tammactl"]),
         params["completion"],
         store,
+        params["keep_workflows"],
     )
 
 
@@ -236,6 +243,7 @@ def main() -> None:
             "drill": {"type": "str", "choices": list(DRILLS), "default": "server"},
             "lock_seconds": {"type": "int", "default": 60},
             "schedule": {"type": "dict", "default": {}},
+            "keep_workflows": {"type": "str", "default": ""},
             "random_delay": {"type": "int", "default": 0},
             "overdue_hours": {"type": "dict", "default": {}},
             # Those that take messages know their senders by a token in the address.

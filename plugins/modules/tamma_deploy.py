@@ -215,6 +215,12 @@ database:
   type: list
   elements: str
   sample: ["run postgres/init-db.sql in the database tamma of PostgreSQL at database.example.org:5432"]
+directories:
+  description: Directories of the host that are given to the users who write there, a line for each.
+  returned: success
+  type: list
+  elements: str
+  sample: [give /workspace of tamma-engine (volume tamma_tamma-engine-workdir) to the user 1001]
 files:
   description: Files that differ, and how.
   returned: success
@@ -299,7 +305,7 @@ from typing import Any, Dict, Optional
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.meywd.tamma.plugins.module_utils import module as shell
-from ansible_collections.meywd.tamma.plugins.module_utils import on_host, restore, rotation, status, update
+from ansible_collections.meywd.tamma.plugins.module_utils import on_host, restore, rotation, status, stopping, update
 from ansible_collections.meywd.tamma.plugins.module_utils.boot import Boot
 from ansible_collections.meywd.tamma.plugins.module_utils.compose import find_compose
 from ansible_collections.meywd.tamma.plugins.module_utils.deployment import Deployment, find_preparation
@@ -382,6 +388,7 @@ def without_engine(wanted: Release) -> Dict[str, Any]:
         "changed": True,
         "engine": False,
         "database": database_steps(find_preparation(wanted, env)),
+        "directories": [],
         "files": [{"path": change.path, "action": change.action} for change in files],
         "settings": settings,
         "diff": shell.diff_files(files, settings),
@@ -416,6 +423,7 @@ def prepare(wanted: Release, turn: update.Update, boot: Boot, resumed: bool) -> 
     """Do what changes nothing that runs. resumed: whether something was completed first."""
     foreseen = turn.prepare(wanted)
     work = foreseen.work
+    boot.tell(stopping.of_services(foreseen.planned.project, foreseen.planned.project.services))
     planned = with_boot(describe(foreseen.planned, []), boot.change())
     return {
         **planned,
@@ -448,6 +456,7 @@ def deploy(module: AnsibleModule, progress: ProgressFile) -> Dict[str, Any]:
     if module.check_mode:
         journal = rotation.pending(wanted.directory) or rotation.begin(names, known_settings(wanted), wanted)
         foreseen = turn.foresee(wanted, journal)
+        boot.tell(stopping.of_services(foreseen.planned.project, foreseen.planned.project.services))
         result = with_boot(describe(foreseen.planned, [], foreseen.words), boot.change())
         needed = result["changed"] or bool(on_host.unfinished(wanted.directory))
         return {
@@ -489,6 +498,7 @@ def deploy(module: AnsibleModule, progress: ProgressFile) -> Dict[str, Any]:
         # What the deploy has corrected kept it from its end.
         complete_restore(deploys=False)
         rows = status.rows(engine, wanted.project, planned.project)
+    boot.tell(stopping.of_services(planned.project, planned.project.services))
     change = boot.change()
     if change:
         # Without the lock, which the unit takes itself.

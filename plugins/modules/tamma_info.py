@@ -21,6 +21,12 @@ options:
     type: int
     default: 0
     version_added: 0.3.0
+  able:
+    description:
+      - Whether to look for what keeps the stack from its work, though its services may be healthy. See RV(able).
+    type: bool
+    default: false
+    version_added: 0.5.0
 extends_documentation_fragment:
   - meywd.tamma.stack
   - meywd.tamma.read_only
@@ -78,6 +84,15 @@ notes:
   type: list
   elements: str
   sample: []
+able:
+  description:
+    - With O(able), what keeps the stack from its work, though its services may be healthy. The engine lacks its agent
+      or a place to write, GitHub refuses the token, the .NET API has no tables, workflows do not arrive.
+    - C(severity) is V(problem), or V(advice) for what nobody knows.
+  returned: success
+  type: list
+  elements: dict
+  sample: [{severity: problem, words: "GitHub refuses the token: it is wrong, expired or revoked."}]
 restarted:
   description: The services with a container that was started again while the stack was watched.
   returned: success
@@ -142,8 +157,10 @@ from ansible_collections.meywd.tamma.plugins.module_utils.release import ENV_FIL
 
 
 def watched(params: Dict[str, Any]) -> Dict[str, Any]:
-    """Look once, or for as long as the operator wants."""
-    return watch.watch(lambda: inform(params), params["watch"])
+    """Look once, or for as long as the operator wants; then, if that is wanted, whether the stack can do its work."""
+    seen = watch.watch(lambda: inform(params), params["watch"])
+    found = doctor.able(params["project"], params["directory"], params["engine_socket"]) if params["able"] else []
+    return {**seen, "able": [item._asdict() for item in found]}
 
 
 def inform(params: Dict[str, Any]) -> Dict[str, Any]:
@@ -177,7 +194,12 @@ def inform(params: Dict[str, Any]) -> Dict[str, Any]:
 def main() -> None:
     """Run as an Ansible module."""
     module = AnsibleModule(
-        argument_spec={**shell.ARGUMENTS, "watch": {"type": "int", "default": 0}}, supports_check_mode=True
+        argument_spec={
+            **shell.ARGUMENTS,
+            "watch": {"type": "int", "default": 0},
+            "able": {"type": "bool", "default": False},
+        },
+        supports_check_mode=True,
     )
     shell.finish(module, lambda: watched(module.params))
 

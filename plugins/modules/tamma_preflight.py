@@ -126,6 +126,12 @@ options:
     type: list
     elements: str
     default: []
+  authority:
+    description:
+      - Address of the authority (OIDC) whose tokens open the mentorship API, empty for none.
+      - One that does not answer is a warning.
+    type: str
+    default: ""
   clock_tolerance:
     description:
       - Seconds that the host's clock may differ from the controller's, V(0) for any number.
@@ -375,7 +381,7 @@ from typing import Any, Dict, List, Tuple
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.meywd.tamma.plugins.module_utils import clock, demands, dns, published, servers
+from ansible_collections.meywd.tamma.plugins.module_utils import authority, clock, demands, dns, published, servers
 from ansible_collections.meywd.tamma.plugins.module_utils.engine import Engine
 from ansible_collections.meywd.tamma.plugins.module_utils.engines import SOCKETS, elsewhere
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
@@ -466,6 +472,7 @@ def main() -> None:
             "names": {"type": "list", "elements": "str", "default": []},
             "names_lead": {"type": "str", "choices": list(dns.EXPECTATIONS), "default": "host"},
             "own_addresses": {"type": "list", "elements": "str", "default": []},
+            "authority": {"type": "str", "default": ""},
             "clock_tolerance": {"type": "int", "default": 0},
             "engine_minimum": {"type": "str"},
             "compose_minimum": {"type": "str", "default": COMPOSE_MINIMUM},
@@ -502,7 +509,7 @@ def main() -> None:
     try:
         host = collect(Runner(), wanted.directory, engine, module.params["workdir"] or "")
         problems = assess(host, wanted)
-        advice = advise(host, wanted)
+        advice = [*advise(host, wanted), *authority.advice(module.params["authority"])]
         judged = (judge_demands(module.params, host), judge_names(module.params), judge_servers(module.params))
         for found, hints in judged:
             problems += found

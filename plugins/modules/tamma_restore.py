@@ -68,7 +68,8 @@ restore:
     - What was restored, or would be. C(kept_as) is the name of the former database, C(fill_seconds) how long the new
       one was filled beside it, C(away_seconds) how long the services that write were stopped.
     - In check mode C(pending) names the backup of a restore that has begun and not ended, which comes first, and
-      C(cut_off) who is in the database beside the stack's services.
+      C(cut_off) who is in the database beside the stack's services, and C(stopping) says what is lost because services
+      stop.
   returned: success
   type: dict
   sample:

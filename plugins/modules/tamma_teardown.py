@@ -50,6 +50,12 @@ removed:
   type: dict
   sample: {containers: [tamma-tamma-api-1], networks: [tamma_tamma-net], volumes: [], files: [], images: [],
            units: [/etc/systemd/system/tamma-stack.service], logs: []}
+stopping:
+  description: What is lost because services stop, a sentence for each; a warning, too.
+  returned: success
+  type: list
+  elements: str
+  sample: ["elsa-server stops: a workflow that is inside an activity then is lost, and one that waits continues"]
 """
 
 import contextlib
@@ -75,6 +81,8 @@ def tear_down(module: AnsibleModule) -> Dict[str, Any]:
         plan = removal.plan(engine, project, directory, module.params["remove_volumes"])
         units = [boot.path] if boot.exists() else []
         logs = audit.present(project) if module.params["remove_volumes"] else []
+        for words in plan.stopping:
+            module.warn(words + ".")
         changed = any(plan) or bool(units) or bool(logs)
         if changed and not module.check_mode:
             if units:
@@ -82,7 +90,9 @@ def tear_down(module: AnsibleModule) -> Dict[str, Any]:
             removal.apply(engine, runner, plan, project, directory)
             if logs:
                 audit.remove(project)
-    return {"changed": changed, "removed": {**plan._asdict(), "units": units, "logs": logs}}
+    removed = {**plan._asdict(), "units": units, "logs": logs}
+    del removed["stopping"]
+    return {"changed": changed, "removed": removed, "stopping": list(plan.stopping)}
 
 
 def main() -> None:

@@ -61,6 +61,14 @@ options:
     description: Whether there has to be a login among O(github).
     type: bool
     default: false
+  overrides:
+    description: What Compose reads last; connection strings in it are looked at.
+    type: dict
+    default: {}
+  shares_postgres:
+    description: Whether other hosts of the fleet may use the same external database.
+    type: bool
+    default: true
   edge:
     description: The variables of the edge, by their names; empty where there is no edge.
     type: dict

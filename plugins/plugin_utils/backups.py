@@ -10,7 +10,9 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from ansible_collections.meywd.tamma.plugins.module_utils.backup_setup import TIMERS
+from ansible_collections.meywd.tamma.plugins.module_utils.backup_setup import TIMERS, WORKFLOWS
+from ansible_collections.meywd.tamma.plugins.module_utils.elsa import retention
+from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
 from ansible_collections.meywd.tamma.plugins.module_utils.placeholders import is_placeholder
 from ansible_collections.meywd.tamma.plugins.module_utils.retention import RULES
 from ansible_collections.meywd.tamma.plugins.plugin_utils import variables
@@ -30,7 +32,8 @@ def problems(settings: Mapping[str, Any]) -> list[str]:
     """
     found = [*_repositories(settings["repositories"], bool(settings["production"]))]
     found += _known("keep", settings["keep"], RULES)
-    found += _known("schedule", settings["schedule"], tuple(TIMERS))
+    found += _known("schedule", settings["schedule"], (*TIMERS, WORKFLOWS))
+    found += _workflows(settings)
     found += _known("overdue_hours", settings["overdue_hours"], tuple(TIMERS))
     for variable in ("keep", "overdue_hours"):
         found += [
@@ -53,6 +56,20 @@ def problems(settings: Mapping[str, Any]) -> list[str]:
             "exporter reads no other files."
         )
     return found
+
+
+def _workflows(settings: Mapping[str, Any]) -> Iterable[str]:
+    text = str(settings["keep_workflows"])
+    if not text:
+        return
+    try:
+        retention(text)
+    except OperatorError as exc:
+        yield "tamma_backup_keep_workflows: %s" % exc.message
+    if not settings["with_elsa"]:
+        yield "tamma_backup_keep_workflows is set, and the profile lite has no ELSA: leave it out."
+    elif not settings["schedule"].get(WORKFLOWS):
+        yield "tamma_backup_keep_workflows is set, and tamma_backup_schedule has no time for it: add workflows there."
 
 
 def _known(variable: str, values: Mapping[str, Any], names: Sequence[str]) -> Iterable[str]:

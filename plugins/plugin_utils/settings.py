@@ -20,6 +20,20 @@ _SERVICES = "tamma_stack_service_environment"
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 # Nearer than that, a name is a slip of the finger and not another one: Jira__BaseUrl is not Jira__Email.
 _CLOSE = 0.85
+# Npgsql knows each word in several spellings, in any case and with or without spaces; of two it takes the last.
+_SYNONYMS = {
+    "server": "host",
+    "db": "database",
+    "userid": "username",
+    "uid": "username",
+    "psw": "password",
+    "pwd": "password",
+    "maxpoolsize": "maximumpoolsize",
+    "minpoolsize": "minimumpoolsize",
+}
+# A word, and its value in quotes, which are doubled inside, or up to the next semicolon.
+_PAIR = re.compile(r"""\s*([^=;]+?)\s*=\s*("(?:[^"]|"")*"|'(?:[^']|'')*'|[^;]*)(?:;|\Z)""")
+_CONNECTION = "ConnectionStrings__DefaultConnection"
 _SECRET_NAME = re.compile(r"(api_?key|token|secret|passw|credential|webhook_?url|private_?key)", re.IGNORECASE)
 _SECRET_VALUE = re.compile(r"(gh[pousr]_|github_pat_|sk-|xox[abp]-|AKIA[0-9A-Z]{8}|-----BEGIN )")
 # In a JSON text these stand in strings alone.
@@ -131,14 +145,12 @@ def _wrong_value(setting: Setting, value: str) -> Iterable[str]:
         yield wrong("one of %s" % ", ".join(words))
     if "switch" in setting.check and value.lower() not in ("true", "false"):
         yield wrong("true or false")
+    if "count" in setting.check and not re.fullmatch("0*[1-9][0-9]*", value):
+        yield wrong("a number from 1 on, else %s" % setting.check["count"])
+    elif "count" in setting.check and (len(value.lstrip("0")) > 9 or int(value) > setting.check["most"]):
+        yield wrong("%d at most" % setting.check["most"])
     if "containers" in setting.check and not re.fullmatch("[0-9]{1,3}", value):
         yield wrong("a whole number of containers")
-    if "count" in setting.check:
-        most = setting.check.get("most", 999)
-        if not re.fullmatch("0*[1-9][0-9]*", value):
-            yield wrong("a number from 1 on, else %s" % setting.check["count"])
-        elif len(value.lstrip("0")) > 9 or int(value) > most:
-            yield wrong("%d at most" % most)
     if "port" in setting.check:
         taken = setting.check["port"]
         if not re.fullmatch("[1-9][0-9]{0,4}", value) or int(value) > 65535 or int(value) in taken:
@@ -255,3 +267,50 @@ def service_overlay(given: Mapping[str, Mapping[str, object]]) -> str:
     }
     text = json.dumps({"services": services}, indent=2, ensure_ascii=False)
     return _NO_YAML.sub(lambda match: "\\u%04x" % ord(match[0]), text) + "\n"
+
+
+# -- own connection strings and databases ------------------------------------------------------
+
+
+def doubled(overrides: Mapping[str, Any]) -> Iterable[str]:
+    """Find what an own connection string of *overrides* says twice. Returns a sentence for each; none shows a value."""
+    services = overrides.get("services")
+    for name, service in sorted(services.items() if isinstance(services, Mapping) else ()):
+        environment = service.get("environment") if isinstance(service, Mapping) else None
+        if isinstance(environment, list):
+            environment = dict(str(line).partition("=")[::2] for line in environment)
+        text = str(environment.get(_CONNECTION) or "") if isinstance(environment, Mapping) else ""
+        words: dict[str, list[str]] = {}
+        for word, _value in _PAIR.findall(text):
+            plain = re.sub(r"\s", "", word).lower()
+            words.setdefault(_SYNONYMS.get(plain, plain), []).append(word)
+        for found in words.values():
+            if len(found) > 1:
+                yield (
+                    "tamma_stack_overrides has a connection string of %s with %s: Npgsql takes the last one, so keep "
+                    "the one that you mean." % (name, " and ".join(found))
+                )
+
+
+def shared_database(own: Mapping[str, Any], others: Mapping[str, Mapping[str, Any]]) -> Iterable[str]:
+    """Say it when ELSA of other hosts uses the external database of this one.
+
+    own, others: variables of this host, and of the others by their names, without the prefix tamma_stack_.
+    """
+    place = _place(own)
+    found = sorted(host for host, known in others.items() if place and _place(known) == place)
+    if found:
+        yield (
+            "tamma_stack_postgres_host leads to a database that %s %s as well: without a common lock folder each "
+            "ELSA fires every timer and continues every delayed step, and each host's updates and restores put the "
+            "others' data aside. Give each host a database of its own; tamma_stack_profile 'lite' has no ELSA, and "
+            "tamma_stack_postgres_shared: true allows it." % (" and ".join(found), "uses" if len(found) == 1 else "use")
+        )
+
+
+def _place(known: Mapping[str, Any]) -> tuple[str, ...]:
+    """Which external database ELSA of a host uses; nothing when it uses none."""
+    host = str(known.get("postgres_host") or "").lower().rstrip(".")
+    if not host or known.get("profile") == "lite":
+        return ()
+    return host, str(known.get("postgres_port") or 5432), str(known.get("postgres_database") or "tamma")

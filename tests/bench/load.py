@@ -146,6 +146,7 @@ class Load:
         *,
         writes: float = 0,
         reconnect: float = RECONNECT_SECONDS,
+        events: str = EVENTS,
     ) -> None:
         self.failures: list[Failure] = []
         #: Kind of request -> how often it was answered.
@@ -172,7 +173,7 @@ class Load:
         self.acknowledged: dict[str, int] = {}
         self.written = 0
         self._edge, self._rate, self._streams, self._mix = edge, rate, streams, mix
-        self._writes, self._reconnect = writes, reconnect
+        self._writes, self._reconnect, self._events = writes, reconnect, events
         self._mark = f"load {secrets.token_hex(4)}"
         self._began = time.monotonic()
         self._open = 0
@@ -339,8 +340,9 @@ class Load:
         self.seconds.append(seconds)
         self.slowest = max(self.slowest, (seconds, f"{ask}, due after {due - self._began:.1f} s"))
         self.answered[str(ask)] += 1
-        if ask.path == HEALTH:
-            version, now = answer.json()["version"], time.monotonic() - self._began
+        # Today's Tamma tells none.
+        if ask.path == HEALTH and (version := answer.json().get("version")):
+            now = time.monotonic() - self._began
             self.versions[version] = (self.versions.get(version, (now, now))[0], now)
             self.last_asked[version] = max(self.last_asked.get(version, 0), due - self._began)
         return answer
@@ -383,7 +385,7 @@ class Load:
             trail = _Trail()
             try:
                 async with client.stream(
-                    "GET", EVENTS, headers={"Accept": "text/event-stream"}, extensions={"trace": trail}
+                    "GET", self._events, headers={"Accept": "text/event-stream"}, extensions={"trace": trail}
                 ) as answer:
                     if answer.status_code == 200:
                         began = True
@@ -393,13 +395,13 @@ class Load:
                         async for line in answer.aiter_lines():
                             self.events += line.startswith("data:")
                     else:
-                        self._fail(f"GET {EVENTS}", "stream", str(answer.status_code))
+                        self._fail(f"GET {self._events}", "stream", str(answer.status_code))
             except httpx.HTTPError as error:
                 if not began and trail.may_be_sent_again(error, closed_by_h2=False):
                     self.again += 1
                     continue
                 if not began:
-                    self._fail(f"GET {EVENTS}", "stream", f"{type(error).__name__}: {error}".rstrip(": "))
+                    self._fail(f"GET {self._events}", "stream", f"{type(error).__name__}: {error}".rstrip(": "))
             if began:
                 cut = time.monotonic()
                 self.ends.append(Cut(number, cut - self._began, None))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,10 +13,13 @@ import pytest
 from tests.bench import machine
 from tests.tools.roles import ROOT
 
+from .containers import NOT_PLAYED, Containers
 from .peers import Authority, Recorder
 from .postgres import PROGRAMS, Database, Server
 from .processes import Driver
 
+#: What plays the services: processes, or containers (CONTRACT_DRIVER=container).
+DRIVER = Containers if os.environ.get("CONTRACT_DRIVER") == "container" else Driver
 INIT_SQL = ROOT / "roles" / "tamma_stack" / "files" / "postgres" / "init-db.sql"
 JWT_SECRET = "a-jwt-secret-that-is-long-enough-for-hmac-sha256"
 SIGNING_KEY = "a-signing-key-that-is-long-enough-for-hmac-sha256"
@@ -62,8 +66,15 @@ def authority(recorder: Recorder, tmp_path: Path) -> Authority:
     return Authority(recorder, tmp_path)
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        name = item.nodeid.partition("tests/contract/")[2]
+        if DRIVER is Containers and name in NOT_PLAYED:
+            item.add_marker(pytest.mark.skip(reason=NOT_PLAYED[name]))
+
+
 def _driver(kind: str, **settings: str) -> Iterator[Driver]:
-    found = Driver(kind, settings)
+    found = DRIVER(kind, settings)
     yield found
     found.end()
 

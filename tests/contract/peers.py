@@ -7,8 +7,11 @@ import json
 import re
 import ssl
 import subprocess
+import sys
 import threading
 import time
+import traceback
+import warnings
 from collections.abc import Callable
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -35,10 +38,16 @@ class Recorder:
         if context:
             self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
-        threading.Thread(target=self._server.serve_forever, daemon=True).start()
+        self._serving = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
+        self._serving.start()
 
-    def end(self) -> None:
-        self._server.shutdown()
+    def end(self, seconds: float = 10) -> None:
+        """Stop to answer. A thread that does not end is told of instead of being waited for without end."""
+        threading.Thread(target=self._server.shutdown, daemon=True).start()
+        self._serving.join(seconds)
+        if self._serving.is_alive():
+            frame = sys._current_frames().get(self._serving.ident or 0)
+            warnings.warn("still serving:\n" + "".join(traceback.format_stack(frame)), stacklevel=2)
         self._server.server_close()
 
     def of(self, method: str, pattern: str = "") -> list[Asked]:
@@ -56,7 +65,9 @@ class Recorder:
 
             def _any(self) -> None:
                 data = self._body()
-                asked = Asked(self.command, self.path, dict(self.headers), json.loads(data) if data else None)
+                # Node.js writes their names small.
+                headers = {name.title(): value for name, value in self.headers.items()}
+                asked = Asked(self.command, self.path, headers, json.loads(data) if data else None)
                 recorder.asked.append(asked)
                 if self.path.startswith("/slow/"):
                     time.sleep(float(self.path.rsplit("/", 1)[1]))
@@ -120,8 +131,25 @@ def _openssl(*words: str, data: bytes = b"") -> bytes:
     return subprocess.run(["openssl", *words], input=data, capture_output=True, check=True).stdout
 
 
+MOMENT = "2026-01-01T00:00:00Z"
+USER = {"login": "somebody", "id": 1, "type": "User"}
+REPOSITORY = {
+    "id": 1,
+    "name": "repository",
+    "full_name": "owner/repository",
+    "owner": USER,
+    "private": True,
+    "description": "",
+    "default_branch": "main",
+    "html_url": "https://github.com/owner/repository",
+    "clone_url": "https://github.com/owner/repository.git",
+}
+SUCCESS = {"state": "success", "context": "ci"}
+CHECKED = {"id": 1, "name": "ci", "status": "completed", "conclusion": "success"}
+
+
 class GitHub(Recorder):
-    """One repository with one open issue, at the address that is compiled into the engine.
+    """One repository with one open issue, under the name that is compiled into the engine.
 
     refuses: every token is wrong.
     """
@@ -129,7 +157,7 @@ class GitHub(Recorder):
     ADDRESS = "127.0.0.43"
     SHA = "c0ffee00" * 5
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, address: str = ADDRESS) -> None:
         self.closed = self.merged = self.refuses = False
         self.certificate, key = directory / "github.pem", directory / "github.key"
         words = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=api.github.com"]
@@ -138,10 +166,15 @@ class GitHub(Recorder):
         )
         self.certificate.chmod(0o644)
         self.hosts = directory / "hosts"
-        self.hosts.write_text(f"127.0.0.1 localhost\n{self.ADDRESS} api.github.com\n")
+        self.hosts.write_text(f"127.0.0.1 localhost\n{address} api.github.com\n")
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(self.certificate, key)
-        super().__init__((self.ADDRESS, 443), context)
+        super().__init__((address, 443), context)
+
+    def reopen(self) -> None:
+        """Begin anew, with the issue open."""
+        self.asked.clear()
+        self.closed = self.merged = False
 
     def taken(self) -> int:
         """Return how often somebody told the issue that it is taken."""
@@ -159,15 +192,15 @@ class GitHub(Recorder):
             (r"(GET|PATCH) .*/issues/1", self._issue),
             (r"GET .*/issues/1/comments|GET .*/commits|GET .*/pulls", list),
             (r"POST .*/issues/\d/(assignees|comments|labels)", self._issue),
-            (r"GET .*/commits/[^/]+/status", lambda: {"state": "success", "total_count": 0, "statuses": []}),
-            (r"GET .*/commits/.+/check-runs", lambda: {"total_count": 0, "check_runs": []}),
+            (r"GET .*/commits/[^/]+/status", lambda: {"state": "success", "total_count": 1, "statuses": [SUCCESS]}),
+            (r"GET .*/commits/.+/check-runs", lambda: {"total_count": 1, "check_runs": [CHECKED]}),
             (r"GET .*/git/ref/.+", lambda: {"ref": "refs/heads/main", "object": {"sha": self.SHA, "type": "commit"}}),
             (r"GET .*/branches/.+", lambda: {"name": "b", "commit": {"sha": self.SHA}}),
             (r"POST .*/git/refs", lambda: {"ref": asked.content["ref"], "object": {"sha": self.SHA}}),
             (r"POST .*/pulls|GET .*/pulls/2", self._pull),
             (r"PUT .*/pulls/2/merge", lambda: {"merged": True, "sha": self.SHA}),
             (r"DELETE .*/git/refs/.+", dict),
-            (r"GET /repos/\w+/\w+", lambda: {"id": 1, "name": "repository", "default_branch": "main"}),
+            (r"GET /repos/\w+/\w+", lambda: REPOSITORY),
         ]
         for pattern, content in answers:
             if re.fullmatch(pattern, f"{asked.method} {path}"):
@@ -183,9 +216,11 @@ class GitHub(Recorder):
             "state": "closed" if self.closed else "open",
             "labels": [{"name": "tamma"}],
             "assignees": [],
-            "user": {"login": "somebody", "id": 1, "type": "User"},
-            "created_at": "2026-01-01T00:00:00Z",
-            "updated_at": "2026-01-01T00:00:00Z",
+            "user": USER,
+            "comments": 0,
+            "created_at": MOMENT,
+            "updated_at": MOMENT,
+            "html_url": f"{REPOSITORY['html_url']}/issues/1",
         }
 
     def _pull(self) -> dict[str, Any]:
@@ -195,6 +230,9 @@ class GitHub(Recorder):
             "number": 2,
             "merged": self.merged,
             "mergeable": True,
+            "html_url": f"{REPOSITORY['html_url']}/pull/2",
+            "merged_at": MOMENT if self.merged else None,
+            "draft": False,
             "head": {"ref": "feature/1-an-issue", "sha": self.SHA},
             "base": {"ref": "main", "sha": self.SHA},
         }

@@ -2,6 +2,7 @@
 
 Who plays them is told by the environment, in command lines: CONTRACT_ELSA, CONTRACT_API_DOTNET and CONTRACT_TAMMA,
 with a folder of files for /app in CONTRACT_ELSA_FILES and CONTRACT_API_DOTNET_FILES. Otherwise it is the stand-in.
+The same cases run against images: see `containers.py`.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ import signal
 import subprocess
 import tempfile
 import time
+import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -50,8 +53,16 @@ class Ended(NamedTuple):
 class Service:
     """A process that runs, or did."""
 
-    def __init__(self, process: subprocess.Popen[bytes], url: str, health: str, log: Path) -> None:
-        self.process, self.url, self._health, self._log = process, url, health, log
+    def __init__(
+        self, process: subprocess.Popen[bytes], url: str, health: str, log: Path, temporary: Path = Path("/tmp")
+    ) -> None:
+        self._process, self.url, self._health, self._log = process, url, health, log
+        #: An engine is healthy while it is there.
+        self.healthy = temporary / "tamma-engine-healthy"
+
+    @property
+    def running(self) -> bool:
+        return self._process.poll() is None
 
     @property
     def log(self) -> str:
@@ -66,7 +77,7 @@ class Service:
 
         def answered() -> bool:
             found[:] = [ask(self.url + self._health, seconds=5).status]
-            return found == [status] or self.process.poll() is not None
+            return found == [status] or not self.running
 
         until(answered, seconds)
         assert found == [status], f"{found} instead of {status}:\n{self.log[-3000:]}"
@@ -74,31 +85,47 @@ class Service:
 
     def ended(self, seconds: float = 60) -> int:
         """Return the exit status as a shell shows it."""
-        status = self.process.wait(seconds)
+        status = self._process.wait(seconds)
         return 128 - status if status < 0 else status
 
     def stop(self, seconds: float = 60) -> Ended:
         began = time.monotonic()
-        if self.process.poll() is None:
-            self.process.send_signal(signal.SIGTERM)
+        if self.running:
+            self._process.send_signal(signal.SIGTERM)
         return Ended(self.ended(seconds), time.monotonic() - began)
+
+    def kill(self, seconds: float = 60) -> None:
+        """End it whatever it does. One that the kernel keeps is told of instead of being waited for without end."""
+        self._process.kill()
+        try:
+            self._process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            tasks = sorted(Path(f"/proc/{self._process.pid}/task").glob("*/stack"))
+            where = "\n".join(f"{task.parent.name}:\n{task.read_text()}" for task in tasks)
+            warnings.warn(f"{self._process.args} was killed {seconds} s ago and is there:\n{where}", stacklevel=2)
 
 
 class Driver:
     """Starts one kind of service as often as a case wants; `end` ends what is left."""
 
-    def __init__(self, kind: str, settings: dict[str, str]) -> None:
-        self._kind, self._settings = kind, settings
+    #: The exit status of a .NET service that aborts.
+    aborted = 134
+
+    def __init__(self, kind: str, settings: dict[str, str], uid: int = UID) -> None:
+        self._kind, self._settings, self.uid = kind, settings, uid
         self._directory = Path(tempfile.mkdtemp(prefix="contract-"))
         self._directory.chmod(0o755)
-        self._command = os.environ.get(f"CONTRACT_{kind}", "")
+        self._begun: list[Service] = []
+        self._prepare()
+
+    def _prepare(self) -> None:
+        self._command = os.environ.get(f"CONTRACT_{self._kind}", "")
         self._standin = not self._command
         if self._standin:
-            self._command = COMMANDS[kind]
+            self._command = COMMANDS[self._kind]
             # Where its user can read it.
             shutil.copytree(STANDIN, self._directory / "standin", ignore=shutil.ignore_patterns("__pycache__"))
             subprocess.run(["chmod", "-R", "a+rX", self._directory / "standin"], check=True)
-        self._begun: list[Service] = []
 
     def start(
         self,
@@ -119,7 +146,7 @@ class Driver:
         app, port = self._directory / f"app{len(self._begun)}", free_port()
         files = os.environ.get(f"CONTRACT_{self._kind}_FILES", "")
         shutil.copytree(files, app) if files else app.mkdir()
-        subprocess.run(["chown", "-R", f"{UID}:{UID}", app], check=True)
+        subprocess.run(["chown", "-R", f"{self.uid}:{self.uid}", app], check=True)
         environment: dict[str, str | None] = {
             "PATH": f"{programs}:{os.environ['PATH']}" if programs else os.environ["PATH"],
             "HOME": "/nonexistent",
@@ -134,23 +161,25 @@ class Driver:
         }
         script = "set -e\n" + (f"mount --bind {hosts} /etc/hosts\n" if hosts else "")
         script += (READ_ONLY if read_only else "") + 'cd "$APP"\nexec setpriv --bounding-set=-all --inh-caps=-all'
-        script += f" --no-new-privs --clear-groups --reuid={UID} --regid={UID} {self._command} "
-        log = self._directory / f"log{len(self._begun)}"
-        with log.open("wb") as output:
-            process = subprocess.Popen(
-                ["unshare", "--mount", "--propagation", "private", "sh", "-c", script + arguments.format(port=port)],
-                env={name: value for name, value in environment.items() if value is not None},
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-            )
+        script += f" --no-new-privs --clear-groups --reuid={self.uid} --regid={self.uid} {self._command} "
+        command = ["unshare", "--mount", "--propagation", "private", "sh", "-c", script + arguments.format(port=port)]
+        process, log = self._run(command, {name: value for name, value in environment.items() if value is not None})
         service = Service(process, f"http://127.0.0.1:{port}", HEALTH[self._kind], log)
         self._begun.append(service)
         return service
 
+    def _run(self, command: Sequence[str | Path], environment: dict[str, str]) -> tuple[subprocess.Popen[bytes], Path]:
+        """Begin a process; return it, and the file with all that it says."""
+        log = self._directory / f"log{len(self._begun)}"
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                command, env=environment, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
+            )
+        return process, log
+
     def volume(self) -> Path:
         found = self.folder()
-        os.chown(found, UID, UID)
+        os.chown(found, self.uid, self.uid)
         return found
 
     def folder(self) -> Path:
@@ -161,7 +190,6 @@ class Driver:
 
     def end(self) -> None:
         for service in self._begun:
-            if service.process.poll() is None:
-                service.process.kill()
-                service.process.wait()
-        shutil.rmtree(self._directory)
+            if service.running:
+                service.kill()
+        shutil.rmtree(self._directory, ignore_errors=True)

@@ -17,7 +17,6 @@ from .peers import Authority, Recorder, encode
 from .postgres import Database
 from .processes import Driver
 
-ABORTED = 134
 HISTORY = '"__EFMigrationsHistory"'
 SESSIONS = "/api/mentorship/sessions"
 NOBODY = "00000000-0000-0000-0000-000000000001"
@@ -49,7 +48,7 @@ def trusting(url: str) -> dict[str, str | None]:
 )
 def test_it_aborts(api_dotnet: Driver, settings: dict[str, str | None], words: str) -> None:
     service = api_dotnet.start(**settings)
-    assert service.ended() == ABORTED
+    assert service.ended() == api_dotnet.aborted
     assert words in service.log
 
 
@@ -162,6 +161,17 @@ def test_in_development_without_a_secret_everybody_gets_in(api_dotnet: Driver, t
 def test_an_authority_without_tls_breaks_everything_unless_allowed(api_dotnet: Driver, recorder: Recorder) -> None:
     api_dotnet.start(Jwt__Authority=recorder.url).health(500)
     assert api_dotnet.start(**trusting(recorder.url)).health().ask(SESSIONS).status == 401
+
+
+@pytest.mark.usefixtures("tables")
+def test_while_the_authority_is_away_tokens_are_refused_and_nothing_else(
+    api_dotnet: Driver, authority: Authority, recorder: Recorder
+) -> None:
+    headers = authority.headers()
+    recorder.end()
+    service = api_dotnet.start(**trusting(authority.url)).health()
+    assert service.ask(SESSIONS, headers=headers).status == 401
+    assert service.ask("/health", headers=headers).status == 200
 
 
 @pytest.mark.usefixtures("tables")

@@ -20,7 +20,6 @@ DEFINITIONS = f"{API}/workflow-definitions"
 INSTANCES = f"{API}/workflow-instances"
 #: The only one there is.
 KEY = {"Authorization": "ApiKey 00000000-0000-0000-0000-000000000000"}
-ABORTED = 134
 
 
 def literal(kind: str, value: str) -> dict[str, Any]:
@@ -90,7 +89,7 @@ def test_its_health_checks_nothing(elsa: Driver, database: Database) -> None:
 def test_it_aborts_without_its_database(elsa: Driver, database: Database) -> None:
     for string in (database.string(password="wrong"), database.string(name="missing"), database.string(port=1)):
         service = elsa.start(ConnectionStrings__DefaultConnection=string)
-        assert service.ended() == ABORTED
+        assert service.ended() == elsa.aborted
         assert "Unhandled exception" in service.log
 
 
@@ -161,11 +160,11 @@ def test_of_two_at_once_one_dies(elsa: Driver, database: Database) -> None:
         name = f"{database.name}_{number}"
         database.server.query(f"CREATE DATABASE {name} OWNER tamma")
         pair = [elsa.start(ConnectionStrings__DefaultConnection=database.string(name=name)) for _ in "12"]
-        until(lambda pair=pair: all(one.process.poll() is not None or one.ask("/health").status for one in pair), 30)
-        dead = [one for one in pair if one.process.poll() is not None]
+        until(lambda pair=pair: all(not one.running or one.ask("/health").status for one in pair), 30)
+        dead = [one for one in pair if not one.running]
         assert len(dead) < 2
         if dead:
-            assert dead[0].ended() == ABORTED
+            assert dead[0].ended() == elsa.aborted
             assert "42P07" in dead[0].log or "23505" in dead[0].log
             return
         for one in pair:

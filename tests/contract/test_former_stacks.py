@@ -14,6 +14,8 @@ from .postgres import PASSWORD, ROLE, Database
 from .processes import Driver
 
 FILES = {tables.INIT_SQL: INIT_SQL.read_text()}
+HISTORY = 'CREATE TABLE {0}."__EFMigrationsHistory" ("MigrationId" text PRIMARY KEY, "ProductVersion" text)'
+MIGRATED = """INSERT INTO {0}."__EFMigrationsHistory" VALUES ('20270101000000_Initial', '8')"""
 #: What the former init-db.sql did, and what may have landed there since: of each kind something.
 FORMER = """
 CREATE EXTENSION "uuid-ossp";
@@ -82,6 +84,92 @@ def test_what_lies_astray_is_moved(database: Database) -> None:
     assert database.query("SELECT nspname FROM pg_namespace WHERE nspname IN ('tamma', 'elsa')") == []
     assert database.query("INSERT INTO stories (title) VALUES ('next') RETURNING id") == ["51"]
     assert needed(database) is None
+    # Somebody's own from here on.
+    database.query("CREATE SCHEMA tamma; CREATE SCHEMA elsa; CREATE TABLE tamma.stories (id text)")
+    assert needed(database) is None
+
+
+def test_what_no_service_made_stays_where_it_is(database: Database) -> None:
+    database.query(UPSTREAM)
+    database.query(
+        "ALTER TABLE stories ADD level integer; CREATE TABLE notes (story text REFERENCES stories);"
+        "CREATE VIEW titles AS SELECT title FROM stories;"
+        "CREATE FUNCTION mine() RETURNS text LANGUAGE sql AS 'SELECT 1'"
+    )
+    found = needed(database)
+    assert found
+    moved = ["active_sessions", "junior_developers", "log_state_transition"]
+    moved += ["mentorship_events", "mentorship_sessions", "stories"]
+    assert [step.split(" in the ")[0] for step in found.steps] == [
+        f"move {', '.join(f'tamma.{name}' for name in moved)} to the schema public",
+        "run postgres/init-db.sql",
+    ]
+    tables.prepare(found)
+    assert [name for name in database.tables() if name.startswith("tamma.")] == ["tamma.notes"]
+    assert database.query("SELECT title, tamma.mine() FROM tamma.titles") == ["S|1"]
+    # Now the database is marked, and a table of that name is nobody's but its maker's.
+    database.query("CREATE TABLE tamma.mentorship_events (id text)")
+    assert needed(database) is None
+
+
+@pytest.mark.parametrize("other", ["public", "elsa"])
+def test_an_empty_history_beside_another_one_goes(database: Database, other: str) -> None:
+    database.query("CREATE SCHEMA tamma; CREATE SCHEMA elsa")
+    for schema in ("tamma", other):
+        database.query(HISTORY.format(schema))
+    found = needed(database)
+    assert found
+    gone = "tamma" if other == "public" else "elsa"
+    assert any(step.startswith(f"remove the empty table {gone}.__EFMigrationsHistory in") for step in found.steps)
+    tables.prepare(found)
+    assert [name for name in database.tables() if "History" in name] == ["public.__EFMigrationsHistory"]
+    assert database.query("SELECT nspname FROM pg_namespace WHERE nspname IN ('tamma', 'elsa')") == []
+    assert needed(database) is None
+
+
+@pytest.mark.parametrize("filled", ["tamma", "elsa"])
+def test_of_two_astray_the_one_with_rows_is_moved(database: Database, filled: str) -> None:
+    database.query("CREATE SCHEMA tamma; CREATE SCHEMA elsa")
+    for schema in ("tamma", "elsa"):
+        database.query(HISTORY.format(schema))
+    database.query(MIGRATED.format(filled))
+    found = needed(database)
+    assert found
+    tables.prepare(found)
+    assert database.query('SELECT count(*) FROM public."__EFMigrationsHistory"') == ["1"]
+    assert needed(database) is None
+
+
+@pytest.mark.parametrize("both", [("elsa", "tamma"), ("tamma", "public"), ("elsa", "public")])
+def test_two_histories_with_rows_are_refused(database: Database, both: tuple[str, str]) -> None:
+    database.query("CREATE SCHEMA tamma; CREATE SCHEMA elsa")
+    for schema in both:
+        database.query(HISTORY.format(schema) + ";" + MIGRATED.format(schema))
+    where = " and in ".join(both)
+    with pytest.raises(
+        OperatorError, match=rf"^The database has __EFMigrationsHistory \(in {where}\) .* more than once"
+    ):
+        needed(database)
+
+
+def test_the_same_table_in_both_schemas_is_refused(database: Database) -> None:
+    database.query("CREATE SCHEMA tamma; CREATE SCHEMA elsa")
+    database.query("CREATE TABLE tamma.stories (id text); CREATE TABLE elsa.stories (id text)")
+    before = database.tables()
+    with pytest.raises(OperatorError, match=r"has stories \(in elsa and in tamma\) more than once"):
+        needed(database)
+    assert database.tables() == before
+
+
+def test_the_init_sql_by_hand_does_not_hide_what_lies_astray(database: Database) -> None:
+    database.query("CREATE SCHEMA tamma")
+    database.query(HISTORY.format("tamma") + ";" + MIGRATED.format("tamma") + "; CREATE TABLE tamma.mine (id text)")
+    database.query("-f", str(INIT_SQL))
+    found = needed(database)
+    assert found
+    assert found.steps[0].startswith("move tamma.__EFMigrationsHistory, tamma.mine to the schema public")
+    tables.prepare(found)
+    assert needed(database) is None
 
 
 #: What the file in Tamma's own repository makes, as far as it matters here, run by the role in a stack of ours.
@@ -144,9 +232,9 @@ def test_the_services_find_what_was_moved(api_dotnet: Driver, database: Database
 
 def test_the_same_name_in_both_is_refused_and_nothing_changed(database: Database) -> None:
     database.query(FORMER)
-    database.query("CREATE TABLE public.notes (text text); INSERT INTO public.notes VALUES ('mine')")
+    database.query("CREATE TABLE public.stories (text text); INSERT INTO public.stories VALUES ('mine')")
     before = database.tables()
-    with pytest.raises(OperatorError, match=r"^The database has notes \(in tamma and in public\) twice"):
+    with pytest.raises(OperatorError, match=r"^The database has stories \(in tamma and in public\) more than once"):
         needed(database)
     assert database.tables() == before
 

@@ -16,10 +16,11 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from .asking import until
 from .peers import GitHub
-from .processes import UID, Driver, Ended, Service
+from .processes import Driver, Ended, Service
 
 SERVER = "server --port {port} --host 127.0.0.1"
 ENGINE = "start --mode service"
+#: Where that of the processes is.
 HEALTHY = Path("/tmp/tamma-engine-healthy")
 DEFINITION = {"id": "d", "name": "n", "version": 1, "description": "", "activities": [], "isPublished": True}
 STREAM = b"GET /api/engine/events/state HTTP/1.1\r\nHost: x\r\n\r\n"
@@ -208,10 +209,10 @@ def test_an_open_stream_holds_it_for_ten_seconds(tamma: Driver) -> None:
 @pytest.mark.parametrize("interval", ["1000", "300000"])
 def test_an_engine_without_an_issue_stops_at_once(tamma: Driver, interval: str) -> None:
     engine = tamma.start(arguments=ENGINE, TAMMA_POLL_INTERVAL_MS=interval)
-    assert until(lambda: "Polling for next issue" in engine.log and HEALTHY.exists(), 20)
+    assert until(lambda: "Polling for next issue" in engine.log and engine.healthy.exists(), 20)
     ended = engine.stop()
     assert (ended.status, ended.seconds < 4) == (0, True)
-    assert not HEALTHY.exists()
+    assert not engine.healthy.exists()
 
 
 def test_it_is_healthy_whatever_it_can_do(tamma: Driver) -> None:
@@ -219,8 +220,8 @@ def test_it_is_healthy_whatever_it_can_do(tamma: Driver) -> None:
         arguments=ENGINE, GITHUB_TOKEN="ghp_hidden", TAMMA_WORKING_DIRECTORY="/nonexistent", TAMMA_LOG_LEVEL="debug"
     )
     assert until(lambda: engine.log.count("Polling for next issue") >= 3, 15)
-    assert engine.process.poll() is None
-    assert HEALTHY.exists()
+    assert engine.running
+    assert engine.healthy.exists()
     assert "hidden" not in engine.log
 
 
@@ -235,7 +236,7 @@ class Workplace:
         self.github, self._driver, self.directory = GitHub(directory), driver, directory
         for name in ("agent", "nothing", "work"):
             (directory / name).mkdir()
-        os.chown(directory / "work", UID, UID)
+        os.chown(directory / "work", driver.uid, driver.uid)
         agent, self._log = directory / "agent" / "claude", directory / "agent.log"
         agent.write_text(AGENT)
         agent.chmod(0o755)
@@ -321,15 +322,15 @@ def test_in_the_middle_of_an_issue_it_ends_after_ten_seconds_and_begins_anew(wor
 def test_without_an_agent_it_takes_the_issue_again_and_again(workplace: Workplace) -> None:
     engine = workplace.start(agent=False)
     assert until(lambda: workplace.github.taken() >= 3, 60), engine.log[-3000:]
-    assert engine.process.poll() is None
+    assert engine.running
 
 
 def test_a_wrong_token_does_not_end_it(workplace: Workplace) -> None:
     workplace.github.refuses = True
     engine = workplace.start()
     assert until(lambda: len(workplace.github.of("GET", "/issues")) >= 2, 30), engine.log[-3000:]
-    assert engine.process.poll() is None
-    assert HEALTHY.exists()
+    assert engine.running
+    assert engine.healthy.exists()
 
 
 @pytest.mark.parametrize("approval", ["auto", None])

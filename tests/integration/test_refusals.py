@@ -86,6 +86,32 @@ NONSENSE: Cases = {
         {"tamma_stack_update_batches": "1,half"},
         "tamma_stack_update_batches has the step 'half': give a number",
     ),
+    "engine-without-login": (
+        {"tamma_stack_engine_runs": "api", "tamma_stack_environment": {"TAMMA_ENABLE_AUTH": "true"}},
+        "tamma_stack_engine_runs is set, but with TAMMA_ENABLE_AUTH nobody can tell the engine inside tamma-api",
+    ),
+    "half-a-container": (
+        {"tamma_stack_environment": {"API_DOTNET_REPLICAS": "1.5"}},
+        "has API_DOTNET_REPLICAS '1.5': give a whole number of containers.",
+    ),
+    "an-endless-pause": (
+        {"tamma_stack_environment": {"WORKFLOW_SYNC_INTERVAL": 9999999}},
+        "has WORKFLOW_SYNC_INTERVAL '9999999': give 4294967 at most.",
+    ),
+    "two-search-paths": (
+        {
+            "tamma_stack_overrides": {
+                "services": {
+                    "elsa-server": {
+                        "environment": {
+                            "ConnectionStrings__DefaultConnection": "Host=a;Search Path=public;SearchPath=b"
+                        }
+                    }
+                }
+            }
+        },
+        "has a connection string of elsa-server with Search Path and SearchPath",
+    ),
     "webhook": (
         {"tamma_stack_hooks": {"webhook": "hooks.example.org/T0"}},
         "tamma_stack_hooks.webhook is no address",

@@ -22,6 +22,8 @@ def settings(**changed: Any) -> dict[str, Any]:
         "repositories": [GOOD],
         "keep": {"last": 3, "daily": 7, "weekly": 4, "monthly": 6},
         "schedule": {"backup": "*-*-* 02:30:00", "prune": "", "check": "weekly", "drill": "weekly"},
+        "keep_workflows": "",
+        "with_elsa": True,
         "overdue_hours": {"backup": 50, "drill": 384},
         "random_delay": 900,
         "check_subset": "5%",
@@ -36,9 +38,27 @@ def of_repository(production: bool = False, **changed: Any) -> list[str]:
 
 
 @pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        (
+            {"keep_workflows": "0d"},
+            "tamma_backup_keep_workflows: '0d' is no time after which finished workflows may go",
+        ),
+        ({"keep_workflows": 30}, "'30' is no time after which"),
+        ({"keep_workflows": "30d", "with_elsa": False}, "the profile lite has no ELSA"),
+        ({"keep_workflows": "30d", "schedule": {"backup": "daily"}}, "tamma_backup_schedule has no time for it"),
+    ],
+)
+def test_a_retention_of_workflows_that_makes_no_sense(changed: dict[str, Any], words: str) -> None:
+    (problem,) = problems(settings(**{"schedule": {"workflows": "daily"}, **changed}))
+    assert words in problem
+
+
+@pytest.mark.parametrize(
     "changed",
     [
         {},
+        {"keep_workflows": "30d", "schedule": {"workflows": "daily"}},
         {"repositories": []},
         {"production": True},
         {"check_subset": "1/7"},

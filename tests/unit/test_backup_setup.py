@@ -147,6 +147,22 @@ def test_a_second_run_changes_nothing(host: Host) -> None:
     assert host.told() == []
 
 
+def test_finished_workflows_go_by_a_timer_that_needs_no_repository(host: Host) -> None:
+    settings = SETTINGS._replace(repositories=[])
+    schedule = {**WANTED.schedule, "workflows": "*-*-* 01:30:00"}
+    wanted = WANTED._replace(configuration=settings, passwords={}, schedule=schedule, keep_workflows="30d", store=False)
+    units = [f"{UNITS}/tamma-workflows.service", f"{UNITS}/tamma-workflows.timer"]
+    host.converge(wanted._replace(keep_workflows=""))
+    assert not any("workflows" in name for name in host.tree())
+    assert set(units) < {path for path, _action in host.converge(wanted)}
+    assert " prune --workflows-finished-before 30d\n" in (host.root / units[0]).read_text(encoding="utf-8")
+    assert "OnCalendar=*-*-* 01:30:00\n" in (host.root / units[1]).read_text(encoding="utf-8")
+    assert host.converge(wanted) == []
+    host.converge(wanted._replace(keep_workflows=""))
+    assert host.told()[0] == "disable --now tamma-workflows.timer"
+    assert not any("workflows" in name for name in host.tree())
+
+
 def test_only_root_may_read_what_is_secret(host: Host) -> None:
     host.converge()
     for path in (host.root / "etc/tamma").rglob("*"):

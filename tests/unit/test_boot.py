@@ -60,6 +60,13 @@ def test_each_journal_is_noticed_and_a_failure_stops_the_start(
     assert (done.returncode, done.stdout) == (3, "--stack tamma --wait 600 resume\n")
 
 
+def test_its_log_says_before_the_stack_stops_what_is_lost() -> None:
+    words = 'elsa-server stops: 100% of "this" is lost'
+    text = boot.unit("tamma", "/opt/tamma", DOCKER_SOCKET, "/usr/bin/docker-compose", [words])
+    line = 'ExecStop=/bin/echo "elsa-server stops: 100%% of \\"this\\" is lost"\n'
+    assert line + "ExecStop=/usr/bin/docker-compose stop\n" in text
+
+
 def test_the_unit_knows_every_journal(text: str) -> None:
     modules = (on_host.update, on_host.restore, on_host.rotation)
     assert len(modules) == len(on_host.JOURNALS)

@@ -5,12 +5,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import signal
 import socket
+import time
+from collections.abc import Iterator
 
 import pytest
 
-from ansible_collections.meywd.tamma.plugins.module_utils.connections import count
+from ansible_collections.meywd.tamma.plugins.module_utils import connections
+from ansible_collections.meywd.tamma.plugins.module_utils.connections import count, cut_streams
+from tests.bench.patience import wait_until
 
 
 @pytest.mark.parametrize(("family", "address"), [(socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")])
@@ -38,3 +44,81 @@ def test_a_process_that_is_gone_has_none() -> None:
         os._exit(0)
     os.waitpid(child, 0)
     assert count(child, 80, ["127.0.0.1"]) == 0
+
+
+class Peer:
+    """A connection between this process, which sends, and a child that has asked and reads what comes."""
+
+    def __init__(self, reads: bool = True) -> None:
+        listener = socket.create_server(("127.0.0.1", 0))
+        self.end = listener.getsockname()
+        self.child = os.fork()
+        if self.child == 0:
+            with socket.create_connection(self.end) as asking:
+                asking.sendall(b"GET / HTTP/1.1\r\n\r\n")
+                while reads and asking.recv(1024):
+                    pass
+                if not reads:
+                    signal.pause()
+            os._exit(0)
+        self.connection, self.client = listener.accept()
+        listener.close()
+        self.connection.settimeout(10)
+        assert self.connection.recv(1024)
+
+    def cut(self) -> int:
+        return cut_streams(self.child, [self.end])
+
+    def answer(self) -> None:
+        self.connection.sendall(b"data: x\n\n")
+
+    def close(self) -> None:
+        self.connection.close()
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.child, signal.SIGKILL)
+        os.waitpid(self.child, 0)
+
+
+@pytest.fixture
+def peer(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Peer]:
+    monkeypatch.setattr(connections, "_STREAM_MILLISECONDS", 300)
+    made = Peer(getattr(request, "param", True))
+    yield made
+    made.close()
+
+
+def test_a_stream_is_cut_at_the_end_that_receives_it(peer: Peer) -> None:
+    peer.answer()
+    assert peer.cut() == 0, "it may be an ordinary answer still"
+    wait_until(lambda: (peer.answer(), peer.cut())[1] == 1, 10, "the stream to pass for one")
+    # The sender sees that nobody listens any more.
+    assert peer.connection.recv(1024) == b""
+    assert connections.cut_streams(peer.child, [(peer.end[0], peer.end[1] + 1)]) == 0
+
+
+def test_who_waits_for_an_answer_is_left_alone(peer: Peer) -> None:
+    time.sleep(0.5)
+    assert peer.cut() == 0
+    peer.answer()
+
+
+@pytest.mark.parametrize("peer", [False], indirect=True)
+def test_who_is_slow_to_receive_an_answer_is_left_alone(peer: Peer) -> None:
+    peer.answer()
+    time.sleep(0.5)
+    peer.answer()
+    assert peer.cut() == 0
+
+
+def test_a_process_that_is_gone_has_no_streams(peer: Peer) -> None:
+    peer.close()
+    assert connections.cut_streams(peer.child, [peer.end]) == 0
+    peer.child = os.spawnlp(os.P_NOWAIT, "true", "true")
+
+
+def test_where_the_kernel_refuses_nothing_is_cut(peer: Peer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connections, "_PIDFD_GETFD", 100_000)
+    time.sleep(0.5)
+    peer.answer()
+    time.sleep(0.1)
+    assert peer.cut() == 0

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from hypothesis import given
@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from ansible_collections.meywd.tamma.plugins.module_utils import doctor, history, update
 from ansible_collections.meywd.tamma.plugins.module_utils.configuration import Configuration
 from ansible_collections.meywd.tamma.plugins.module_utils.doctor import Finding, backups, kept_findings, releases
+from ansible_collections.meywd.tamma.plugins.module_utils.engine import SERVICE_LABEL
 from ansible_collections.meywd.tamma.plugins.module_utils.lock import Lock
 from ansible_collections.meywd.tamma.plugins.module_utils.restic import Repository
 from tests.unit.test_history import entry
@@ -45,6 +46,33 @@ def good(hours: float, operation: str = "backup") -> dict[str, Any]:
 
 def found(records: dict[str, Any], since: float = 0, **changed: Any) -> list[Finding]:
     return backups(SETTINGS._replace(**changed), {"local": records}, NOW - since * HOUR, NOW)
+
+
+class Engine:
+    """An engine with one container of the .NET API."""
+
+    def __init__(self, lines: list[str], status: str = "healthy") -> None:
+        self._lines, self._status = lines, status
+
+    def containers(self, _project: str) -> list[dict[str, Any]]:
+        return [{"Id": "1", "State": "running", "Labels": {SERVICE_LABEL: "tamma-api-dotnet"}}]
+
+    def container(self, _identifier: str) -> dict[str, Any]:
+        return {
+            "Id": "1",
+            "Name": "/tamma-tamma-api-dotnet-1",
+            "State": {"Status": "running", "Health": {"Status": self._status}},
+        }
+
+    def logs(self, _identifier: str, _tail: int) -> list[str]:
+        return self._lines
+
+
+def test_a_service_that_writes_nothing_is_told() -> None:
+    (words,) = doctor.silent(cast(Any, Engine([])), "tamma")
+    assert words.startswith("tamma-tamma-api-dotnet-1 has written nothing that the engine shows")
+    assert doctor.silent(cast(Any, Engine(["Now listening"])), "tamma") == []
+    assert doctor.silent(cast(Any, Engine([], "starting")), "tamma") == []
 
 
 def test_what_is_in_time_is_not_mentioned() -> None:

@@ -5,12 +5,15 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
+from typing import Any, ClassVar
 
 import pytest
 
 from ansible_collections.meywd.tamma.plugins.module_utils import edge
 from ansible_collections.meywd.tamma.plugins.module_utils.compose import Compose, Port, Project, Service
+from ansible_collections.meywd.tamma.plugins.module_utils.engine import SERVICE_LABEL
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
 from ansible_collections.meywd.tamma.plugins.module_utils.files import File, remove, write
 from ansible_collections.meywd.tamma.plugins.module_utils.runner import Result, Runner
@@ -135,3 +138,50 @@ def test_what_a_release_no_longer_has_does_not_count(tmp_path: Path) -> None:
     remove(str(tmp_path), ["edge/users.caddy"])
     work.reload()
     assert work.is_current([CADDYFILE, INITIAL])
+
+
+class Containers:
+    """An engine with an edge, and a container of each service behind it."""
+
+    ADDRESSES: ClassVar = {"edge": "10.0.0.1", "api": "10.0.0.2", "page": "10.0.0.3"}
+
+    def containers(self, _project: str) -> list[dict[str, object]]:
+        return [{"Id": name, "Labels": {SERVICE_LABEL: name}} for name in self.ADDRESSES]
+
+    def container(self, identifier: str) -> dict[str, object]:
+        networks = {"net": {"IPAddress": self.ADDRESSES[identifier]}}
+        return {"State": {"Pid": list(self.ADDRESSES).index(identifier) + 1}, "NetworkSettings": {"Networks": networks}}
+
+
+@pytest.mark.parametrize(("seconds", "patient"), [(60.0, True), (0.0, False)])
+def test_streams_are_cut_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: float, patient: bool
+) -> None:
+    """A stream is the one connection that is left; requests on their way have begun by then, if there is time."""
+    stack = project(EDGE, service("api", edge_port="3100", streams="/events"), service("page", edge_port="80"))
+    work = edge.Edge(Compose(Recorder(), "docker-compose", str(tmp_path), "tamma"), str(tmp_path), stack)
+    engine: Any = Containers()
+    open_ones = {3100}
+    cut: list[float] = []
+
+    def end(pid: int, ends: object) -> int:
+        assert (pid, ends) == (1, {("10.0.0.2", 3100)})
+        cut.append(time.monotonic() - began)
+        open_ones.discard(3100)
+        return 1
+
+    def count(_pid: int, port: int, sources: list[str]) -> int:
+        assert sources == ["10.0.0.1"]
+        return int(port in open_ones)
+
+    monkeypatch.setattr(edge, "ON_THEIR_WAY_SECONDS", 0.5)
+    monkeypatch.setattr(edge.connections, "cut_streams", end)
+    monkeypatch.setattr(edge.connections, "count", count)
+    began = time.monotonic()
+    work.drain(engine, {"api": ["api"], "page": ["page"]}, seconds)
+    assert time.monotonic() - began < 10
+    assert (cut[0] >= 0.5) is patient
+    # Who sends no stream is waited for alone.
+    cut.clear()
+    work.drain(engine, {"page": ["page"]}, seconds)
+    assert not cut

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.server
 import json
 import re
@@ -118,6 +119,23 @@ def test_whatever_ends_a_backup_is_recorded(
     # The one that was done before stays done.
     assert found["local"]["good_backup"]["id"] == "20260101T120000Z-1a2b"
     assert (tmp_path / "told").read_text(encoding="utf-8") == "s3 %s\n" % told
+
+
+@pytest.mark.parametrize(("dry", "told"), [(False, "workflows  ELSA is away.\n"), (True, "")])
+def test_somebody_is_told_when_finished_workflows_stay(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dry: bool, told: str
+) -> None:
+    def fail(*_words: object) -> None:
+        raise OperatorError("ELSA is away.")
+
+    command = 'echo "$TAMMA_OPERATION $TAMMA_REPOSITORY $TAMMA_PROBLEM" >> %s/told' % tmp_path
+    notifying = work(notify_command=command)
+    monkeypatch.setattr(notifying, "_locked", lambda _operation: contextlib.nullcontext())
+    monkeypatch.setattr(notifying, "_prune_workflows", fail)
+    (tmp_path / "told").touch()
+    with pytest.raises(OperatorError, match=r"^ELSA is away\.$"):
+        notifying.prune_workflows(0.0, False, dry)
+    assert (tmp_path / "told").read_text(encoding="utf-8") == told
 
 
 def test_records_without_room_keep_nobody_from_being_told(tmp_path: Path) -> None:

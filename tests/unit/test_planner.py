@@ -112,6 +112,16 @@ def test_why_a_service_has_one_container_from_now_on() -> None:
     assert planned.changes == [Change("api", "scale", "1 instead of 2 containers (timers fire twice)")]
 
 
+def test_what_is_lost_with_fewer_containers_and_with_a_service_that_goes() -> None:
+    wanted = service("api", labels={STOPPING_LABEL: "what it is doing is lost"})
+    gone = container("old", id="3")._replace(stopping="that as well")
+    planned = plan(project(wanted), [container("api"), container("api", id="2"), gone], local("api"))
+    assert [change.reason for change in planned.changes] == [
+        "1 instead of 2 containers (what it is doing is lost)",
+        "no longer part of the stack (that as well)",
+    ]
+
+
 @pytest.mark.parametrize("state", ["running", "restarting"])
 def test_a_container_that_is_up_stays(state: str) -> None:
     assert plan(project(service("api")), [container("api", state=state)], local("api")).changes == []

@@ -5,13 +5,16 @@
 
 from __future__ import annotations
 
+import http.server
 import socket
-from typing import Any
+import threading
+from collections.abc import Iterator
+from typing import Any, ClassVar
 
 import pytest
 
 from ansible_collections.meywd.tamma.plugins.action.tamma_preflight import addresses_of
-from ansible_collections.meywd.tamma.plugins.module_utils import clock, demands, dns, published
+from ansible_collections.meywd.tamma.plugins.module_utils import authority, clock, demands, dns, published
 from ansible_collections.meywd.tamma.plugins.module_utils.demands import Demand
 from ansible_collections.meywd.tamma.plugins.module_utils.dns import Answer
 
@@ -42,6 +45,62 @@ def test_a_second_container_of_what_should_be_alone() -> None:
     alone = Demand("elsa-server", 2, 1.0, 1024, 512, [], "timers fire twice")
     assert demands.advice([alone], 4096) == ["elsa-server has 2 containers: timers fire twice."]
     assert demands.advice([alone._replace(replicas=1)], 4096) == []
+
+
+# -- the authority --------------------------------------------------------------------------
+
+
+class _Authority(http.server.BaseHTTPRequestHandler):
+    answers: ClassVar[dict[str, tuple[int, bytes]]] = {
+        "/good": (200, b'{"jwks_uri": "https://a.example.org/keys"}'),
+        "/none": (404, b""),
+        "/page": (200, b"<html>"),
+        "/keyless": (200, b"{}"),
+    }
+
+    def do_GET(self) -> None:
+        status, body = self.answers[self.path.partition("/.well-known/openid-configuration")[0]]
+        self.send_response(status)
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *_words: object) -> None:
+        pass
+
+
+@pytest.fixture(name="issuer", scope="module")
+def _issuer() -> Iterator[str]:
+    with http.server.HTTPServer(("127.0.0.1", 0), _Authority) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield "http://127.0.0.1:%d" % server.server_port
+        server.shutdown()
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [
+        ("/none", "it answers 404"),
+        ("/page", "it answers no JSON"),
+        ("/keyless", "it names no keys (jwks_uri)"),
+    ],
+)
+def test_an_authority_that_says_no_keys_is_told(issuer: str, path: str, words: str) -> None:
+    (told,) = authority.advice(issuer + path)
+    assert "%s%s/.well-known/openid-configuration: %s)" % (issuer, path, words) in told
+    assert "every token is refused (401 at /api/mentorship)" in told
+
+
+def test_an_authority_that_answers_and_none_at_all(issuer: str) -> None:
+    assert authority.advice(issuer + "/good/") == authority.advice("") == []
+
+
+def test_an_authority_that_is_away_or_never_answers() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = "http://127.0.0.1:%d" % silent.getsockname()[1]
+        (told,) = authority.advice(address, 0.2)
+        assert "timed out" in told
+    (told,) = authority.advice(address)
+    assert "Connection refused" in told
 
 
 # -- names ----------------------------------------------------------------------------------

@@ -54,6 +54,15 @@ def test_data_goes_only_by_the_stacks_name(tmp_path: Path, asked: str) -> None:
     )
 
 
+def test_what_is_lost_is_part_of_the_plan(tmp_path: Path) -> None:
+    labels = {"com.docker.compose.service": "elsa", "tamma.stopping": "what it does is lost"}
+    listed = [{"Id": "1", "Names": ["/tamma-elsa-1"], "State": "running", "Labels": labels}]
+    answers: Answers = {**ANSWERS, "GET /containers/json": (200, listed)}
+    with running(UnixServer(str(tmp_path / "engine.sock"), Handler), answers):
+        found = plan(Engine(str(tmp_path / "engine.sock")), "tamma", str(tmp_path), "")
+    assert found.stopping == ("elsa stops: what it does is lost",)
+
+
 @pytest.mark.parametrize(
     ("asked", "volumes", "files", "images"),
     [

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from ansible_collections.meywd.tamma.plugins.action.tamma_report import table
 from ansible_collections.meywd.tamma.plugins.filter.report import (
     FilterModule,
+    able_lines,
     backup_states,
     complaints,
     outcomes,
@@ -116,6 +117,17 @@ def test_each_trouble_has_a_sentence() -> None:
     assert "docker compose logs SERVICE" in complaints(status)
 
 
+def test_what_keeps_a_stack_from_its_work() -> None:
+    able = [{"severity": "problem", "words": "No agent."}, {"severity": "advice", "words": "GitHub does not answer."}]
+    known = {"one": {"seen": {"healthy": True, "able": able}}, "two": {"seen": {"skipped": True}}, "three": {}}
+    assert able_lines(known, known, "seen") == [
+        "one  problem: No agent.",
+        "one  advice: GitHub does not answer.",
+    ]
+    # What nobody knows is no complaint.
+    assert complaints(known["one"]["seen"]) == "No agent."
+
+
 def test_no_stack_is_one_sentence() -> None:
     sentence = complaints({"services": [], "endpoints": []})
     assert sentence == "There is no stack on this host: run site.yml to bring it up."
@@ -130,6 +142,7 @@ def test_the_filters_are_offered_to_playbooks() -> None:
         "backup_rows",
         "backup_states",
         "release_lines",
+        "able_lines",
         "restore_rows",
     }
 
@@ -138,6 +151,7 @@ def test_what_a_deploy_did() -> None:
     done = {
         "pulls": ["api:2"],
         "database": ["run init.sql in x"],
+        "directories": ["give /workspace of the engine to the user 1001"],
         "files": [{"path": ".env", "action": "update"}],
         "plan": [{"service": "api", "action": "recreate", "reason": "its image changed"}],
     }
@@ -146,6 +160,7 @@ def test_what_a_deploy_did() -> None:
     ) == [
         "one  pulled: api:2",
         "one  database: run init.sql in x",
+        "one  directories: give /workspace of the engine to the user 1001",
         "one  files: .env",
         "one  services: recreate api",
         "two  nothing had to be changed",

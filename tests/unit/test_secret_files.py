@@ -32,7 +32,10 @@ def environment(service: str) -> dict[str, str]:
 
 
 def rendered(*services: str) -> dict[str, File]:
-    return {item.path: item for item in secret_files.render({name: environment(name) for name in services})}
+    return {
+        item.path: item
+        for item in secret_files.render({name: environment(name) for name in services}, TEXTS[secret_files.OVERLAY])
+    }
 
 
 # -- the table and the overlay --------------------------------------------------------------
@@ -101,25 +104,40 @@ def test_each_variable_stands_in_its_file(service: str) -> None:
 
 
 def test_a_variable_that_an_overlay_took_away_stands_in_no_file() -> None:
-    files = {item.path: item for item in secret_files.render({"tamma-api": {}})}
+    files = {item.path: item for item in secret_files.render({"tamma-api": {}}, TEXTS[secret_files.OVERLAY])}
     assert read_node_environment(files["secrets/tamma-api/environment.cjs"].content) == {}
 
 
+#: The files that the overlay of the version before mounts.
+FORMER_OVERLAY = """
+  elsa-appsettings: {file: ./secrets/elsa-server/appsettings.json}
+  api-github-token: {file: ./secrets/tamma-api/github-token}
+  api-anthropic-api-key: {file: ./secrets/tamma-api/anthropic-api-key}
+  api-environment: {file: ./secrets/tamma-api/environment.cjs}
+  engine-github-token: {file: ./secrets/tamma-engine/github-token}
+  engine-anthropic-api-key: {file: ./secrets/tamma-engine/anthropic-api-key}
+  engine-environment: {file: ./secrets/tamma-engine/environment.cjs}
+"""
+
+
 def test_a_release_of_a_former_version_finds_the_files_that_it_mounts() -> None:
-    """Its Compose files set what no service reads; a way back to it needs each file."""
+    """Its Compose files set what no service reads; a way back to it needs each file, as it was."""
     before = {
         "elsa-server": {**environment("elsa-server"), "RabbitMq__Password": "broker"},
-        "tamma-engine": {"DATABASE_URL": "of the engine"},
+        "tamma-engine": {**environment("tamma-engine"), "DATABASE_URL": "of the engine"},
         "tamma-api": {**environment("tamma-api"), "DATABASE_URL": "of the API"},
     }
-    overlay = TEXTS[secret_files.OVERLAY] + "  engine: {file: ./secrets/tamma-engine/environment.cjs}\n"
-    files = {item.path: item.content for item in secret_files.render(before, overlay)}
+    files = {item.path: item.content for item in secret_files.render(before, FORMER_OVERLAY)}
     assert read_node_environment(files["secrets/tamma-engine/environment.cjs"]) == {"DATABASE_URL": "of the engine"}
-    assert read_node_environment(files["secrets/tamma-api/environment.cjs"])["DATABASE_URL"] == "of the API"
+    assert read_node_environment(files["secrets/tamma-api/environment.cjs"]) == {
+        "DATABASE_URL": "of the API",
+        "TAMMA_JWT_SECRET": "TAMMA_JWT_SECRET of tamma-api",
+    }
+    assert files["secrets/tamma-engine/github-token"] == "GITHUB_TOKEN of tamma-engine"
+    assert files["secrets/tamma-api/anthropic-api-key"] == "ANTHROPIC_API_KEY of tamma-api"
     settings = files["secrets/elsa-server/appsettings.json"]
     assert read_secret_file("appsettings.json", "RabbitMq__Password", settings) == "broker"
-    today = {item.path for item in secret_files.render(before, TEXTS[secret_files.OVERLAY])}
-    assert "secrets/tamma-engine/environment.cjs" not in today
+    assert "secrets/tamma-engine/github-token" not in rendered("tamma-engine")
 
 
 # -- owners ---------------------------------------------------------------------------------
@@ -152,9 +170,11 @@ def test_a_label_that_is_no_user_id_is_refused(owner: str) -> None:
 
 
 def test_a_hash_changes_with_the_secrets_of_its_service_alone() -> None:
-    before = secret_files.render({name: environment(name) for name in ("tamma-api", "tamma-engine")})
+    before = secret_files.render(
+        {name: environment(name) for name in ("tamma-api", "tamma-engine")}, TEXTS[secret_files.OVERLAY]
+    )
     after = [
-        item._replace(content=item.content + "x") if item.path == "secrets/tamma-api/github-token" else item
+        item._replace(content=item.content + "x") if item.path == "secrets/tamma-api/environment.cjs" else item
         for item in before
     ]
     old, new = secret_files.hashes(before, "key"), secret_files.hashes(after, "key")

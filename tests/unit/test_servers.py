@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -174,15 +175,40 @@ def test_the_authority_comes_from_the_releases_files(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("replicas", "size"),
+    ("replicas", "sizes"),
     [
-        ({}, None),
-        ({"API_DOTNET_REPLICAS": "1"}, None),
-        ({"ELSA_REPLICAS": "3"}, "11"),
-        ({"API_DOTNET_REPLICAS": "3"}, "11"),
-        ({"API_DOTNET_REPLICAS": "3", "POSTGRES_POOL_SIZE": "20"}, None),
+        ({}, {}),
+        ({"API_DOTNET_REPLICAS": "1"}, {}),
+        ({"ELSA_REPLICAS": "3"}, {"ELSA_POOL_SIZE": "10", "API_DOTNET_POOL_SIZE": "12"}),
+        # ELSA's definition stays what it is, so nothing makes a new container of it.
+        ({"API_DOTNET_REPLICAS": "3"}, {"API_DOTNET_POOL_SIZE": "10"}),
+        ({"API_DOTNET_REPLICAS": "90"}, {"API_DOTNET_POOL_SIZE": "1"}),
+        ({"API_DOTNET_REPLICAS": "3", "POSTGRES_POOL_SIZE": "20"}, {}),
     ],
 )
-def test_pools_leave_room_during_an_update(replicas: dict[str, str], size: str | None) -> None:
+def test_pools_leave_room_during_an_update(replicas: dict[str, str], sizes: dict[str, str]) -> None:
     """The .NET API has twice as many containers then; two are its usual number in production."""
-    assert servers.spellings(replicas, False).get("POSTGRES_POOL_SIZE") == size
+    assert servers.spellings(replicas, False) == sizes
+
+
+@pytest.mark.parametrize(
+    ("limit", "sizes"),
+    [
+        ("25", {"POSTGRES_MAX_CONNECTIONS": "25", "ELSA_POOL_SIZE": "8", "API_DOTNET_POOL_SIZE": "3"}),
+        ("100", {}),
+        ("400", {"POSTGRES_MAX_CONNECTIONS": "400"}),
+        ("", {}),
+    ],
+)
+def test_pools_fit_what_an_external_server_allows(limit: str, sizes: dict[str, str]) -> None:
+    known = {"POSTGRES_MAX_CONNECTIONS": limit}
+    found = servers.spellings({"POSTGRES_HOST": "db.example.org"}, False, known)
+    assert {name: value for name, value in found.items() if "OPTIONS" not in name} == sizes
+    assert servers.spellings({}, False, known) == {}
+
+
+def test_a_server_that_does_not_say_its_limit_is_asked_in_vain() -> None:
+    assert servers.connections({}, "") == ""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    assert servers.connections({"POSTGRES_HOST": "127.0.0.1", "POSTGRES_HOST_PORT": str(port)}, "") == ""

@@ -112,6 +112,11 @@ def test_the_address_of_the_dashboard_follows_its_port(port: str) -> None:
         ({"WORKFLOW_SYNC_INTERVAL": "0"}, "WORKFLOW_SYNC_INTERVAL '0': give a number from 1 on, else the .NET API"),
         ({"WORKFLOW_SYNC_INTERVAL": -1}, "'-1': give a number"),
         ({"WORKFLOW_SYNC_INTERVAL": "1.5"}, "'1.5': give a number"),
+        ({"WORKFLOW_SYNC_INTERVAL": "4294968"}, "give 4294967 at most"),
+        ({"WORKFLOW_SYNC_INTERVAL": "99999999999"}, "give 4294967 at most"),
+        ({"API_DOTNET_REPLICAS": "two"}, "API_DOTNET_REPLICAS 'two': give a whole number of containers"),
+        ({"DASHBOARD_REPLICAS": "1.5"}, "DASHBOARD_REPLICAS '1.5'"),
+        ({"API_REPLICAS": -1}, "API_REPLICAS '-1'"),
         ({"ELSA_REPLICAS": "0"}, "leave ELSA out with tamma_stack_profile: lite"),
         ({"WORKFLOW_SYNC_INTERVAL": "4294968"}, "WORKFLOW_SYNC_INTERVAL '4294968': give 4294967 at most."),
         ({"WORKFLOW_SYNC_INTERVAL": "9" * 5000}, "give 4294967 at most."),
@@ -146,6 +151,7 @@ def test_refused(given: dict[str, object], words: str) -> None:
     "given",
     [
         {},
+        {"WORKFLOW_SYNC_INTERVAL": 4294967, "DASHBOARD_REPLICAS": 0, "API_DOTNET_REPLICAS": "3"},
         {"WORKFLOW_SYNC_INTERVAL": 1, "ELSA_REPLICAS": "2", "POSTGRES_POOL_SIZE": "", "ELSA_LOG_LEVEL": "Fatal"},
         {"API_DOTNET_REPLICAS": 0, "API_REPLICAS": "001", "WORKFLOW_SYNC_INTERVAL": "4294967"},
         {"JWT_AUTHORITY": "https://login.example.org/realms/tamma"},
@@ -195,7 +201,7 @@ def test_warned_of(given: dict[str, object], words: str) -> None:
             {"tamma-api-dotnet": {"TammaServer__Url": "canary"}},
             "change it in tamma_stack_overrides if you know better.",
         ),
-        ({"tamma-engine": {"GITHUB_TOKEN_FILE": "canary"}}, "change it in tamma_stack_overrides"),
+        ({"tamma-engine": {"NODE_OPTIONS": "canary"}}, "change it in tamma_stack_overrides"),
     ],
 )
 def test_refused_for_a_service(given: Any, words: str) -> None:
@@ -251,3 +257,55 @@ def test_every_value_for_a_service_is_kept_out_of_texts() -> None:
     text = '{"services": {"tamma-engine": {"environment": {"NAME": "can$$ary one", "B": "canary two"}}}}'
     assert hidden_in(SERVICE_ENVIRONMENT, text) == ["can$ary one", "canary two"]
     assert hidden_in(SERVICE_ENVIRONMENT, "") == redact.environment_in("{}") == redact.environment_in("[]") == []
+
+
+# -- own connection strings and databases ----------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("Host=a;Search Path=public;Password='x;SearchPath=y';search path=other", "Search Path and search path"),
+        ("Maximum Pool Size=5;Host=a;MaxPoolSize=6", "Maximum Pool Size and MaxPoolSize"),
+        ('Server=a;Password="a;"";Host=b";Host=c;', "Server and Host"),
+        ("Host=a;Host=b;HOST=c", "Host and Host and HOST"),
+    ],
+)
+@pytest.mark.parametrize("listed", [False, True])
+def test_a_connection_string_that_says_something_twice(text: str, words: str, listed: bool) -> None:
+    name = "ConnectionStrings__DefaultConnection"
+    environment = ["A=b", f"{name}={text}"] if listed else {name: text}
+    (problem,) = settings.doubled({"services": {"elsa-server": {"environment": environment}, "postgres": None}})
+    assert f"a connection string of elsa-server with {words}:" in problem
+    assert "public" not in problem
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        {},
+        {
+            "services": {
+                "elsa-server": {"environment": {"ConnectionStrings__DefaultConnection": "Host=a;Port=1;User Id=b"}}
+            }
+        },
+        {"services": {"elsa-server": {"environment": ["ConnectionStrings__DefaultConnection"]}}},
+    ],
+)
+def test_other_overrides_are_fine(overrides: dict[str, object]) -> None:
+    assert list(settings.doubled(overrides)) == []
+
+
+DATABASE = {"postgres_host": "db.example.org", "postgres_port": "5432", "postgres_database": "tamma"}
+
+
+def test_a_database_that_elsa_of_other_hosts_uses() -> None:
+    others: dict[str, dict[str, object]] = {
+        "b": {"postgres_host": "DB.example.org.", "postgres_port": None},
+        "c": {"postgres_host": "db.example.org", "profile": "lite"},
+        "d": {"postgres_host": "db.example.org", "postgres_database": "other"},
+    }
+    (problem,) = settings.shared_database(DATABASE, others)
+    assert "a database that b uses as well" in problem
+    assert list(settings.shared_database({**DATABASE, "profile": "lite"}, others)) == []
+    assert list(settings.shared_database({"postgres_host": ""}, {"b": {"postgres_host": ""}})) == []

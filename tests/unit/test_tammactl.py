@@ -228,6 +228,20 @@ def test_without_repositories_nothing_is_backed_up(
     assert said.err.splitlines()[-1] == "tammactl: There is no repository x: this host has none."
 
 
+def test_workflows_are_in_no_repository(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert place.exists()
+    with pytest.raises(SystemExit) as caught:
+        tammactl.main(["prune", "--workflows-finished-before", "30d", "--repository", "local"])
+    assert caught.value.code == tammactl.USAGE
+    assert "--repository is for backups" in capsys.readouterr().err
+
+
+def test_workflows_wait_for_whoever_is_at_work(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with Lock(str(place / "run" / "tamma.lock"), "restore"):
+        assert tammactl.main(["prune", "--workflows-finished-before", "30d"]) == tammactl.BUSY
+    assert "worked on by a restore" in capsys.readouterr().err
+
+
 def test_the_second_comer_is_told_who_is_at_work(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with Lock(str(place / "run" / "tamma.lock"), "restore"):
         assert tammactl.main(["discard", "--all", "--json"]) == tammactl.BUSY

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import pytest
 
-from ansible_collections.meywd.tamma.plugins.module_utils.migrations import failures, unfinished
+from ansible_collections.meywd.tamma.plugins.module_utils.migrations import failures, unfinished, unheard
 from ansible_collections.meywd.tamma.plugins.module_utils.upgrades import postgres, rabbitmq, together, version
 
 
@@ -103,6 +103,21 @@ def test_a_failed_migration_is_recognised(line: str) -> None:
 )
 def test_a_good_migration_is_none(line: str) -> None:
     assert failures([line]) == []
+
+
+@pytest.mark.parametrize(
+    ("started", "lines", "level", "why"),
+    [
+        (100.0, [], "", "has written nothing since its start"),
+        (100.0, ["Now listening"], "Fatal", "writes nothing below Fatal"),
+        (100.0, ["Now listening"], "Error", "writes nothing below Error"),
+        (100.0, ["Now listening"], "Warning", ""),
+        # It was not started anew.
+        (99.0, [], "Fatal", ""),
+    ],
+)
+def test_when_the_log_cannot_tell_of_a_failed_migration(started: float, lines: list[str], level: str, why: str) -> None:
+    assert unheard(started, lines, level, 100) == why
 
 
 FAILED = "[12:00:01 WRN] Error applying migrations, database may already be up to date"

@@ -43,7 +43,7 @@ def test_the_services_are_let_in_with_tls(servers: Host) -> None:
 
 def test_nothing_of_the_containers_was_made(host: Host) -> None:
     made = host.check_output("docker volume ls --quiet --filter label=com.docker.compose.project=tamma").split()
-    assert sorted(made) == ["tamma_tamma-elsa-storage", "tamma_tamma-engine-workdir"]
+    assert sorted(made) == ["tamma_tamma-api-workdir", "tamma_tamma-elsa-storage", "tamma_tamma-engine-workdir"]
     images = host.check_output("docker image ls")
     assert "postgres" not in images
     assert "rabbitmq" not in images

@@ -34,18 +34,14 @@ from ansible_collections.meywd.tamma.plugins.module_utils import (
 from ansible_collections.meywd.tamma.plugins.module_utils.compose import find_compose, last_line
 from ansible_collections.meywd.tamma.plugins.module_utils.configuration import (
     CONFIGURATION,
-    Configuration,
     configuration,
     settings_file,
 )
-from ansible_collections.meywd.tamma.plugins.module_utils.database import Database
 from ansible_collections.meywd.tamma.plugins.module_utils.engine import Engine
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError, of_the_system
 from ansible_collections.meywd.tamma.plugins.module_utils.lock import Busy, being_worked_on
-from ansible_collections.meywd.tamma.plugins.module_utils.release import settings_on_host
 from ansible_collections.meywd.tamma.plugins.module_utils.room import human
 from ansible_collections.meywd.tamma.plugins.module_utils.runner import Runner
-from ansible_collections.meywd.tamma.plugins.module_utils.stack import Stack
 
 # Exit statuses.
 DONE, FAILED, USAGE, UNWELL, BUSY, ROLLED_BACK, STUCK, INTERRUPTED = 0, 1, 2, 3, 4, 5, 6, 130
@@ -180,7 +176,8 @@ _HELP = {
         (
             "Keeps what tamma_backup_keep says, always the newest backup, and frees the room of the others.\n\n"
             "With --workflows-finished-before it removes workflows of ELSA instead, which keeps every one for ever:\n"
-            "those that ended so long ago, never one that runs, waits or has failed."
+            "those that ended so long ago, never one that runs, waits or has failed (tamma_backup_keep_workflows has\n"
+            "a timer do it)."
         ),
     ),
     "logs": (
@@ -364,6 +361,8 @@ def main(words: Sequence[str]) -> int:
         and (arguments.failed or arguments.dry_run)
     ):
         line.error("--failed and --dry-run are for --workflows-finished-before")
+    if arguments.command == "prune" and arguments.workflows_finished_before and arguments.repository:
+        line.error("--repository is for backups, and --workflows-finished-before for workflows: give one of both")
     progress = Progress()
     try:
         settings = configuration(stack_name(arguments.stack))
@@ -632,13 +631,8 @@ def _backup(work: operations.Operations, arguments: argparse.Namespace) -> int:
 def _prune(work: operations.Operations, arguments: argparse.Namespace) -> int:
     if not arguments.workflows_finished_before:
         return _results("the prune", arguments, work.prune(arguments.repository))
-    settings = work.settings
     before = time.time() - elsa.retention(arguments.workflows_finished_before)
-    key = settings_on_host(settings.directory).get("ELSA_API_KEY", "")
-    server = elsa.Elsa.of(Engine(settings.engine_socket), settings.project, key)
-    found: Dict[str, Any] = {"dry_run": arguments.dry_run, "before_bytes": _rows_of_elsa(settings)}
-    found["instances"] = elsa.prune(server, before, arguments.failed, arguments.dry_run, work.progress)
-    found["after_bytes"] = _rows_of_elsa(settings)
+    found = work.prune_workflows(before, arguments.failed, arguments.dry_run)
     lines = ["%d finished workflows %s removed." % (found["instances"], "would be" if arguments.dry_run else "were")]
     sizes = [human(found[name]) for name in ("before_bytes", "after_bytes")]
     lines.append(
@@ -649,15 +643,6 @@ def _prune(work: operations.Operations, arguments: argparse.Namespace) -> int:
     )
     _show(arguments, {"ok": True, **found}, lines)
     return DONE
-
-
-def _rows_of_elsa(settings: Configuration) -> int:
-    program = find_compose()
-    if program is None:
-        raise OperatorError("Docker Compose is missing: run site.yml.")
-    stack = Stack(settings.project, settings.directory, Engine(settings.engine_socket), program)
-    with Database(stack).session() as session:
-        return elsa.size(session)
 
 
 def _backups(work: operations.Operations, arguments: argparse.Namespace) -> int:
@@ -772,6 +757,7 @@ def _planned(planned: Dict[str, Any]) -> List[str]:
             "The services that write would be stopped for some seconds; the present database would be kept as %s."
             % planned["kept_as"]
         )
+    lines += ["%s." % words for words in planned["stopping"]]
     if planned["cut_off"]:
         lines.append("Is cut off from the database: %s." % ", ".join(planned["cut_off"]))
     return lines

@@ -20,6 +20,8 @@ HEALTH = "/api/health"
 REQUESTS, PER_SECONDS = 100, 60
 #: How long an open stream holds it when it is told to stop.
 SECONDS_TO_STOP = 10
+#: What node-postgres opens at the most.
+NODE_POSTGRES_POOL = "10"
 #: What answers something that nobody here fills.
 EMPTY: dict[str, Any] = {
     "/api/engine/plan": None,
@@ -68,7 +70,7 @@ def _database() -> Database | None:
         settings = database_url.node_postgres(url)
     except ValueError as error:
         raise Refusal(str(error)) from None
-    database = Database({**settings, "application_name": "tamma-api"})
+    database = Database({**settings, "application_name": "tamma-api", "pool": NODE_POSTGRES_POOL})
     try:
         database.rows("SELECT 1")
     except Error as error:
