@@ -145,12 +145,14 @@ def _wrong_value(setting: Setting, value: str) -> Iterable[str]:
         yield wrong("one of %s" % ", ".join(words))
     if "switch" in setting.check and value.lower() not in ("true", "false"):
         yield wrong("true or false")
-    if "count" in setting.check and not re.fullmatch("0*[1-9][0-9]*", value):
-        yield wrong("a number from 1 on, else %s" % setting.check["count"])
-    elif "count" in setting.check and (len(value.lstrip("0")) > 9 or int(value) > setting.check["most"]):
-        yield wrong("%d at most" % setting.check["most"])
     if "containers" in setting.check and not re.fullmatch("[0-9]{1,3}", value):
         yield wrong("a whole number of containers")
+    if "count" in setting.check:
+        most = setting.check.get("most", 999)
+        if not re.fullmatch("0*[1-9][0-9]*", value):
+            yield wrong("a number from 1 on, else %s" % setting.check["count"])
+        elif len(value.lstrip("0")) > 9 or int(value) > most:
+            yield wrong("%d at most" % most)
     if "port" in setting.check:
         taken = setting.check["port"]
         if not re.fullmatch("[1-9][0-9]{0,4}", value) or int(value) > 65535 or int(value) in taken:

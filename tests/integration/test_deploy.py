@@ -56,8 +56,11 @@ def test_what_changes_is_recreated_and_what_is_no_longer_wanted_removed(stack: S
     outcome = stack.play("site", variables={"tamma_stack_engine_config": ENGINE_CONFIG, "tamma_stack_overrides": extra})
     assert outcome.status == 0, outcome.output
     after = stack.containers()
-    changed = {service for service in after if before.get(service) != after[service]}
-    assert changed == {"tamma-api", "tamma-engine", "extra"}
+    assert {service for service in after if before.get(service) != after[service]} == {
+        "tamma-api",
+        "tamma-engine",
+        "extra",
+    }
     assert stack.shell("stat -c '%a %u' /opt/tamma/engine/tamma.config.json").strip() == "600 1001"
     assert "60000" in stack.shell("cd /opt/tamma && docker compose exec -T tamma-engine cat /app/tamma.config.json")
 
