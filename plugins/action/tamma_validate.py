@@ -6,11 +6,13 @@
 from __future__ import annotations
 
 import datetime
+import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.meywd.tamma.plugins.module_utils import placeholders
@@ -72,6 +74,10 @@ class ActionModule(ActionBase):
                 problems += _clear_text(task_vars.get("tamma_stack_service_environment"))
             about_settings += settings.warnings(arguments["settings"], table)
             about_settings += settings.service_warnings(given, table)
+            about_settings += edge_settings.warnings(arguments["edge"], arguments["production"])
+            if not arguments["edge"]:
+                about_settings += settings.published(arguments["settings"])
+            about_settings += shared_repositories(task_vars)
         problems += github_app.problems(arguments["github"], needed=arguments["github_needed"])
         problems += settings.doubled(arguments["overrides"])
         if not arguments["shares_postgres"]:
@@ -104,6 +110,7 @@ class ActionModule(ActionBase):
         problems += edge_settings.problems(arguments["edge"])
         if arguments["backups"]:
             problems += backups.problems(arguments["backups"])
+            about_settings += backups.warnings(arguments["backups"])
         problems += [
             *_not_steps(arguments["batches"]),
             *variables.no_address("tamma_stack_hooks.webhook", arguments["webhook"]),
@@ -139,6 +146,30 @@ class ActionModule(ActionBase):
     def _value(self, name: str, task_vars: dict[str, Any]) -> str:
         value = self._templar.template(task_vars.get(name))
         return "" if value is None else str(value)
+
+
+def shared_repositories(task_vars: dict[str, Any]) -> Iterable[str]:
+    """Look, once for all hosts, for those of the fleet whose engines take the same issues."""
+    here = task_vars.get("inventory_hostname")
+    everybody = task_vars.get("ansible_play_hosts_all") or []
+    fleet = (task_vars.get("groups") or {}).get("tamma") or everybody
+    if here not in fleet or here != next(iter(everybody), here):
+        return
+    found = {}
+    for host in fleet:
+        known = task_vars["hostvars"][host]
+        try:
+            given = known.get("tamma_stack_environment")
+            found[host] = {
+                "labels": given.get("TAMMA_ISSUE_LABELS") if isinstance(given, Mapping) else "",
+                **{
+                    name: known.get("tamma_stack_github_" + name, os.environ.get("GITHUB_" + name.upper()))
+                    for name in ("owner", "repo")
+                },
+            }
+        except AnsibleError:  # Its own run says what is wrong with them.
+            continue
+    yield from settings.shared_repositories(found)
 
 
 def _unknown_variables(task_vars: dict[str, Any]) -> Iterable[str]:

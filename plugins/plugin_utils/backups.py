@@ -58,6 +58,15 @@ def problems(settings: Mapping[str, Any]) -> list[str]:
     return found
 
 
+def warnings(settings: Mapping[str, Any]) -> Iterable[str]:
+    """Find what somebody may regret."""
+    if settings["production"] and not settings["repositories"]:
+        yield (
+            "Nothing of this stack is backed up, not even before an update: set tamma_backup_password or "
+            "tamma_backup_repositories."
+        )
+
+
 def _workflows(settings: Mapping[str, Any]) -> Iterable[str]:
     text = str(settings["keep_workflows"])
     if not text:

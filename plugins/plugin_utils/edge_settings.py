@@ -13,6 +13,7 @@ import ipaddress
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
+from urllib.parse import unquote
 
 from ansible_collections.meywd.tamma.plugins.plugin_utils import certificates
 
@@ -26,6 +27,10 @@ _URL = re.compile(rf"https://{_HOST}{_PORT}?(?:/[A-Za-z0-9._~!&'*+,;=:@%/?-]*)?"
 # Caddy takes no path for where it sends requests to.
 _ADDRESS = re.compile(rf"(?:https?://)?{_HOST}{_PORT}?")
 _PATH = re.compile(r"(?:/(?!\.{1,2}(?:/|\Z))[A-Za-z0-9._~!$&'()+,;=:@%-]+)*/?\*?")
+# Where Tamma lets everybody do everything. Clients of the one below it bring keys of their own.
+_WITHOUT_LOGIN = ("/api/", "/elsa-api/")
+_WITH_KEYS = "/api/v1/"
+_COMMAND = "/api/engine/command"
 _KEY = re.compile(r"[A-Za-z0-9._~+/=-]*")
 _USER = re.compile(r"[\w.@+-]+")
 # What Caddy replaces wherever it begins a line.
@@ -46,6 +51,7 @@ def problems(variables: Mapping[str, Any]) -> list[str]:
         *_users(variables.get("tamma_stack_edge_users") or {}),
         *_two_logins(variables.get("tamma_stack_edge_users"), variables.get("tamma_stack_edge_forward_auth")),
         *_open_paths("tamma_stack_edge_open_paths", variables.get("tamma_stack_edge_open_paths") or []),
+        *_without_login(variables.get("tamma_stack_edge_open_paths") or []),
         *_elsa(variables),
     ]
 
@@ -67,6 +73,16 @@ def production_problems(variables: Mapping[str, Any], claims_login: bool) -> lis
     return [
         f"Production without a login is refused{no_login}: set tamma_stack_edge_users or tamma_stack_edge_forward_auth."
     ]
+
+
+def warnings(variables: Mapping[str, Any], production: bool) -> Iterable[str]:
+    """Find an edge that asks nobody who they are; production refuses it."""
+    logins = (variables.get("tamma_stack_edge_users"), variables.get("tamma_stack_edge_forward_auth"))
+    if variables and not production and not any(logins):
+        yield (
+            f"The edge has no login, and Tamma asks for none: whoever reaches {variables.get('tamma_stack_domain')} may "
+            "do everything there. Set tamma_stack_edge_users or tamma_stack_edge_forward_auth."
+        )
 
 
 def _text(value: Any) -> str:
@@ -183,4 +199,19 @@ def _open_paths(variable: str, paths: Iterable[Any]) -> Iterable[str]:
             yield (
                 f"{variable} has '{path}': give a path that begins with a slash, without spaces, "
                 "braces, quotes, dots or slashes that lead elsewhere, and with a star at its end at most."
+            )
+
+
+def _without_login(paths: Iterable[Any]) -> Iterable[str]:
+    """Find paths that open the APIs; Caddy compares them in any case, and decoded."""
+    for path in map(_text, paths):
+        plain = unquote(path).casefold()
+        start = plain[:-1] if plain.endswith("*") else ""
+        wide = start not in ("", "/") and any(
+            area.startswith(start) or (start.startswith(area) and not start.startswith(_WITH_KEYS))
+            for area in _WITHOUT_LOGIN
+        )
+        if wide or plain == _COMMAND:
+            yield (
+                f"tamma_stack_edge_open_paths has '{path}', behind which Tamma asks for no login: name single paths."
             )

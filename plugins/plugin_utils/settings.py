@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import difflib
+import ipaddress
 import json
 import re
 from collections.abc import Iterable, Mapping
@@ -127,6 +128,20 @@ def warnings(settings: Mapping[str, object], table: Table) -> Iterable[str]:
     for name in sorted(settings):
         if name in table.settings and table.settings[name].unread:
             yield "No service of Tamma %s reads %s, which tamma_stack_environment sets." % (table.tamma, name)
+
+
+def published(settings: Mapping[str, object]) -> Iterable[str]:
+    """Find an address on which every service of a stack without an edge is there for others than the host."""
+    address = _text(settings.get("TAMMA_BIND_ADDRESS"))
+    try:
+        loopback = not address or ipaddress.ip_address(address.strip("[]")).is_loopback
+    except ValueError:
+        loopback = False
+    if not loopback:
+        yield (
+            "TAMMA_BIND_ADDRESS is %s, so whoever reaches the host there has every service, without a login and "
+            "without TLS: leave it out, and use a tunnel of SSH or an edge with a login." % address
+        )
 
 
 def enables_auth(settings: Mapping[str, object]) -> bool:
@@ -323,3 +338,23 @@ def _place(known: Mapping[str, Any]) -> tuple[str, ...]:
     if not host or known.get("profile") == "lite":
         return ()
     return host, str(known.get("postgres_port") or 5432), str(known.get("postgres_database") or "tamma")
+
+
+def shared_repositories(fleet: Mapping[str, Mapping[str, Any]]) -> Iterable[str]:
+    """Say it when engines of several hosts take the same issues.
+
+    fleet: owner, repo and labels (the text of TAMMA_ISSUE_LABELS) of each host.
+    """
+    works: dict[tuple[str, str, frozenset[str]], list[str]] = {}
+    for host, known in fleet.items():
+        owner, repo = (str(known.get(name) or "") for name in ("owner", "repo"))
+        labels = frozenset(label.strip() for label in str(known.get("labels") or "tamma").split(","))
+        if owner and repo:
+            works.setdefault((owner.lower(), repo.lower(), labels), []).append(host)
+    for (owner, repo, labels), hosts in works.items():
+        if len(hosts) > 1:
+            yield (
+                "The engines of %s and %s all take the issues of %s/%s with the label %s, and work on each of them at "
+                "the same time: give each host a repository or a label (TAMMA_ISSUE_LABELS) of its own."
+                % (", ".join(hosts[:-1]), hosts[-1], owner, repo, ", ".join(sorted(labels)))
+            )

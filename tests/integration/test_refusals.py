@@ -179,6 +179,10 @@ IN_PRODUCTION: Cases = {
     ),
     "no-domain": ({"tamma_stack_domain": "tamma.example.org {"}, "which is no domain name"),
     "all-open": ({"tamma_stack_edge_open_paths": ["/api/*", "/*"]}, "has '/*', which opens everything"),
+    "apis-open": (
+        {"tamma_stack_edge_open_paths": ["/elsa-api/*"]},
+        "has '/elsa-api/*', behind which Tamma asks for no login: name single paths.",
+    ),
     "no-certificate": (
         {
             "tamma_stack_edge_tls": "files",

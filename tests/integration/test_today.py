@@ -166,8 +166,10 @@ def test_what_a_former_version_has_put_elsewhere_is_moved_once(today: Today) -> 
         ),
         ("/ELSA/api/Identity/Login", ["-u", ":".join(LOGIN), "-d", "{}"], 404),
         ("/workflows/closed", [], 401),
+        ("/workflows/closed", ["-u", ":".join(LOGIN), "-H", "Sec-Fetch-Site: cross-site"], 403),
         # Open, and no workflow has it.
         ("/workflows/open/x", [], 404),
+        ("/workflows/open/x", ["-H", "Sec-Fetch-Site: cross-site"], 404),
         (f"/workflows/open/../..{DEFINITIONS}", [], 401),
         (f"/workflows/open/%2e%2e/%2e%2e{DEFINITIONS}", [], 401),
     ],

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.meywd.tamma.plugins.plugin_utils.backups import problems
+from ansible_collections.meywd.tamma.plugins.plugin_utils.backups import problems, warnings
 
 GOOD = {"name": "local", "location": "/var/backups/tamma", "password": "kX7-long-enough-and-odd"}
 
@@ -207,3 +207,9 @@ def test_whatever_it_is_it_gets_sentences(repositories: list[dict[str, Any]], pr
 
 def test_everything_is_said_at_once() -> None:
     assert len(problems(settings(repositories=[{}], keep={"x": 1}, check_subset=""))) == 5
+
+
+def test_production_without_a_backup_is_a_warning() -> None:
+    (warning,) = warnings(settings(production=True, repositories=[]))
+    assert warning.startswith("Nothing of this stack is backed up")
+    assert list(warnings(settings(production=True))) == list(warnings(settings(repositories=[]))) == []

@@ -8,11 +8,17 @@ from __future__ import annotations
 import re
 from typing import Any
 
+import jinja2
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.meywd.tamma.plugins.plugin_utils.edge_settings import problems, production_problems
+from ansible_collections.meywd.tamma.plugins.plugin_utils.edge_settings import (
+    problems,
+    production_problems,
+    warnings,
+)
+from tests.tools.roles import ROOT
 
 HASH = "$2y$10$abcdefghijklmnopqrstuuABCDEFGHIJKLMNOPQRSTUVWXYZ01234"
 GOOD: dict[str, Any] = {
@@ -160,6 +166,25 @@ def test_not_everything_is_open() -> None:
     assert "which opens everything" in wrong("edge_open_paths", ["/*"])[0]
 
 
+@pytest.mark.parametrize(
+    "path",
+    [
+        *("/api/*", "/api*", "/a*", "/API/*", "/%61pi/*", "/api/engine/*", "/api/engines*", "/api/v1*"),
+        *("/elsa-api/*", "/elsa-api/api/*", "/e*", "/api/engine/command", "/Api/Engine/Command"),
+    ],
+)
+def test_what_opens_the_apis(path: str) -> None:
+    (problem,) = wrong("edge_open_paths", [path])
+    assert problem == (
+        f"tamma_stack_edge_open_paths has '{path}', behind which Tamma asks for no login: name single paths."
+    )
+
+
+@pytest.mark.parametrize("path", ["/api/v1/*", "/api/github/callback", "/elsa-api/health", "/apis/*", "/x/api/*"])
+def test_what_may_be_open(path: str) -> None:
+    assert wrong("edge_open_paths", [path]) == []
+
+
 #: What has a meaning of its own in a Caddyfile; a comma only in the name of a site.
 SPECIAL = re.compile(r"[\s{}\"`#\\]")
 ANY = st.one_of(st.text(), st.from_regex(r"[a-z./:@*{}\"`# \n\\-]{1,30}", fullmatch=True))
@@ -197,6 +222,17 @@ def test_production_without_an_edge() -> None:
     assert "tamma_stack_edge is false" in production_problems({}, True)[0]
 
 
+def test_an_edge_without_a_login_is_a_warning_elsewhere() -> None:
+    without = {**GOOD, "tamma_stack_edge_users": {}}
+    (warning,) = warnings(without, production=False)
+    assert warning.startswith(
+        "The edge has no login, and Tamma asks for none: whoever reaches tamma.example.org may do"
+    )
+    assert list(warnings(without, production=True)) == []
+    for fine in (GOOD, {}, {**without, "tamma_stack_edge_forward_auth": "http://a:4180"}):
+        assert list(warnings(fine, production=False)) == []
+
+
 # -- ELSA -----------------------------------------------------------------------------------
 
 
@@ -223,3 +259,31 @@ def test_a_key_stays_one_word() -> None:
     for key in ('a"b', "a b", "{env.HOME}", "a\nb"):
         (problem,) = wrong("elsa_api_key", key)
         assert key not in problem
+
+
+@pytest.mark.parametrize(
+    ("paths", "forward_auth", "open_paths"),
+    [
+        ([], "", None),
+        (["/workflows/a", "/workflows/b/*"], "", "/workflows/a /workflows/b/*"),
+        (["/workflows/a"], "http://a:4180", "/oauth2/* /workflows/a"),
+    ],
+)
+def test_the_page_of_somebody_else_starts_nothing_but_what_is_open(
+    paths: list[str], forward_auth: str, open_paths: str | None
+) -> None:
+    environment = jinja2.Environment(trim_blocks=True, undefined=jinja2.ChainableUndefined, autoescape=False)
+    template = environment.from_string((ROOT / "roles/tamma_stack/templates/Caddyfile.j2").read_text(encoding="utf-8"))
+    asked = {
+        "tamma_stack_domain": "tamma.example.org",
+        "tamma_stack_edge_open_paths": ["/api/health"],
+        "tamma_stack_edge_elsa_domain": "elsa.example.org",
+        "tamma_stack_edge_elsa_open_paths": paths,
+        "tamma_stack_edge_forward_auth": forward_auth,
+    }
+    (matcher,) = re.findall(
+        r"@foreign \{\n(.*?)\n\t\}\n\thandle @foreign \{\n\t\trespond 403", template.render(asked), re.DOTALL
+    )
+    lines = [line.strip() for line in matcher.splitlines()]
+    expected = [] if open_paths is None else [f"not path {open_paths}"]
+    assert lines == [*expected, "header_regexp Sec-Fetch-Site ^(cross|same)-site$"]

@@ -153,8 +153,8 @@ def test_what_the_file_system_refuses_is_one_sentence(roots: Path, monkeypatch: 
     assert told == [
         f"give /workspace of worker ({roots}) to the user 1001",
         (
-            f"{roots} of this host cannot be given to the user 1001 of worker (Operation not permitted): if that cannot "
-            "write to /workspace, give it to the user where its file system is kept."
+            f"{roots} of this host cannot be given to the user 1001 of worker (Operation not permitted): if that "
+            "cannot write to /workspace, give it to the user where its file system is kept."
         ),
     ]
 

@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -21,6 +23,9 @@ from ansible_collections.meywd.tamma.plugins.filter.report import (
     removal_rows,
     service_rows,
 )
+from tests.tools.roles import ROOT
+
+PLAYBOOKS = ROOT / "playbooks"
 
 
 def test_a_table() -> None:
@@ -183,3 +188,11 @@ def test_which_release_serves_and_what_failed() -> None:
         "two  release 2 (0.2.0) serves, deployed at 2026-01-01T12:00:00Z by somebody",
         "two  This stack is being worked on by a backup (process 7).",
     ]
+
+
+@pytest.mark.parametrize("path", sorted(PLAYBOOKS.glob("*.yml")), ids=lambda path: path.stem)
+def test_a_playbook_that_looks_whether_a_stack_can_work_tells_what_it_saw(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    looks = "outcomes(hostvars, '__tamma_stack_release')" in text and "__tamma_stack_unchecked" not in text
+    assert looks == ("able_lines(hostvars, '__tamma_stack_check')" in text)
+    assert looks == (path.stem in ("site", "rotate_secrets"))

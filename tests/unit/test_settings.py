@@ -10,13 +10,18 @@ from typing import Any
 
 import pytest
 import yaml
+from ansible.errors import AnsibleError
+from jinja2 import ChainableUndefined
+from jinja2.nativetypes import NativeEnvironment
 
+from ansible_collections.meywd.tamma.plugins.action.tamma_validate import shared_repositories
 from ansible_collections.meywd.tamma.plugins.module_utils import redact, secret_files
 from ansible_collections.meywd.tamma.plugins.module_utils.release import SERVICE_ENVIRONMENT, hidden_in
 from ansible_collections.meywd.tamma.plugins.plugin_utils import settings
 from ansible_collections.meywd.tamma.plugins.plugin_utils.compose_files import interpolate, parse
 from tests.tools import settings as made
 from tests.tools import stack_files
+from tests.tools.roles import ROOT
 
 TABLE = made.table()
 TEXTS = stack_files.texts()
@@ -180,6 +185,17 @@ def test_warned_of(given: dict[str, object], words: str) -> None:
     assert list(settings.warnings({"TAMMA_ENABLE_AUTH": "false", "NODE_ENV": "x"}, TABLE)) == []
 
 
+@pytest.mark.parametrize("address", ["0.0.0.0", "192.0.2.1", "[::]", "host.example.org"])
+def test_an_address_that_others_reach_is_a_warning(address: str) -> None:
+    (warning,) = settings.published({"TAMMA_BIND_ADDRESS": address})
+    assert warning.startswith("TAMMA_BIND_ADDRESS is %s, so whoever reaches the host there has every service" % address)
+
+
+@pytest.mark.parametrize("address", ["", None, "127.0.0.1", "127.0.1.1", "[::1]"])
+def test_an_address_of_the_host_alone_is_fine(address: str | None) -> None:
+    assert list(settings.published({"TAMMA_BIND_ADDRESS": address})) == list(settings.published({})) == []
+
+
 # -- tamma_stack_service_environment --------------------------------------------------------
 
 
@@ -208,6 +224,18 @@ def test_refused_for_a_service(given: Any, words: str) -> None:
     (problem,) = settings.service_problems(given, SERVICES, TABLE)
     assert words in problem
     assert "canary" not in problem
+
+
+@pytest.mark.parametrize(("runs", "there"), [("engine", True), ("api", False)])
+def test_the_engine_is_a_service_only_where_it_runs(runs: str, there: bool) -> None:
+    environment = NativeEnvironment(undefined=ChainableUndefined)
+    environment.filters["bool"] = bool
+    expression = yaml.safe_load((ROOT / "roles/tamma_stack/vars/main.yml").read_text(encoding="utf-8"))
+    given = {"tamma_stack_engine_runs": runs, "tamma_stack_profile": "lite", "tamma_stack_overrides": {}}
+    services = environment.from_string(expression["__tamma_stack_services"]).render(given)
+    problems = list(settings.service_problems({"tamma-engine": {"OPENROUTER_API_KEY": "x"}}, services, TABLE))
+    assert bool(problems) != there
+    assert all("names the service tamma-engine, which this stack does not have" in words for words in problems)
 
 
 def test_what_is_known_and_what_nobody_knows_can_be_set() -> None:
@@ -315,3 +343,62 @@ def test_a_database_that_elsa_of_other_hosts_uses() -> None:
     assert "a database that b uses as well" in problem
     assert list(settings.shared_database({**DATABASE, "profile": "lite"}, others)) == []
     assert list(settings.shared_database({"postgres_host": ""}, {"b": {"postgres_host": ""}})) == []
+
+
+# -- engines of several hosts -----------------------------------------------------------------
+
+WORK = {"tamma_stack_github_owner": "example", "tamma_stack_github_repo": "sandbox"}
+
+
+class Broken(dict[str, Any]):
+    """Variables of which one does not resolve."""
+
+    def get(self, key: str, default: Any = None) -> Any:
+        raise AnsibleError(f"{key} {default}")
+
+
+def facts(here: str, hostvars: dict[str, dict[str, Any]], **more: Any) -> dict[str, Any]:
+    fleet = list(hostvars)
+    return {
+        "inventory_hostname": here,
+        "ansible_play_hosts_all": fleet,
+        "groups": {"tamma": fleet},
+        "hostvars": hostvars,
+        **more,
+    }
+
+
+def test_engines_that_take_the_same_issues() -> None:
+    fleet: dict[str, dict[str, Any]] = {
+        "a": WORK,
+        "b": {
+            **WORK,
+            "tamma_stack_github_owner": "Example",
+            "tamma_stack_environment": {"TAMMA_ISSUE_LABELS": "tamma"},
+        },
+        "c": {**WORK, "tamma_stack_environment": {"TAMMA_ISSUE_LABELS": "other"}},
+        "d": {**WORK, "tamma_stack_github_repo": "another"},
+        "e": {},
+        "f": {},
+        "g": Broken(WORK),
+        "h": {**WORK, "tamma_stack_environment": None},
+    }
+    (warning,) = shared_repositories(facts("a", fleet))
+    assert warning == (
+        "The engines of a, b and h all take the issues of example/sandbox with the label tamma, and work on each of "
+        "them at the same time: give each host a repository or a label (TAMMA_ISSUE_LABELS) of its own."
+    )
+
+
+def test_it_is_said_once_and_of_the_fleet_alone() -> None:
+    fleet = {"a": dict(WORK), "b": dict(WORK)}
+    assert list(shared_repositories(facts("b", fleet))) == []
+    assert list(shared_repositories(facts("b", fleet, ansible_play_hosts_all=["b"]))) != []
+    assert list(shared_repositories(facts("localhost", fleet, ansible_play_hosts_all=["localhost"]))) == []
+
+
+def test_the_environment_of_the_controller_names_one_repository_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GITHUB_OWNER", "example")
+    monkeypatch.setenv("GITHUB_REPO", "sandbox")
+    (warning,) = shared_repositories(facts("a", {"a": {}, "b": WORK}))
+    assert warning.startswith("The engines of a and b all take the issues of example/sandbox")
