@@ -68,7 +68,7 @@ contract-containers: $(READY) ## The same cases, tried on the stand-ins' images
 	@CONTRACT_DRIVER=container $(PYTEST) tests/contract
 
 real: $(READY) ## The real services, built from TAMMA_SOURCE=<checkout of Tamma>, deployed and used; not part of a test run
-	@$(BENCH) images --snapshots
+	@$(BENCH) images
 	@$(PYTEST) tests/real --capture=no --verbose --clock
 
 sanity: $(READY) ## ansible-test sanity, every test, nothing ignored

@@ -7,9 +7,12 @@ from __future__ import annotations
 
 import http.client
 import json
+import time
 import urllib.error
 import urllib.request
 from typing import List
+
+from ansible_collections.meywd.tamma.plugins.module_utils.elsa import read_bounded
 
 _METADATA = "/.well-known/openid-configuration"
 _SECONDS = 5.0
@@ -31,16 +34,17 @@ def advice(address: str, seconds: float = _SECONDS) -> List[str]:
 
 
 def _problem(url: str, seconds: float) -> str:
+    deadline = time.monotonic() + seconds
     request = urllib.request.Request(url)  # noqa: S310 - its scheme was checked on the controller
     try:
         with _OPENER.open(request, timeout=seconds) as answer:
-            about = json.loads(answer.read())
+            about = json.loads(read_bounded(answer, deadline))
     except urllib.error.HTTPError as exc:
         return "it answers %d" % exc.code
     except urllib.error.URLError as exc:
         return str(getattr(exc.reason, "strerror", None) or exc.reason)
     except (OSError, http.client.HTTPException) as exc:
         return str(exc) or type(exc).__name__
-    except ValueError:
+    except (ValueError, RecursionError):
         return "it answers no JSON"
     return "" if isinstance(about, dict) and about.get("jwks_uri") else "it names no keys (jwks_uri)"

@@ -67,12 +67,17 @@ def cut_streams(pid: int, ends: Collection[Tuple[str, int]]) -> int:
     for process in _family(pid) if inodes else []:
         for number in _descriptors(process, inodes):
             with _borrowed(process, number) as connection:
-                if connection is not None and is_stream(connection):
+                if connection is not None and _inode(connection) in inodes and is_stream(connection):
                     # A reset when its owner closes it: who sends once a second sees the end of a connection late else.
                     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                     connection.shutdown(socket.SHUT_RDWR)
                     done += 1
     return done
+
+
+def _inode(connection: socket.socket) -> str:
+    """What a connection is called in /proc: its number may have become another one's since it was looked up."""
+    return "socket:[%d]" % os.fstat(connection.fileno()).st_ino
 
 
 def is_stream(connection: socket.socket) -> bool:

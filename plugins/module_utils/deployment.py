@@ -399,9 +399,7 @@ class Deployment:
             planned = planned._replace(preparation=self._own_preparation(planned.project))
         if planned.preparation:
             self._phase("database", self._prepare_database, planned)
-        for place in planned.given:
-            self._progress("write", place.words)
-            ownership.give(place)
+        ownership.give_all(planned.given, lambda words: self._progress("write", words))
         self._phase("write", self._write, planned)
 
     def _rotate(self, planned: Planned, journal: Journal) -> None:

@@ -34,8 +34,19 @@ _WELL, _FAILED = ("Finished", "Cancelled"), ("Faulted",)
 _TABLES = ("WorkflowInstances", "WorkflowExecutionLogRecords", "ActivityExecutionRecords")
 _SIZE = 'SELECT sum(pg_column_size(t.*)) FROM "Elsa"."%s" t'
 
+# More than the longest page has.
+_BYTES = 1 << 23
+
+
+class _NoRedirect(urllib.request.HTTPRedirectHandler):
+    """Nobody who is asked sends us elsewhere: an answer comes from a container, and is not trusted."""
+
+    def redirect_request(self, *_given: Any) -> None:
+        return None
+
+
 # No proxy: the addresses are those of containers.
-_OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+_OPENER = urllib.request.build_opener(urllib.request.ProxyHandler({}), _NoRedirect())
 
 Progress = Callable[[str, str], None]
 
@@ -49,17 +60,33 @@ class Reply(NamedTuple):
 
 def ask(url: str, headers: Optional[Dict[str, str]] = None, data: Any = None, seconds: float = _SECONDS) -> Reply:
     """Send one request, a POST when there are *data*."""
+    deadline = time.monotonic() + seconds
     body = None if data is None else json.dumps(data).encode("utf-8")
     request = urllib.request.Request(url, body, {"Content-Type": "application/json", **(headers or {})})  # noqa: S310
     try:
         with _OPENER.open(request, timeout=seconds) as answer:
-            return Reply(answer.status, json.loads(answer.read()))
+            return Reply(answer.status, json.loads(read_bounded(answer, deadline)))
     except urllib.error.HTTPError as exc:
         return Reply(exc.code, None)
-    except ValueError:
+    except (ValueError, RecursionError):
         return Reply(200, None)
     except (OSError, http.client.HTTPException):
         return Reply(0, None)
+
+
+def read_bounded(answer: http.client.HTTPResponse, deadline: float) -> bytes:
+    """Read an answer that may have no end, or come a byte at a time. Raises ValueError for one that is too long."""
+    parts: List[bytes] = []
+    size = 0
+    while size <= _BYTES:
+        if time.monotonic() > deadline:
+            raise TimeoutError("it takes too long")
+        part = answer.read1(1 << 16)
+        if not part:
+            return b"".join(parts)
+        parts.append(part)
+        size += len(part)
+    raise ValueError("it is too long")
 
 
 def addresses_of(engine: Engine, stack: str, service: str) -> List[str]:

@@ -60,6 +60,7 @@ class Engine:
         self.path = path
         self.kind = kind(path)
         self._timeout = timeout
+        self._maps_users: Optional[bool] = None
 
     def _request(
         self,
@@ -133,6 +134,14 @@ class Engine:
         """Inspect a container; None when it is gone."""
         found: Optional[Dict[str, Any]] = self._json("GET", "/containers/%s/json" % identifier, missing_ok=True)
         return found
+
+    def maps_users(self) -> bool:
+        """Whether all containers have users other than those of the same number on the host (userns-remap)."""
+        if self._maps_users is None:
+            self._maps_users = any(
+                "name=userns" in item for item in self._json("GET", "/info").get("SecurityOptions") or []
+            )
+        return self._maps_users
 
     def file(self, identifier: str, path: str) -> str:
         """A file as it is in a container, whether that runs or not; empty when it is not there, or no file."""

@@ -312,7 +312,7 @@ def hidden_files(directory: str, paths: Optional[Sequence[str]] = None) -> List[
     found = []
     for path in recorded(directory) if paths is None else paths:
         full = os.path.join(directory, path)
-        made = path in (ENV_FILE, secret_files.STORE) or path in {place.path for place in secret_files.TABLE}
+        made = path in (ENV_FILE, secret_files.STORE) or path in secret_files.PATHS
         if made or not os.path.isfile(full):
             continue
         status = os.stat(full)

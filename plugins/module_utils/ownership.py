@@ -13,11 +13,10 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from typing import Any, Dict, Iterable, Iterator, List, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Collection, Dict, Iterable, Iterator, List, NamedTuple, Optional, Tuple
 
 from ansible_collections.meywd.tamma.plugins.module_utils.compose import Project
 from ansible_collections.meywd.tamma.plugins.module_utils.engine import Engine, of_service
-from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
 
 # On a service: the directories in its containers that its user writes to.
 LABEL = "tamma.writes"
@@ -26,6 +25,9 @@ LABEL = "tamma.writes"
 _USER = 1001
 # What a user needs of a directory to write to it.
 _WRITE = 0o3
+# Here a server says who may write, whatever the mode shows.
+_ELSEWHERE = ("nfs", "nfs4", "cifs", "smb3", "9p", "ceph", "glusterfs", "virtiofs", "fuse")
+_ACL = "system.posix_acl_access"
 
 
 class Place(NamedTuple):
@@ -66,14 +68,19 @@ def _targets(project: Project, name: str) -> List[str]:
 
 def _places(engine: Engine, name: str, targets: List[str], inspected: Dict[str, Any]) -> List[Place]:
     mounts = [item for item in inspected.get("Mounts") or [] if item.get("Destination") in targets and item.get("RW")]
-    if not mounts:
+    host = inspected.get("HostConfig") or {}
+    # In a namespace of its own its users are others than they seem to be.
+    if not mounts or host.get("UsernsMode") not in (None, "", "host") or engine.maps_users():
         return []
     user, group = user_of(engine, inspected)
+    groups = {group, *(int(item) for item in host.get("GroupAdd") or [] if str(item).isdigit())}
     found = []
     for item in mounts:
         source = item.get("Source") or ""
         with _opened(source) as directory:
-            if directory is not None and not can_write(os.fstat(directory), user, group):
+            if directory is not None and is_judged_by_mode(directory):
+                if can_write(os.fstat(directory), user, groups):
+                    continue
                 volume = (item.get("Name") or "") if item.get("Type") == "volume" else ""
                 found.append(Place(name, item["Destination"], source, volume, user, group))
     return found
@@ -95,13 +102,31 @@ def _known_users(passwd: str) -> Dict[str, Tuple[int, int]]:
     }
 
 
-def can_write(status: os.stat_result, user: int, group: int) -> bool:
+def is_judged_by_mode(directory: int) -> bool:
+    """Whether its mode alone says who may write to an open directory: no server, and no list of further users."""
+    with contextlib.suppress(OSError):
+        if _ACL in os.listxattr(directory):
+            return False
+    return _file_system(os.fstat(directory).st_dev).partition(".")[0] not in _ELSEWHERE
+
+
+def _file_system(device: int) -> str:
+    wanted = "%d:%d" % (os.major(device), os.minor(device))
+    with contextlib.suppress(OSError), open("/proc/self/mountinfo", encoding="utf-8", errors="replace") as lines:
+        for line in lines:
+            fields, _dash, rest = line.partition(" - ")
+            if fields.split()[2] == wanted:
+                return rest.split()[0]
+    return ""
+
+
+def can_write(status: os.stat_result, user: int, groups: Collection[int]) -> bool:
     """Whether a user may make files in a directory, by its mode."""
     if user == 0:
         return True
     if status.st_uid == user:
         rights = status.st_mode >> 6
-    elif status.st_gid == group:
+    elif status.st_gid in groups:
         rights = status.st_mode >> 3
     else:
         rights = status.st_mode
@@ -122,16 +147,28 @@ def _opened(path: str) -> Iterator[Optional[int]]:
         os.close(directory)
 
 
-def give(place: Place) -> None:
-    """Give a directory to its user. Raises OperatorError when the file system refuses."""
+def give(place: Place) -> str:
+    """Give a directory to its user. Returns a sentence when the file system refuses that, else nothing."""
     with _opened(place.source) as directory:
         if directory is None:
-            return
+            return ""
         try:
             os.fchown(directory, place.user, place.group)
             os.fchmod(directory, stat.S_IMODE(os.fstat(directory).st_mode) | stat.S_IRWXU)
         except OSError as exc:
-            raise OperatorError(
-                "%s cannot write to %s, and %s on this host cannot be given to its user %d (%s): do that where its "
-                "file system is kept." % (place.service, place.target, place.source, place.user, exc.strerror)
-            ) from exc
+            # The service may be able to write all the same, and whoever looks at it afterwards tries that.
+            return (
+                "%s of this host cannot be given to the user %d of %s (%s): if that cannot write to %s, give it to the "
+                "user where its file system is kept."
+                % (place.source, place.user, place.service, exc.strerror, place.target)
+            )
+    return ""
+
+
+def give_all(places: Iterable[Place], tell: Callable[[str], None]) -> None:
+    """Give directories to their users, and tell what is done and what is refused."""
+    for place in places:
+        tell(place.words)
+        refused = give(place)
+        if refused:
+            tell(refused)

@@ -17,6 +17,9 @@ ALONE_LABEL = "tamma.alone"
 # Why a service may need long to stop: it does so before requests wait, while everybody is served.
 STOPS_FIRST_LABEL = "tamma.stops-first"
 
+# What works on issues.
+_ENGINE = "tamma-engine"
+
 # The states of a container that only has to be started again.
 _STOPPED = ("created", "exited", "dead", "paused")
 
@@ -212,15 +215,16 @@ def doubled_ports(project: Project) -> List[str]:
 
 
 def split_orphans(project: Project, orphans: Iterable[Container]) -> Tuple[List[Container], List[Container]]:
-    """Divide orphans into those that hold a port which the stack publishes now, and the others.
+    """Divide orphans into those that are in the way of what the stack has now, and the others.
 
-    The first must go before the services start; the others stay until the services are ready.
+    The first hold a port that it publishes, or are the engine, which would take the same issues as the one in its
+    place. They must go before the services start; the others stay until the services are ready.
     """
     wanted = {port.published for service in project.services.values() for port in service.ports}
     in_the_way: List[Container] = []
     others: List[Container] = []
     for orphan in orphans:
-        (in_the_way if wanted.intersection(orphan.ports) else others).append(orphan)
+        (in_the_way if orphan.service == _ENGINE or wanted.intersection(orphan.ports) else others).append(orphan)
     return in_the_way, others
 
 

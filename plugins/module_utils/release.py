@@ -116,7 +116,10 @@ INITIAL = {
 }
 
 
-_MADE_FROM_SECRETS = (*DERIVED, *INITIAL, *servers.KEPT_SECRETS, secret_files.HASH_KEY)
+# What a former version made of the password, and may still be in an `.env`.
+_FORMER = ("POSTGRES_PASSWORD_URL",)
+
+_MADE_FROM_SECRETS = (*DERIVED, *INITIAL, *_FORMER, *servers.KEPT_SECRETS, secret_files.HASH_KEY)
 
 
 def settings_on_host(directory: str) -> Dict[str, str]:

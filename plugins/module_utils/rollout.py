@@ -144,7 +144,11 @@ class Rollout:
             return
         if action in ("recreate", "scale") and name in self._edge.routed and self._edge_serves():
             old = planner.outdated(service, found, (self._engine.image(service.image) or {}).get("Id"))
-            if old and planner.ALONE_LABEL in service.labels and not self._held:
+            alone = planner.ALONE_LABEL in service.labels
+            if alone and self._held and any(item.state == "running" for item in old):
+                # It serves on, and nothing may stand beside it: it is replaced when requests no longer wait.
+                return
+            if old and alone and not self._held:
                 self._replace_alone(service, found, old)
             else:
                 self._replace(service, found)
@@ -324,9 +328,8 @@ class Rollout:
 
     def _give(self, names: List[str]) -> None:
         """Let new containers write to the directories that were made for them."""
-        for place in ownership.find(self._engine, self._project, names):
-            self._progress("apply", place.words)
-            ownership.give(place)
+        found = ownership.find(self._engine, self._project, names)
+        ownership.give_all(found, lambda words: self._progress("apply", words))
 
     def _containers(self, name: str) -> List[Dict[str, Any]]:
         """The engine's entries for the containers of one service."""

@@ -74,6 +74,9 @@ _FORMER = (
     Place("ANTHROPIC_API_KEY", "tamma-engine", "ANTHROPIC_API_KEY", "anthropic-api-key"),
 )
 
+# The files that are made of settings, in this version and in former ones.
+PATHS = frozenset(place.path for place in (*TABLE, *_FORMER))
+
 
 def users_of(secret: str) -> List[str]:
     """The services that have a secret."""

@@ -77,6 +77,14 @@ Progress = Callable[[str, str], None]
 #: Makes the deployment of a release, with secrets to rotate or without.
 Make = Callable[[Release, Optional[Rotation]], Deployment]
 
+# Files that are given to a stack, and mounted by these overlays: without one, no container can be made.
+_APP = "docker-compose.github-app.yml"
+_GIVEN = {
+    _APP: "github/app.pem",
+    "docker-compose.engine-ssh.yml": "engine/ssh/id",
+    "docker-compose.api-ssh.yml": "engine/ssh/id",
+}
+
 
 class RolledBack(OperatorError):
     """The release failed, and the former one serves again."""
@@ -353,9 +361,23 @@ class Update:
 
     def _going_back(self, number: int) -> Tuple[Deployment, Change]:
         target = self.target(number)
-        work = self._make(self.kept(target), None)
+        wanted = self.kept(target)
+        self._check_logins(target, wanted)
+        work = self._make(wanted, None)
         changed = history.changes_schema(history.since(self.history.entries(), target))
         return work, Change("back to release %d" % target.number, target, changed)
+
+    def _check_logins(self, target: Entry, wanted: Release) -> None:
+        """Refuse a release whose login or key the host does not have any more: it would fail with others away."""
+        there = {item.path for item in wanted.files}
+        lacking = [path for overlay, path in _GIVEN.items() if overlay in wanted.compose_files and path not in there]
+        if not (_APP in wanted.compose_files or settings_on_host(self._directory).get("GITHUB_TOKEN")):
+            lacking += ["GITHUB_TOKEN"] if _APP in self.present().compose_files else []
+        if lacking:
+            raise OperatorError(
+                "Release %d uses %s, which this host does not have any more: choose another release, or set its "
+                "variable again and deploy." % (target.number, " and ".join(sorted(set(lacking))))
+            )
 
     def kept(self, entry: Entry) -> Release:
         """A release of the history as one that can be deployed, with the secrets of today."""

@@ -80,7 +80,7 @@ def warnings(variables: Mapping[str, Any], production: bool) -> Iterable[str]:
     logins = (variables.get("tamma_stack_edge_users"), variables.get("tamma_stack_edge_forward_auth"))
     if variables and not production and not any(logins):
         yield (
-            f"The edge has no login, and Tamma asks for none: whoever reaches {_text(variables.get('tamma_stack_domain'))} "
+            f"The edge has no login, and Tamma asks for none: whoever reaches {variables.get('tamma_stack_domain')} "
             "may do everything there. Set tamma_stack_edge_users or tamma_stack_edge_forward_auth."
         )
 

@@ -35,8 +35,14 @@ _SYNONYMS = {
 # A word, and its value in quotes, which are doubled inside, or up to the next semicolon.
 _PAIR = re.compile(r"""\s*([^=;]+?)\s*=\s*("(?:[^"]|"")*"|'(?:[^']|'')*'|[^;]*)(?:;|\Z)""")
 _CONNECTION = "ConnectionStrings__DefaultConnection"
-_SECRET_NAME = re.compile(r"(api_?key|token|secret|passw|credential|webhook_?url|private_?key)", re.IGNORECASE)
-_SECRET_VALUE = re.compile(r"(gh[pousr]_|github_pat_|sk-|xox[abp]-|AKIA[0-9A-Z]{8}|-----BEGIN )")
+# A number of tokens is no secret, and nor is a tokenizer.
+_SECRET_NAME = re.compile(
+    r"(api_?key|token(?!s|izer)|secret|passw|credential|webhook_?url|private_?key)", re.IGNORECASE
+)
+_SECRET_VALUE = re.compile(
+    r"gh[pousr]_|github_pat_|sk-|xox[abp]-|AKIA[0-9A-Z]{8}|-----BEGIN |https://hooks\.slack\.com/|\w+://[^/@\s]*:[^/@\s]+@"
+)
+_PLAIN_VALUE = re.compile(r"[0-9.]*|true|false", re.IGNORECASE)
 # In a JSON text these stand in strings alone.
 _NO_YAML = re.compile("[\x7f-\x9f\u2028\u2029\ufeff\ufffe\uffff]")
 
@@ -269,7 +275,8 @@ def _known(service: str, table: Table) -> list[str]:
 def looks_secret(name: str, value: object) -> bool:
     """Whether a variable looks like one that belongs into a vault."""
     text = _text(value)
-    return bool(_SECRET_VALUE.match(text)) or (bool(text) and bool(_SECRET_NAME.search(name)))
+    named = bool(_SECRET_NAME.search(name)) and not _PLAIN_VALUE.fullmatch(text)
+    return named or bool(_SECRET_VALUE.match(text))
 
 
 def service_overlay(given: Mapping[str, Mapping[str, object]]) -> str:

@@ -93,20 +93,20 @@ def test_it_runs_as_nobody_in_particular_and_serves(address: str) -> None:
 
 def test_what_is_adapted_has_another_name_and_no_mark_of_the_file(address: str) -> None:
     page = httpx.get(f"http://{address}/").text
-    assert 'src="/assets/adapted/index-1.js"' in page
-    assert 'href="/assets/adapted/index-2.css"' in page
+    assert 'src="/assets/adapted-1/index-1.js"' in page
+    assert 'href="/assets/adapted-1/index-2.css"' in page
     asked = {"Accept-Encoding": "gzip, br"}
-    script = httpx.get(f"http://{address}/assets/adapted/index-1.js", headers=asked)
+    script = httpx.get(f"http://{address}/assets/adapted-1/index-1.js", headers=asked)
     assert script.headers["Content-Type"].startswith("application/javascript")
     assert script.headers["Cache-Control"] == "public, max-age=31536000, immutable"
     assert not {"ETag", "Last-Modified", "Content-Encoding"} & set(script.headers)
     assert "localhost" not in script.text
     assert script.text.count('"/api"') == 2
-    assert script.text.count('"/assets/adapted/node-crypto.js"') == 2
-    style = httpx.get(f"http://{address}/assets/adapted/index-2.css")
+    assert script.text.count('"/assets/adapted-1/node-crypto.js"') == 2
+    style = httpx.get(f"http://{address}/assets/adapted-1/index-2.css")
     assert (style.text, style.headers["Content-Type"]) == ("body { color: black }", "text/css")
     assert "ETag" in style.headers
-    for path in ("/assets/adapted/index-3.js", "/assets/index-3.js"):
+    for path in ("/assets/adapted-1/index-3.js", "/assets/index-3.js"):
         assert httpx.get(f"http://{address}{path}").status_code == 404
 
 

@@ -56,6 +56,13 @@ NONSENSE: Cases = {
         {"tamma_stack_service_environment": {"tamma-enigne": {"NO_COLOR": 1}}},
         "names the service tamma-enigne, which this stack does not have",
     ),
+    "engine-elsewhere": (
+        {
+            "tamma_stack_engine_runs": "api",
+            "tamma_stack_service_environment": {"tamma-engine": {"NO_COLOR": 1}},
+        },
+        "names the service tamma-engine, which this stack does not have",
+    ),
     "variable-of-ours": (
         {"tamma_stack_service_environment": {"tamma-engine": {"GITHUB_TOKEN": PLAIN}}},
         "has GITHUB_TOKEN for tamma-engine, which the collection sets: use tamma_stack_github_token.",

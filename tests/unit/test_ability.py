@@ -112,6 +112,23 @@ def test_an_engine_that_nobody_can_look_into(tmp_path: Path, path: str) -> None:
     assert engine(fake) == []
 
 
+def test_a_look_that_fails_hides_no_other(tmp_path: Path, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake: Any = Fake(tmp_path, path)
+
+    def fail(*_words: object, **_how: object) -> Result:
+        raise OperatorError("It takes too long.")
+
+    fake.compose.run = fail
+    (found,) = engine(fake)
+    assert found.words.startswith("Nobody could look into tamma-engine")
+    told = Finding("problem", "told")
+    for name in ("beside", "tables"):
+        monkeypatch.setattr(ability, name, fail)
+    monkeypatch.setattr(ability, "github", lambda _settings: [told])
+    monkeypatch.setattr(ability, "sync", lambda _stack: [])
+    assert ability.examine(fake) == [found, told]
+
+
 def test_a_stack_from_before_has_nobody_to_look_at(tmp_path: Path, path: str) -> None:
     fake = Fake(tmp_path, path)
     fake.project.services["tamma-engine"].labels.clear()

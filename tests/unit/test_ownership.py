@@ -17,7 +17,6 @@ import pytest
 from ansible_collections.meywd.tamma.plugins.module_utils import ownership
 from ansible_collections.meywd.tamma.plugins.module_utils.compose import Project, Service
 from ansible_collections.meywd.tamma.plugins.module_utils.engine import SERVICE_LABEL, Engine
-from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
 
 PASSWD = "root:x:0:0::/root:/bin/sh\ntamma:x:1001:1002::/home/tamma:/bin/sh\nbroken\n"
 
@@ -26,8 +25,12 @@ class Fake:
     """An engine with one container of the service "worker"."""
 
     def __init__(self, mounts: list[dict[str, Any]], user: str = "tamma", passwd: str = PASSWD) -> None:
-        self.inspected = {"Id": "one", "Mounts": mounts, "Config": {"User": user}}
+        self.inspected: dict[str, Any] = {"Id": "one", "Mounts": mounts, "Config": {"User": user}}
         self.passwd = passwd
+        self.mapped = False
+
+    def maps_users(self) -> bool:
+        return self.mapped
 
     def containers(self, project: str) -> list[dict[str, Any]]:
         assert project == "tamma"
@@ -94,8 +97,8 @@ def test_whose_a_container_is(user: str, passwd: str, ids: tuple[int, int]) -> N
 )
 def test_who_can_write(owner: int, group: int, mode: int, able: bool) -> None:
     status: Any = SimpleNamespace(st_uid=owner, st_gid=group, st_mode=0o040000 | mode)
-    assert ownership.can_write(status, 1001, 1002) is able
-    assert ownership.can_write(status, 0, 0)
+    assert ownership.can_write(status, 1001, {1002, -1}) is able
+    assert ownership.can_write(status, 0, {0})
 
 
 def test_what_is_not_found(roots: Path) -> None:
@@ -145,10 +148,53 @@ def test_what_the_file_system_refuses_is_one_sentence(roots: Path, monkeypatch: 
         raise PermissionError(1, "Operation not permitted")
 
     monkeypatch.setattr(os, "fchown", refuse)
-    with pytest.raises(
-        OperatorError, match=r"^worker cannot write to /workspace, .* \(Operation not permitted\): do that"
-    ):
-        ownership.give(ownership.Place("worker", "/workspace", str(roots), "", 1001, -1))
+    told: list[str] = []
+    ownership.give_all([ownership.Place("worker", "/workspace", str(roots), "", 1001, -1)], told.append)
+    assert told == [
+        f"give /workspace of worker ({roots}) to the user 1001",
+        (
+            f"{roots} of this host cannot be given to the user 1001 of worker (Operation not permitted): if that "
+            "cannot write to /workspace, give it to the user where its file system is kept."
+        ),
+    ]
+
+
+def test_a_directory_that_more_than_its_mode_decides_about_stays_whose_it_is(
+    roots: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert len(find(Fake([mount(roots)]))) == 1
+    monkeypatch.setattr(ownership, "_file_system", lambda _device: "nfs4")
+    assert find(Fake([mount(roots)])) == []
+    monkeypatch.setattr(ownership, "_file_system", lambda _device: "fuse.sshfs")
+    assert find(Fake([mount(roots)])) == []
+    monkeypatch.setattr(ownership, "_file_system", lambda _device: "xfs")
+    monkeypatch.setattr(os, "listxattr", lambda _directory: ["system.posix_acl_access"])
+    assert find(Fake([mount(roots)])) == []
+
+
+def test_the_file_system_of_a_directory_is_known() -> None:
+    assert ownership._file_system(os.stat("/proc").st_dev) == "proc"
+    assert ownership._file_system(os.makedev(4095, 4095)) == ""
+
+
+def test_users_of_another_namespace_are_not_those_of_the_host(roots: Path) -> None:
+    fake = Fake([mount(roots)])
+    fake.inspected["HostConfig"] = {"UsernsMode": "auto"}
+    assert find(fake) == []
+    fake.inspected["HostConfig"] = {"UsernsMode": "host"}
+    assert len(find(fake)) == 1
+    fake.mapped = True
+    assert find(fake) == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives a directory away")
+def test_another_group_of_a_service_counts(roots: Path) -> None:
+    fake = Fake([mount(roots)])
+    os.chown(roots, 0, 5000)
+    roots.chmod(0o770)
+    assert len(find(fake)) == 1
+    fake.inspected["HostConfig"] = {"GroupAdd": ["audio", "5000"]}
+    assert find(fake) == []
 
 
 def test_a_file_of_a_container_is_read_from_the_engines_archive(monkeypatch: pytest.MonkeyPatch) -> None:

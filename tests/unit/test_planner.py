@@ -234,6 +234,11 @@ def test_only_orphans_on_a_wanted_port_go_first() -> None:
     assert split_orphans(wanted, [harmless[0], blocking, harmless[1]]) == ([blocking], harmless)
 
 
+def test_the_engine_goes_before_the_one_in_its_place_comes() -> None:
+    engine, other = container("tamma-engine"), container("old")
+    assert split_orphans(project(service("tamma-api")), [other, engine]) == ([engine], [other])
+
+
 # -- stored settings ------------------------------------------------------------------------
 
 POSTGRES = service(

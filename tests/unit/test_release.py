@@ -101,6 +101,7 @@ def test_every_spelling_of_a_secret_counts_as_secret() -> None:
             *GENERATED,
             "GITHUB_TOKEN",
             "POSTGRES_PASSWORD_NPGSQL",
+            "POSTGRES_PASSWORD_URL",
             *(f"{server}_{kind}_PASSWORD" for server in ("POSTGRES", "RABBITMQ") for kind in ("INITIAL", "CONTAINER")),
             "SECRETS_HASH_KEY",
         ]

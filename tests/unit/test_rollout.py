@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from ansible_collections.meywd.tamma.plugins.module_utils import rollout
-from ansible_collections.meywd.tamma.plugins.module_utils.compose import Service
+from ansible_collections.meywd.tamma.plugins.module_utils.compose import Project, Service
 from ansible_collections.meywd.tamma.plugins.module_utils.engine import NUMBER_LABEL, SERVICE_LABEL
-from ansible_collections.meywd.tamma.plugins.module_utils.planner import Container
+from ansible_collections.meywd.tamma.plugins.module_utils.planner import ALONE_LABEL, Container
 from ansible_collections.meywd.tamma.plugins.module_utils.stopping import LABEL, of_containers
 
 NEW, OLD = "new", "old"
@@ -129,6 +129,33 @@ def test_with_fewer_containers_the_unhealthy_one_goes(monkeypatch: pytest.Monkey
     host = Host(monkeypatch, 1, n1=(NEW, "unhealthy"), n2=(NEW, "healthy"))
     host.work._replace(host.service, host.found())
     assert host.log[-1] == "remove n1"
+
+
+@pytest.mark.parametrize(("state", "done"), [("healthy", []), ("exited", ["remove o1", "add n1"])])
+def test_while_requests_wait_nothing_stands_beside_one_that_should_be_alone(
+    monkeypatch: pytest.MonkeyPatch, state: str, done: list[str]
+) -> None:
+    host = Host(monkeypatch, 1, o1=(OLD, state))
+    service = host.service._replace(labels={ALONE_LABEL: "both would work"})
+    replaced: dict[str, Any] = {
+        "_held": True,
+        "_project": Project("tamma", {"elsa": service}, []),
+        "_together": [],
+        "_edge": type("Edge", (), {"routed": {"elsa": "5000"}}),
+        "_edge_serves": lambda: True,
+        "_containers": lambda _name: [
+            {
+                "Id": "o1",
+                "State": "running" if state == "healthy" else "exited",
+                "Names": ["/tamma-elsa-1"],
+                "Labels": {SERVICE_LABEL: "elsa", NUMBER_LABEL: "1", "com.docker.compose.config-hash": OLD},
+            }
+        ],
+    }
+    for name, value in replaced.items():
+        monkeypatch.setattr(host.work, name, value, raising=False)
+    host.work._start("elsa", "recreate")
+    assert host.log == done
 
 
 def test_what_is_lost_is_told_of_what_runs() -> None:

@@ -266,6 +266,12 @@ def test_a_slip_of_the_finger_is_a_warning() -> None:
         ("ANYTHING", "sk-ant-x", True),
         ("OPENROUTER_API_KEY", "", False),
         ("CI__PollIntervalMs", 5000, False),
+        ("CLAUDE_CODE_MAX_OUTPUT_TOKENS", "8000", False),
+        ("GITHUB_TOKEN_LIMIT", 3, False),
+        ("TOKENIZERS_PARALLELISM", "false", False),
+        ("SLACK_URL", "https://hooks.slack.com/services/T0", True),
+        ("PROXY", "http://me:word@proxy.example.org", True),
+        ("PROXY", "http://proxy.example.org:3128/a@b", False),
         ("Jira__BaseUrl", "https://jira.example.org", False),
     ],
 )
