@@ -187,9 +187,9 @@ _HELP = {
     "doctor": (
         "look for what is wrong with this host, and say what to do",
         (
-            "Looks at the engine, the services, what was interrupted, the disks, the timers, the backups, and whether the\n"
-            "stack can do its work, and changes nothing. It asks api.github.com whether the token works, unless\n"
-            "tamma_stack_check_github is false."
+            "Looks at the engine, the services, what was interrupted, the disks, the timers and the backups, and\n"
+            "whether the stack can do its work. For that it asks api.github.com whether the token works, unless\n"
+            "tamma_stack_check_github is false. It changes nothing."
         ),
     ),
 }
