@@ -9,7 +9,9 @@ import stat
 from pathlib import Path
 from typing import Any
 
+import jinja2
 import pytest
+import yaml
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -19,6 +21,7 @@ from ansible_collections.meywd.tamma.plugins.module_utils.bundle import Bundle, 
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
 from ansible_collections.meywd.tamma.plugins.module_utils.files import File
 from ansible_collections.meywd.tamma.plugins.module_utils.release import Release
+from tests.tools.roles import ROOT
 
 EXAMPLE = """# Settings of the stack.
 # What nobody needs to know in .env.
@@ -394,3 +397,36 @@ def test_a_secret_inside_an_option_makes_it_a_secret() -> None:
     inside = {"type": "list", "options": {"name": {"type": "str"}, "password": {"no_log": True}}}
     assert tamma_bundle_ask.holds_secret(inside)
     assert not tamma_bundle_ask.holds_secret({"type": "str"})
+
+
+# -- what a bundle says ---------------------------------------------------------------------
+
+
+def said(template: str, **given: Any) -> str:
+    """A template of the role, as an engine that runs where *given* says needs it."""
+    role = ROOT / "roles/tamma_bundle"
+    environment = jinja2.Environment(undefined=jinja2.ChainableUndefined, trim_blocks=True, autoescape=False)
+    environment.filters["bool"] = bool
+    variables = {"tamma_stack_engine_workdir": "", "tamma_stack_profile": "production", **given}
+    known = yaml.safe_load((role / "vars/main.yml").read_text(encoding="utf-8"))
+    for name in ("worker", "workspace", "settings"):
+        name = f"__tamma_bundle_{name}"
+        variables[name] = environment.from_string(known[name]).render(variables)
+    text = (role / "templates" / template).read_text(encoding="utf-8")
+    return environment.from_string(text).render(variables)
+
+
+@pytest.mark.parametrize(("runs", "service"), [("engine", "tamma-engine"), ("api", "tamma-api")])
+@pytest.mark.parametrize("template", ["README.md.j2", "next_steps.j2"])
+def test_a_bundle_says_how_the_working_directory_is_given_away(template: str, runs: str, service: str) -> None:
+    command = f"--user 0 --cap-add CHOWN --entrypoint chown {service} 1001:1001 /workspace"
+    assert command in said(template, tamma_stack_engine_runs=runs)
+    assert "chown" not in said(template, tamma_stack_engine_runs=runs, tamma_stack_engine_workdir="/srv/work")
+    assert f"docker compose logs -f {service}" in said(template, tamma_stack_engine_runs=runs)
+
+
+def test_a_bundle_asks_for_no_token_beside_an_app_and_for_no_second_elsa() -> None:
+    assert "`GITHUB_TOKEN`, " in said("README.md.j2")
+    assert "GITHUB_TOKEN" not in said("README.md.j2", __tamma_stack_github_app=True)
+    assert "--scale tamma-api-dotnet=2" in said("README.md.j2")
+    assert "--scale elsa-server" not in said("README.md.j2")

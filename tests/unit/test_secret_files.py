@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from ansible_collections.meywd.tamma.plugins.module_utils.files import File
 from ansible_collections.meywd.tamma.plugins.module_utils.secret_files import TABLE
 from ansible_collections.meywd.tamma.plugins.plugin_utils.compose_files import parse
 from tests.tools import stack_files
+from tests.tools.roles import ROOT
 from tests.unit.readers import read_node_environment, read_secret_file
 
 TEXTS = stack_files.texts()
@@ -185,3 +187,17 @@ def test_a_hash_changes_with_the_secrets_of_its_service_alone() -> None:
 def test_nobody_can_try_secrets_against_a_hash_without_the_key() -> None:
     files = list(rendered("postgres").values())
     assert secret_files.hashes(files, "one key") != secret_files.hashes(files, "another key")
+
+
+def test_the_documentation_of_a_rotation_names_the_services_that_are_replaced() -> None:
+    """The servers are told of their passwords and stay."""
+    text = (ROOT / "docs/rotation.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (`[A-Z_`, ]+`) \| ([^|]+) \| [^|]+ \|$", text, re.MULTILINE)
+    said = {
+        (secret, service)
+        for secrets, services in rows
+        for secret in re.findall("[A-Z_]+", secrets)
+        for service in re.findall("`([a-z-]+)`", services)
+    }
+    servers = ("postgres", "rabbitmq")
+    assert said == {(place.secret, place.service) for place in TABLE if place.service not in servers}

@@ -176,8 +176,8 @@ _HELP = {
         (
             "Keeps what tamma_backup_keep says, always the newest backup, and frees the room of the others.\n\n"
             "With --workflows-finished-before it removes workflows of ELSA instead, which keeps every one for ever:\n"
-            "those that ended so long ago, never one that runs, waits or has failed (tamma_backup_keep_workflows has\n"
-            "a timer do it)."
+            "those that ended so long ago, never one that runs or waits, and one that has failed with --failed alone\n"
+            "(tamma_backup_keep_workflows has a timer do it)."
         ),
     ),
     "logs": (
@@ -188,7 +188,8 @@ _HELP = {
         "look for what is wrong with this host, and say what to do",
         (
             "Looks at the engine, the services, what was interrupted, the disks, the timers and the backups, and\n"
-            "changes nothing."
+            "whether the stack can do its work. For that it asks api.github.com whether the token works, unless\n"
+            "tamma_stack_check_github is false. It changes nothing."
         ),
     ),
 }
