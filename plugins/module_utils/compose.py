@@ -76,6 +76,10 @@ def find_compose() -> Optional[str]:
     return None
 
 
+# How often a container that is gone is no reason to fail.
+_TRIES = 3
+
+
 class Compose:
     """Compose on one project directory.
 
@@ -136,10 +140,7 @@ class Compose:
 
     def add(self, service: str, total: int) -> Result:
         """Create and start containers of *service* beside those that exist, until there are *total*."""
-        return self.run(
-            *("up", "--detach", "--no-build", "--pull", "never", "--no-recreate"),
-            *("--scale", "%s=%d" % (service, total), service),
-        )
+        return self._up("--detach", "--no-recreate", "--scale", "%s=%d" % (service, total), service)
 
     def up(self, services: List[str], start: bool = True) -> Result:
         """Create or recreate what differs of *services* and of what they depend on, and start them.
@@ -148,7 +149,18 @@ class Compose:
         next ``up`` by hand would recreate them. The caller brings the dependencies up first.
         """
         how = "--detach" if start else "--no-start"
-        return self.run("up", how, "--no-build", "--pull", "never", *services)
+        return self._up(how, *services)
+
+    def _up(self, *arguments: str) -> Result:
+        """Run ``up``; once more when a container was gone that Compose had just listed.
+
+        It looks at those of all services, and others are replaced at the same time.
+        """
+        for _ in range(_TRIES - 1):
+            done = self.run("up", "--no-build", "--pull", "never", *arguments)
+            if done.rc == 0 or "no such container" not in done.err.lower():
+                return done
+        return self.run("up", "--no-build", "--pull", "never", *arguments)
 
     def down(self) -> Result:
         """Stop and remove the project's containers and networks; volumes stay."""

@@ -14,8 +14,6 @@ from ansible_collections.meywd.tamma.plugins.module_utils.stopping import LABEL 
 STORED_LABEL = "tamma.stored-settings"
 # Why a service should have one container: what it does by itself each of them would do.
 ALONE_LABEL = "tamma.alone"
-# Why a service may need long to stop: it does so before requests wait, while everybody is served.
-STOPS_FIRST_LABEL = "tamma.stops-first"
 
 # What works on issues.
 _ENGINE = "tamma-engine"

@@ -16,7 +16,7 @@ from ansible_collections.meywd.tamma.plugins.module_utils.engine import Engine, 
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
 from ansible_collections.meywd.tamma.plugins.module_utils.files import read
 from ansible_collections.meywd.tamma.plugins.module_utils.logins import Postgres
-from ansible_collections.meywd.tamma.plugins.module_utils.planner import STOPS_FIRST_LABEL, keeper
+from ansible_collections.meywd.tamma.plugins.module_utils.planner import keeper
 from ansible_collections.meywd.tamma.plugins.module_utils.release import (
     ENV_FILE,
     redactor_on_host,
@@ -88,11 +88,6 @@ class Stack:
     def writers(self) -> List[str]:
         """The services that may write to the database."""
         return writers(self.project)
-
-    @property
-    def slow(self) -> List[str]:
-        """The services that may need long to stop, and that nobody waits for meanwhile."""
-        return sorted(name for name, item in self.project.services.items() if STOPS_FIRST_LABEL in item.labels)
 
     def server(self, database: str = "") -> Postgres:
         """How to log in to the stack's database, or to another one on its server."""

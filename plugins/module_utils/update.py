@@ -989,7 +989,7 @@ class Update:
         seconds: as for services.Group.stop. back: on the way back, which an edge that cannot hold does not keep up.
         """
         writing = services.Group(stack, stack.writers, self._base.deadline, self._progress)
-        services.Group(stack, stack.slow, self._base.deadline, self._progress).stop(seconds)
+        # The engine may need long to finish its issue, and meanwhile everybody is served.
         writing.stop_unasked(seconds)
         try:
             self._hold(stack)

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.meywd.tamma.plugins.module_utils.compose import (
+    Compose,
     Endpoint,
     Port,
     Service,
@@ -22,6 +23,7 @@ from ansible_collections.meywd.tamma.plugins.module_utils.compose import (
     parse_project,
     registry_of,
 )
+from ansible_collections.meywd.tamma.plugins.module_utils.runner import Result
 
 # As `docker compose config --format json` prints it (2.26), reduced.
 CONFIG: dict[str, Any] = {
@@ -228,3 +230,37 @@ def test_braces_in_what_compose_says_are_quoted_as_they_are() -> None:
 )
 def test_the_last_line_that_says_something(text: str, line: str) -> None:
     assert last_line(text) == line
+
+
+GONE = Result(1, "", "Error response from daemon: No such container: 938ce69a24dc")
+
+
+@pytest.mark.parametrize(
+    ("results", "asked", "status"),
+    [
+        ([Result(0, "", "")], 1, 0),
+        ([GONE, Result(0, "", "")], 2, 0),
+        ([Result(125, "", "no container with that ID: no such container"), GONE, Result(0, "", "")], 3, 0),
+        ([GONE, GONE, GONE], 3, 1),
+        ([Result(1, "", "no space left on device")], 1, 1),
+    ],
+)
+def test_a_container_that_was_replaced_meanwhile_is_no_failure(results: list[Result], asked: int, status: int) -> None:
+    words: list[tuple[str, ...]] = []
+    compose = Compose.__new__(Compose)
+    compose.run = lambda *given: (words.append(given), results[len(words) - 1])[1]  # type: ignore[method-assign]
+    assert compose.add("tamma-dashboard", 4).rc == status
+    assert len(words) == asked
+    assert set(words) == {
+        (
+            "up",
+            "--no-build",
+            "--pull",
+            "never",
+            "--detach",
+            "--no-recreate",
+            "--scale",
+            "tamma-dashboard=4",
+            "tamma-dashboard",
+        )
+    }

@@ -88,11 +88,3 @@ def test_an_update_asks_compose_once_for_what_stays(directory: str, program: str
 def test_without_an_env_file_there_is_no_stack(tmp_path: Path, program: str) -> None:
     with pytest.raises(OperatorError, match="There is no stack in"):
         Stack("tamma", str(tmp_path), Engine("/nowhere"), program)
-
-
-def test_who_may_need_long_to_stop_says_so(directory: str, program: str) -> None:
-    assert Stack("tamma", directory, Engine("/nowhere"), program).slow == []
-    labelled = """{"tamma-engine": {"image": "engine:1", "labels": {"tamma.stops-first": "it works"}}}"""
-    text = Path(program).read_text(encoding="utf-8").replace("""{"tamma-api": {"image": "api:1"}}""", labelled)
-    Path(program).write_text(text, encoding="utf-8")
-    assert Stack("tamma", directory, Engine("/nowhere"), program).slow == ["tamma-engine"]

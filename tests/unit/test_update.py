@@ -235,8 +235,8 @@ def test_who_may_need_long_to_stop_does_so_before_requests_wait(
 
     monkeypatch.setattr(update.services, "Group", Group)
     monkeypatch.setattr(known, "_hold", lambda _stack: done.append("hold"))
-    known._stop_writers(cast(Any, SimpleNamespace(writers=["elsa-server"], slow=["tamma-engine"])))
-    assert done == ["stop tamma-engine", "stop of elsa-server", "hold", "stop elsa-server"]
+    known._stop_writers(cast(Any, SimpleNamespace(writers=["elsa-server", "tamma-engine"])))
+    assert done == ["stop of elsa-server tamma-engine", "hold", "stop elsa-server tamma-engine"]
 
 
 def test_a_stack_that_was_taken_down_is_guarded_when_it_comes_back_with_other_images(tmp_path: Path) -> None:
