@@ -109,7 +109,7 @@ def test_a_github_app_instead_of_a_token(tamma: Driver, arguments: str, missing:
     elif arguments == SERVER:
         service.health()
     else:
-        assert until(HEALTHY.exists, 20)
+        assert until(service.healthy.exists, 20)
 
 
 @pytest.mark.parametrize("arguments", [SERVER, ENGINE])
@@ -123,7 +123,7 @@ def test_what_is_empty_is_passed_over(tamma: Driver, arguments: str) -> None:
     if arguments == SERVER:
         service.health()
     else:
-        assert until(HEALTHY.exists, 20)
+        assert until(service.healthy.exists, 20)
 
 
 # The API
