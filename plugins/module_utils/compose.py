@@ -76,7 +76,8 @@ def find_compose() -> Optional[str]:
     return None
 
 
-# How often a container that is gone is no reason to fail.
+# A container that is gone, or is just going, is no reason to fail so often.
+_GONE = ("no such container", "is already in progress")
 _TRIES = 3
 
 
@@ -152,13 +153,13 @@ class Compose:
         return self._up(how, *services)
 
     def _up(self, *arguments: str) -> Result:
-        """Run ``up``; once more when a container was gone that Compose had just listed.
+        """Run ``up``; again when a container was gone, or about to go, that Compose had just listed.
 
         It looks at those of all services, and others are replaced at the same time.
         """
         for _ in range(_TRIES - 1):
             done = self.run("up", "--no-build", "--pull", "never", *arguments)
-            if done.rc == 0 or "no such container" not in done.err.lower():
+            if done.rc == 0 or not any(words in done.err.lower() for words in _GONE):
                 return done
         return self.run("up", "--no-build", "--pull", "never", *arguments)
 

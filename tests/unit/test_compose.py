@@ -241,6 +241,7 @@ GONE = Result(1, "", "Error response from daemon: No such container: 938ce69a24d
         ([Result(0, "", "")], 1, 0),
         ([GONE, Result(0, "", "")], 2, 0),
         ([Result(125, "", "no container with that ID: no such container"), GONE, Result(0, "", "")], 3, 0),
+        ([Result(1, "", "removal of container 938ce6 is already in progress"), Result(0, "", "")], 2, 0),
         ([GONE, GONE, GONE], 3, 1),
         ([Result(1, "", "no space left on device")], 1, 1),
     ],
