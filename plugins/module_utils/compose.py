@@ -157,11 +157,12 @@ class Compose:
 
         It looks at those of all services, and others are replaced at the same time.
         """
-        for _ in range(_TRIES - 1):
+        left = _TRIES
+        while True:
             done = self.run("up", "--no-build", "--pull", "never", *arguments)
-            if done.rc == 0 or not any(words in done.err.lower() for words in _GONE):
+            left -= 1
+            if done.rc == 0 or not left or not any(words in done.err.lower() for words in _GONE):
                 return done
-        return self.run("up", "--no-build", "--pull", "never", *arguments)
 
     def down(self) -> Result:
         """Stop and remove the project's containers and networks; volumes stay."""
