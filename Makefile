@@ -92,6 +92,7 @@ test: $(READY) ## All of the above: what CI runs. Whatever needs no host comes f
 
 test-all: $(READY) ## The same and what tests/second_list.txt leaves to this target: everything but the fault matrices
 	@$(RUN) --part early --images-beside
+	@CONTRACT_DRIVER=container $(PYTEST) tests/contract
 	@$(RUN) --part late
 
 clock: $(READY) ## Show again where the time of the last recorded run went
