@@ -77,6 +77,15 @@ def look(
 
 
 def _settle(page: Page) -> None:
-    """Wait until a page has what it asked for, and shows something."""
+    """Wait until a page has what it asked for, and shows something that stays: the page before it goes only then."""
     page.wait_for_load_state("networkidle")
-    page.wait_for_function("document.querySelector('main').innerText.trim() !== ''")
+    page.wait_for_function(
+        """() => {
+            const shown = document.querySelector('main').innerText;
+            if (window.shownBefore !== shown) {
+                window.shownBefore = shown;
+                window.shownSince = Date.now();
+            }
+            return shown.trim() !== '' && Date.now() - window.shownSince > 500;
+        }"""
+    )
