@@ -296,7 +296,7 @@ def test_what_is_held_already_stays_so_without_a_reload(tmp_path: Path, caddy: C
 def test_somebody_elses_hold_is_released(
     tmp_path: Path, caddy: Caddy, containers: list[Container], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(hold, "ON_THEIR_WAY_SECONDS", 0.5)
+    monkeypatch.setattr(hold, "ON_THEIR_WAY_SECONDS", 1.5)
     _, dead = stack(tmp_path, caddy)
     dead.begin(["api"], 20)
     dead.close()
