@@ -35,10 +35,8 @@ _ASK_SECONDS = 3.0
 # The sync comes every 30 seconds, and tamma-api forgets what it brought with each start.
 _SYNC_SECONDS = 120.0
 
-# The service that has tables, and those that it reads.
-_MENTORSHIP = "tamma-api-dotnet"
+# What the .NET API reads.
 _TABLES = ("junior_developers", "mentorship_events", "mentorship_sessions", "stories")
-_API = "tamma-api"
 
 # Of the engine inside tamma-api, when it does nothing.
 _IDLE = "IDLE"
@@ -128,10 +126,10 @@ def engine(stack: Stack) -> List[Finding]:
 def beside(stack: Stack) -> List[Finding]:
     """Look whether the engine inside tamma-api is at work as well as the one that should be."""
     name = worker(stack.project)
-    if name is None or name == _API:
+    if name is None or name == limits.API:
         return []
-    for place in addresses_of(stack.engine, stack.name, _API):
-        seen = ask("http://%s:3100/api/engine/state" % place, seconds=_ASK_SECONDS).content
+    for place in addresses_of(stack.engine, stack.name, limits.API):
+        seen = ask("http://%s:%d/api/engine/state" % (place, limits.API_PORT), seconds=_ASK_SECONDS).content
         if isinstance(seen, dict) and seen.get("state", _IDLE) != _IDLE:
             return [
                 Finding(
@@ -225,7 +223,7 @@ def _may_push(body: bytes) -> bool:
 
 def tables(stack: Stack) -> List[Finding]:
     """Look for the tables of the .NET API, which is healthy without them."""
-    if _MENTORSHIP not in stack.project.services:
+    if limits.DOTNET_API not in stack.project.services:
         return []
     wanted = ", ".join("('%s')" % name for name in _TABLES)
     query = "SELECT name FROM (VALUES %s) AS wanted(name) WHERE to_regclass('public.' || name) IS NULL ORDER BY 1"
@@ -243,7 +241,7 @@ def tables(stack: Stack) -> List[Finding]:
 
 def sync(stack: Stack) -> List[Finding]:
     """Look whether the workflows that ELSA has arrive at tamma-api, once there was time for that."""
-    listed = of_service(stack.engine.containers(stack.name), _API)
+    listed = of_service(stack.engine.containers(stack.name), limits.API)
     inspected = [stack.engine.container(item["Id"]) for item in listed]
     began = [gate.started_at(one) for one in inspected if one]
     if not any(moment and time.time() - moment > _SYNC_SECONDS for moment in began):

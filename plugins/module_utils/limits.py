@@ -15,7 +15,7 @@ from ansible_collections.meywd.tamma.plugins.module_utils.engine import Engine
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
 
 _SECONDS = 3.0
-_API, _API_PORT = "tamma-api", 3100
+API, API_PORT = "tamma-api", 3100
 DOTNET_API, _DOTNET_API_PORT = "tamma-api-dotnet", 3000
 # It answers without a login that it has the route.
 _SESSIONS = "/api/mentorship/sessions"
@@ -111,5 +111,5 @@ def services_of(engine: Engine, stack: str, key: str) -> List[Services]:
     except OperatorError:
         return []
     dotnet = ["http://%s:%d" % (place, _DOTNET_API_PORT) for place in addresses_of(engine, stack, DOTNET_API)]
-    api = ["http://%s:%d" % (place, _API_PORT) for place in addresses_of(engine, stack, _API)]
+    api = ["http://%s:%d" % (place, API_PORT) for place in addresses_of(engine, stack, API)]
     return [Services(elsa, where, next(iter(dotnet), "")) for where in api][:1]

@@ -97,8 +97,8 @@ WHERE nspname IN ('tamma', 'elsa') AND pg_has_role(nspowner, 'USAGE')
   AND NOT EXISTS (SELECT FROM pg_depend WHERE refclassid = 'pg_namespace'::regclass AND refobjid = n.oid)
 ORDER BY 1"""
 
-# The services' own sessions hold no lock for long; whoever does is not waited for.
 _SEEN_TO = """COMMENT ON TABLE public."%s" IS '%s'"""
+# The services' own sessions hold no lock for long; whoever does is not waited for.
 _BEGIN = "BEGIN; SET LOCAL lock_timeout = '20s'; SET LOCAL search_path = public"
 
 
