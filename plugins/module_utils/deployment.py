@@ -258,8 +258,7 @@ class Deployment:
             without = [name for name in release.compose_files if name != secret_files.OVERLAY]
             with self._candidate([*release.files, every_setting(release, self._env)], names=without) as compose:
                 variables = compose.variables()
-            overlay = next((item.content for item in release.files if item.path == secret_files.OVERLAY), "")
-            self._mounted = secret_files.render(variables, overlay)
+            self._mounted = secret_files.render(variables, _contents(release).get(secret_files.OVERLAY, ""))
             self._env.update(secret_files.hashes(self._mounted, self._env[secret_files.HASH_KEY]))
         with self._candidate(wanted_files(release, self._env)) as compose:
             project = compose.project()
