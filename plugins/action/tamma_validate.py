@@ -111,6 +111,9 @@ class ActionModule(ActionBase):
         if arguments["backups"]:
             problems += backups.problems(arguments["backups"])
             about_settings += backups.warnings(arguments["backups"])
+            of_all, shared = backups.together(_stores(task_vars, arguments["backups"]))
+            problems += of_all
+            about_settings += shared
         problems += [
             *_not_steps(arguments["batches"]),
             *variables.no_address("tamma_stack_hooks.webhook", arguments["webhook"]),
@@ -170,6 +173,28 @@ def shared_repositories(task_vars: dict[str, Any]) -> Iterable[str]:
         except AnsibleError:  # Its own run says what is wrong with them.
             continue
     yield from settings.shared_repositories(found)
+
+
+def _stores(task_vars: Mapping[str, Any], own: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """Where the hosts of the fleet store backups, for the first of the play to compare; nothing for the others."""
+    here = task_vars.get("inventory_hostname")
+    everybody = task_vars.get("ansible_play_hosts_all") or []
+    if here != next(iter(everybody), None):
+        return {}
+    found = {}
+    for host in {*everybody, *((task_vars.get("groups") or {}).get("tamma") or [])}:
+        known = task_vars["hostvars"][host]
+        try:
+            found[host] = {
+                "host": known.get("tamma_backup_host", host),
+                "stack": known.get("tamma_stack_name", "tamma"),
+                "repositories": known.get("tamma_backup_repositories") or [],
+            }
+        except AnsibleError:  # Its own run says what is wrong with them.
+            continue
+    if here in found:
+        found[here] |= {name: own[name] for name in ("host", "repositories")}
+    return found
 
 
 def _unknown_variables(task_vars: dict[str, Any]) -> Iterable[str]:

@@ -18,7 +18,7 @@ import shutil
 import socket
 import tempfile
 import time
-from typing import Any, Callable, Dict, List, NamedTuple, Optional
+from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Tuple
 
 from ansible_collections.meywd.tamma.plugins.module_utils import (
     archive,
@@ -66,6 +66,9 @@ STATE = "state"
 VOLUME = "volume:"
 MANIFEST = "manifest"
 
+#: Manifests that are read at a time: most of it is waiting, for restic's key and for the network.
+READERS = 4
+
 # Of a part that was empty.
 NOTHING = ""
 # How files begin that a restore leaves in a volume.
@@ -78,13 +81,17 @@ DEFINITIONS = "definitions.json"
 
 
 class Backup(NamedTuple):
-    """A backup in one repository. id: the same in every repository. manifest: see :func:`take`."""
+    """A backup in one repository. id: the same in every repository. snapshot: of the manifest, see :func:`manifest`.
+
+    host: whose it is; empty for one that was made before backups told.
+    """
 
     id: str
     time: str
     repository: str
     snapshot: str
     parts: Dict[str, str]
+    host: str = ""
 
 
 class Taken(NamedTuple):
@@ -99,22 +106,72 @@ class Taken(NamedTuple):
 
 
 def find(restic: Restic, stack: str) -> List[Backup]:
-    """The backups of a stack in a repository, oldest first."""
-    listed = restic.snapshots({"stack": stack})
-    parts: Dict[str, Dict[str, str]] = {}
+    """The backups that the repository's host has made of a stack, oldest first; other hosts may store theirs there."""
+    return ours(restic, among(restic, restic.snapshots({"stack": stack})))
+
+
+def among(restic: Restic, listed: Sequence[Snapshot]) -> List[Backup]:
+    """The backups that these snapshots are, whoever made them."""
+    parts: Dict[Tuple[str, str], Dict[str, str]] = {}
     for item in listed:
-        parts.setdefault(item.tags.get("backup", ""), {})[item.tags.get("part", "")] = item.id
+        parts.setdefault(_whose(item), {})[item.tags.get("part", "")] = item.id
     return [
         Backup(
             item.tags["backup"],
             _iso(item),
             restic.repository.name,
             item.id,
-            {name: found for name, found in parts[item.tags["backup"]].items() if name != MANIFEST},
+            {name: found for name, found in parts[_whose(item)].items() if name != MANIFEST},
+            item.tags.get("host", ""),
         )
         for item in listed
         if item.tags.get("part") == MANIFEST and item.tags.get("backup")
     ]
+
+
+def _whose(item: Snapshot) -> Tuple[str, str]:
+    return item.tags.get("host", ""), item.tags.get("backup", "")
+
+
+def ours(restic: Restic, every: Sequence[Backup]) -> List[Backup]:
+    """Those of the repository's host. Where a backup does not tell, because an earlier version made it, its manifest
+    has the name that the machine had; one that cannot be read is nobody's.
+    """
+    host = restic.repository.host
+    if not host:
+        return list(every)
+    untold = [item for item in every if not item.host]
+    names = {host, restic.repository.hostname or socket.gethostname()}
+    formerly = {item.snapshot for item, made in zip(untold, _makers(restic, untold)) if made in names}
+    return [item for item in every if item.host == host or item.snapshot in formerly]
+
+
+def orphans(restic: Restic, listed: Sequence[Snapshot], every: Sequence[Backup]) -> List[Snapshot]:
+    """Parts without a manifest: of the repository's host, and those that do not tell whose they are."""
+    whole = {(item.host, item.id) for item in every}
+    hosts = {restic.repository.host, ""}
+    return [
+        item
+        for item in listed
+        if _whose(item) not in whole and (not restic.repository.host or item.tags.get("host", "") in hosts)
+    ]
+
+
+def _makers(restic: Restic, every: Sequence[Backup]) -> List[str]:
+    """The hosts that have made these backups; empty where a manifest does not say."""
+
+    def maker(item: Backup) -> str:
+        if item.host:
+            return item.host
+        try:
+            return str(manifest(restic, item).get("host", ""))
+        except OperatorError:
+            return ""
+
+    if not every:
+        return []
+    with concurrent.futures.ThreadPoolExecutor(READERS) as pool:
+        return list(pool.map(maker, every))
 
 
 def _iso(item: Snapshot) -> str:
@@ -148,7 +205,15 @@ def choose(restic: Restic, stack: str, which: str) -> Backup:
 
     Raises OperatorError when there is none, or more than one.
     """
-    every = find(restic, stack)
+    of_all = among(restic, restic.snapshots({"stack": stack}))
+    every = ours(restic, of_all)
+    others = [item for item in of_all if item not in every]
+    if not every and others:
+        raise OperatorError(
+            "%s has no backup of the stack %s of the host %s, but some of %s: name the host whose data you want "
+            "(tamma_backup_restore_host, '--host')."
+            % (_begin(restic), stack, restic.repository.host, _hosts(restic, others))
+        )
     if not every:
         raise OperatorError(
             "There is no backup of the stack %s in %s: check tamma_stack_name, and the repository's location."
@@ -168,12 +233,29 @@ def choose(restic: Restic, stack: str, which: str) -> Backup:
     if len(named) == 1:
         return named[0]
     before = [item for item in every if moment and item.time <= moment]
+    named = [item for item in others if item.id.startswith(which)]
+    if named and not before:
+        raise OperatorError(
+            "The backup %s in %s is one of %s: name that host (tamma_backup_restore_host, '--host') if you want its "
+            "data here." % (which, restic, _hosts(restic, named))
+        )
     if not before:
         raise OperatorError(
             "There is no backup %s in %s: name an id, a tag (tag:NAME), a time (2026-01-31T12:00:00Z) or 'latest'; the "
             "backups go from %s to %s." % (which, restic, every[0].id, every[-1].id)
         )
     return before[-1]
+
+
+def _begin(restic: Restic) -> str:
+    name = str(restic)
+    return name[:1].upper() + name[1:]
+
+
+def _hosts(restic: Restic, every: Sequence[Backup]) -> str:
+    """The hosts of these backups, to be read."""
+    names = sorted(set(_makers(restic, every)) - {""})
+    return "the host%s %s" % ("s" if len(names) > 1 else "", ", ".join(names)) if names else "a host that is not known"
 
 
 def _moment(text: str) -> str:
@@ -522,7 +604,11 @@ class _One:
         return Taken(self._store.repository.name, identifier, problem, whole, stored, seconds)
 
     def _tags(self, part: str) -> Dict[str, str]:
-        return {"stack": self._stack.name, "backup": self._description["id"], "part": part}
+        return {**self._own_tags(), "part": part}
+
+    def _own_tags(self) -> Dict[str, str]:
+        host = self._store.repository.host
+        return {"stack": self._stack.name, "backup": self._description["id"], **({"host": host} if host else {})}
 
     def _when(self) -> str:
         return time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(self._begun))
@@ -597,8 +683,7 @@ class _One:
     def _give_up(self) -> None:
         """Let everything go, the manifest first; parts that stay without one are no backup all the same."""
         try:
-            tags = {"stack": self._stack.name, "backup": self._description["id"]}
-            made = self._store.snapshots(tags, patiently=False)
+            made = self._store.snapshots(self._own_tags(), patiently=False)
             manifests = [item.id for item in made if item.tags.get("part") == MANIFEST]
             self._store.forget(manifests, patiently=False)
             self._store.forget([item.id for item in made if item.id not in manifests], patiently=False)

@@ -50,8 +50,6 @@ _NOTIFY_SECONDS = 30
 _GOOD = "good_"
 # What is older and has no manifest is what a dead run left.
 _ORPHAN_SECONDS = 86400
-# Manifests that are read at a time: most of it is waiting, for restic's key and for the network.
-_READERS = 4
 
 Progress = Callable[[str, str], None]
 
@@ -135,6 +133,11 @@ class Operations:
                 return Restic(repository, self._runner)
         names = ", ".join(item.name for item in self.settings.repositories) or "none"
         raise OperatorError("There is no repository %s: this host has %s." % (name or "for backups", names))
+
+    def _store_of(self, host: str, name: str) -> Restic:
+        """The same as another host sees it, or as we do when *host* is empty."""
+        repository = self.store(name).repository
+        return Restic(repository._replace(host=host, hostname=host) if host else repository, self._runner)
 
     def _stores(self, name: str) -> List[Restic]:
         return [self.store(name)] if name else [self.store(item.name) for item in self.settings.repositories]
@@ -289,17 +292,16 @@ class Operations:
     def _prune(self, store: Restic) -> List[str]:
         store.unlock()
         name = self.settings.project
-        every = backup.find(store, name)
+        listed = store.snapshots({"stack": name})
+        of_all = backup.among(store, listed)
+        every = backup.ours(store, of_all)
         # A rollback past the one copy that is kept needs the backup from then.
         needed = {item.backup for item in History(self.settings.directory).entries()}
         expired = retention.expired([(item.id, item.time) for item in every], self.settings.keep)
         gone = [item for item in expired if item not in needed]
-        whole = {item.id for item in every}
         forget = [snapshot for item in every if item.id in gone for snapshot in item.parts.values()]
-        for snapshot in store.snapshots({"stack": name}):
-            age = time.time() - moments.seconds(snapshot.time[:19] + "Z")
-            if snapshot.tags.get("backup") not in whole and age > _ORPHAN_SECONDS:
-                forget.append(snapshot.id)
+        left = backup.orphans(store, listed, of_all)
+        forget += [item.id for item in left if _age(item.time[:19] + "Z") > _ORPHAN_SECONDS]
         self.progress("prune", "%s: %d of %d backups go" % (store.repository.name, len(gone), len(every)))
         # The manifests first: parts without one are no backup.
         store.forget([item.snapshot for item in every if item.id in gone])
@@ -353,7 +355,9 @@ class Operations:
         with self._locked("discard"):
             return [item._asdict() for item in kept.remove(self._at_rest(), names, self.progress, needed)]
 
-    def plan_restore(self, which: str, parts: Sequence[str], repository: str = "", source: str = "") -> Dict[str, Any]:
+    def plan_restore(
+        self, which: str, parts: Sequence[str], repository: str = "", source: str = "", host: str = ""
+    ) -> Dict[str, Any]:
         """What a restore would do. It only reads, so it takes no lock and waits for nobody.
 
         pending: the backup of a restore that has begun and not ended; the next operation sees to that first. cut_off:
@@ -361,7 +365,7 @@ class Operations:
         """
         stack = self._stack()
         work = restore.Restoring(stack, self.progress)
-        planned = work.plan(self.store(repository), which, parts, source)
+        planned = work.plan(self._store_of(host, repository), which, parts, source)
         begun = restore.pending(stack.directory)
         stops = stack.writers if {"database", "volumes"} & set(planned.parts) else []
         return {
@@ -372,11 +376,17 @@ class Operations:
         }
 
     def restore(
-        self, which: str, parts: Sequence[str], repository: str = "", source: str = "", deadline: float = 300
+        self,
+        which: str,
+        parts: Sequence[str],
+        repository: str = "",
+        source: str = "",
+        host: str = "",
+        deadline: float = 300,
     ) -> Dict[str, Any]:
-        """Restore parts of a backup."""
+        """Restore parts of a backup. source: the stack that made it, host: the host, if it is another one's."""
         with self._locked("restore"):
-            store = self.store(repository)
+            store = self._store_of(host, repository)
             work = restore.Restoring(self._at_rest(), self.progress, deadline)
             planned = work.plan(store, which, parts, source)
             work.apply(store, planned)
@@ -392,7 +402,7 @@ class Operations:
             try:
                 store = self.store(repository.name)
                 listed = backup.find(store, self.settings.project) if store.exists() else []
-                with concurrent.futures.ThreadPoolExecutor(_READERS) as pool:
+                with concurrent.futures.ThreadPoolExecutor(backup.READERS) as pool:
                     sizes = list(pool.map(functools.partial(_size, store), listed))
                 entry["backups"] = [
                     {"id": item.id, "time": item.time, "age_seconds": _age(item.time), **size}

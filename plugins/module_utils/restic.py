@@ -26,12 +26,19 @@ Moved = Callable[[int], None]
 
 
 class Repository(NamedTuple):
-    """Where backups are stored. password_file: a path on the host. environment: what restic needs for the location."""
+    """Where backups are stored. password_file: a path on the host. environment: what restic needs for the location.
+
+    host: whose backups are stored and found there, as the inventory calls it; empty where nobody has said so yet, and
+    then all are found. hostname: under which name earlier versions stored that host's backups; empty for this
+    machine's.
+    """
 
     name: str
     location: str
     password_file: str
     environment: Mapping[str, str] = MappingProxyType({})
+    host: str = ""
+    hostname: str = ""
 
     @property
     def is_local(self) -> bool:
@@ -166,7 +173,7 @@ class Restic:
         snapshot. What is stored has to be read back.
         """
         leave_out = [word for pattern in leave_out for word in ("--exclude", pattern)]
-        options = ["--time", time, "--host", "tamma"]
+        options = ["--time", time, "--host", self.repository.host or "tamma"]
         options += [word for pair in sorted(tags.items()) for word in ("--tag", "%s=%s" % pair)]
         if self._since(0, 17):
             # That would decrypt, decompress and compare everything before it is stored: reading it back does so after.

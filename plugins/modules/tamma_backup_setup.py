@@ -44,6 +44,13 @@ options:
         description: Variables that restic needs for the location, such as the keys of an object store.
         type: dict
         default: {}
+  host:
+    description:
+      - Whose backups are stored and found there. The name stays when the machine is replaced, so it is not the
+        machine's own.
+      - Empty takes those of all hosts for this one's, as earlier versions did.
+    type: str
+    default: ""
   keep:
     description: How many backups stay, V(last), V(daily), V(weekly) and V(monthly).
     type: dict
@@ -174,6 +181,7 @@ def wanted(params: Dict[str, Any], store: bool) -> backup_setup.Wanted:
                     item["location"],
                     backup_setup.password_file(project, item["name"]),
                     {key: str(value) for key, value in item["environment"].items()},
+                    params["host"],
                 )
                 for item in params["repositories"]
             ],
@@ -238,6 +246,7 @@ def main() -> None:
                     "environment": {"type": "dict", "default": {}, "no_log": True},
                 },
             },
+            "host": {"type": "str", "default": ""},
             "keep": {"type": "dict", "default": {}},
             "check_subset": {"type": "str", "default": "5%"},
             "drill": {"type": "str", "choices": list(DRILLS), "default": "server"},

@@ -33,6 +33,10 @@ options:
     description: The stack that made the backup, when that is not this one.
     type: str
     default: ""
+  host:
+    description: The host that made the backup, as the inventory calls it, when that is not this one.
+    type: str
+    default: ""
   deadline:
     description: Seconds that a service has to become ready after the swap.
     type: int
@@ -100,6 +104,7 @@ def main() -> None:
                 "default": ["database", "broker", "volumes"],
             },
             "source": {"type": "str", "default": ""},
+            "host": {"type": "str", "default": ""},
             "deadline": {"type": "int", "default": 300},
             "wait": {"type": "int", "default": 0},
         },
@@ -109,7 +114,7 @@ def main() -> None:
     def work() -> Dict[str, Any]:
         params = module.params
         operations = operations_of(configuration(params["project"]), lambda _phase, _words: None, params["wait"])
-        chosen = (params["backup"], params["parts"], params["repository"], params["source"])
+        chosen = (params["backup"], params["parts"], params["repository"], params["source"], params["host"])
         if module.check_mode:
             return {"changed": True, "restore": operations.plan_restore(*chosen)}
         return {"changed": True, "restore": operations.restore(*chosen, params["deadline"])}

@@ -18,6 +18,8 @@ from ansible_collections.meywd.tamma.plugins.module_utils.retention import RULES
 from ansible_collections.meywd.tamma.plugins.plugin_utils import variables
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
+# It becomes a tag of restic's, and a comma would end that.
+_HOST = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.:@-]*")
 _ENVIRONMENT_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _SCHEMES = ("local", "sftp", "rest", "s3", "swift", "b2", "azure", "gs", "rclone")
 _REPOSITORY_KEYS = ("name", "location", "password", "environment")
@@ -31,6 +33,12 @@ def problems(settings: Mapping[str, Any]) -> list[str]:
     whether this is production.
     """
     found = [*_repositories(settings["repositories"], bool(settings["production"]))]
+    host = str(settings["host"])
+    if not _HOST.fullmatch(host):
+        found.append(
+            f"tamma_backup_host is {host!r}: it takes letters, digits, '.', '_', ':', '@' and '-', as backups are "
+            "found by it."
+        )
     found += _known("keep", settings["keep"], RULES)
     found += _known("schedule", settings["schedule"], (*TIMERS, WORKFLOWS))
     found += _workflows(settings)
@@ -65,6 +73,37 @@ def warnings(settings: Mapping[str, Any]) -> Iterable[str]:
             "Nothing of this stack is backed up, not even before an update: set tamma_backup_password or "
             "tamma_backup_repositories."
         )
+
+
+def together(hosts: Mapping[str, Mapping[str, Any]]) -> tuple[list[str], list[str]]:
+    """Find hosts that store in one place: what is wrong with it, and what somebody may regret.
+
+    hosts: name → whose backups it stores ("host"), its stack ("stack"), and its repositories.
+    """
+    places: dict[str, list[str]] = {}
+    for name, known in hosts.items():
+        for repository in known["repositories"]:
+            location = str(repository.get("location") or "").rstrip("/")
+            if ":" in location and not location.startswith("local:"):
+                places.setdefault(location, []).append(name)
+    problems = []
+    warned = []
+    for names in (sorted(set(found)) for found in places.values()):
+        owners: dict[tuple[str, str], str] = {}
+        for name in names:
+            key = (str(hosts[name]["stack"]), str(hosts[name]["host"]))
+            if key in owners:
+                problems.append(
+                    f"{owners[key]} and {name} store backups in one repository under the same name, {key[1]}: each "
+                    "would restore and remove the other's. Give them different values of tamma_backup_host."
+                )
+            owners.setdefault(key, name)
+        if len(names) > 1:
+            warned.append(
+                f"{', '.join(names)} store their backups in one repository: whoever is root on one of them can read "
+                "and remove the backups of all. Give each a location and a password of its own (docs/backup.md)."
+            )
+    return problems, warned
 
 
 def _workflows(settings: Mapping[str, Any]) -> Iterable[str]:

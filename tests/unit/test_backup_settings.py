@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.meywd.tamma.plugins.plugin_utils.backups import problems, warnings
+from ansible_collections.meywd.tamma.plugins.plugin_utils.backups import problems, together, warnings
 
 GOOD = {"name": "local", "location": "/var/backups/tamma", "password": "kX7-long-enough-and-odd"}
 
@@ -19,6 +19,7 @@ GOOD = {"name": "local", "location": "/var/backups/tamma", "password": "kX7-long
 def settings(**changed: Any) -> dict[str, Any]:
     return {
         "production": False,
+        "host": "tamma1",
         "repositories": [GOOD],
         "keep": {"last": 3, "daily": 7, "weekly": 4, "monthly": 6},
         "schedule": {"backup": "*-*-* 02:30:00", "prune": "", "check": "weekly", "drill": "weekly"},
@@ -213,3 +214,39 @@ def test_production_without_a_backup_is_a_warning() -> None:
     (warning,) = warnings(settings(production=True, repositories=[]))
     assert warning.startswith("Nothing of this stack is backed up")
     assert list(warnings(settings(production=True))) == list(warnings(settings(repositories=[]))) == []
+
+
+@pytest.mark.parametrize("host", ["", "tamma 1", "tamma1,part=manifest", "-x", "a\nb"])
+def test_a_host_that_is_no_tag_is_refused(host: str) -> None:
+    (problem,) = problems(settings(host=host))
+    assert problem.startswith("tamma_backup_host is ")
+
+
+SHARED = {"name": "offsite", "location": "s3:https://s3.example.org/backups", "password": "x"}
+
+
+def stores(host: str, *repositories: dict[str, str], stack: str = "tamma") -> dict[str, Any]:
+    return {"host": host, "stack": stack, "repositories": list(repositories)}
+
+
+def test_hosts_with_places_of_their_own_are_nothing_to_tell() -> None:
+    apart = [{**SHARED, "location": f"{SHARED['location']}/{name}"} for name in ("tamma1", "tamma2")]
+    assert together({"tamma1": stores("tamma1", GOOD, apart[0]), "tamma2": stores("tamma2", GOOD, apart[1])}) == (
+        [],
+        [],
+    )
+
+
+def test_hosts_that_share_a_place_are_told() -> None:
+    found, (warning,) = together({"tamma1": stores("tamma1", GOOD, SHARED), "tamma2": stores("tamma2", SHARED)})
+    assert found == []
+    assert warning.startswith("tamma1, tamma2 store their backups in one repository: whoever is root on one")
+    assert "s3.example" not in warning
+
+
+def test_hosts_that_share_a_name_in_one_place_are_refused() -> None:
+    same = {**SHARED, "location": SHARED["location"] + "/"}
+    hosts = {"tamma1": stores("main", SHARED), "tamma2": stores("main", same)}
+    (problem,), _warnings = together(hosts)
+    assert problem.startswith("tamma1 and tamma2 store backups in one repository under the same name, main: ")
+    assert together({**hosts, "tamma2": stores("main", SHARED, stack="other")})[0] == []

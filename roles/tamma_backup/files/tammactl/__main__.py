@@ -259,6 +259,7 @@ def parser() -> argparse.ArgumentParser:
     )
     command.add_argument("--plan", action="store_true", help="say what would happen, and change nothing")
     command.add_argument("--source", default="", metavar="STACK", help="take the backup of another stack")
+    command.add_argument("--host", default="", metavar="HOST", help="take the backup of another host")
     add_repository(command, "from this repository (default: the first)")
     add_yes(command)
     command = add("discard")
@@ -722,7 +723,7 @@ def _agree(lines: List[str]) -> None:
 
 def _restore(work: operations.Operations, arguments: argparse.Namespace) -> int:
     parts = arguments.part or ["database", "broker", "volumes"]
-    chosen = (arguments.backup, parts, arguments.repository, arguments.source)
+    chosen = (arguments.backup, parts, arguments.repository, arguments.source, arguments.host)
     if arguments.plan:
         planned = work.plan_restore(*chosen)
         _show(arguments, {"ok": True, "restore": planned}, _planned(planned))

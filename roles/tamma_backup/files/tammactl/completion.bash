@@ -25,7 +25,7 @@ _tammactl() {
                 update) words+=" --reason --plan" ;;
                 rollback) words+=" --plan --yes" ;;
                 backup) words+=" --reason --tag --repository" ;;
-                restore) words+=" latest --part --plan --source --repository --yes" ;;
+                restore) words+=" latest --part --plan --source --host --repository --yes" ;;
                 discard) words+=" --all --needed --yes" ;;
                 drill) words+=" latest --repository" ;;
                 check) words+=" --everything --repository" ;;
