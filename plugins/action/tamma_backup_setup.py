@@ -11,7 +11,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-from ansible.plugins.action import ActionBase
+from ansible_collections.meywd.tamma.plugins.plugin_utils.action import Action
 
 _COLLECTION = Path(__file__).resolve().parents[2]
 _PACKAGE = "ansible_collections/meywd/tamma/plugins/module_utils"
@@ -37,7 +37,7 @@ def zipapp(collection: Path) -> bytes:
     return buffer.getvalue()
 
 
-class ActionModule(ActionBase):
+class ActionModule(Action):
     """The controller's half of M(meywd.tamma.tamma_backup_setup)."""
 
     _supports_check_mode = True

@@ -91,7 +91,7 @@ class ActionModule(tamma_deploy.ActionModule):
             self._execute_module(
                 module_name="meywd.tamma.tamma_bundle",
                 module_args=arguments,
-                task_vars=tamma_deploy.unlogged(task_vars),
+                task_vars=task_vars,
             )
         )
         if not result.get("failed"):

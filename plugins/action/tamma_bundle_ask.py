@@ -16,8 +16,9 @@ from typing import Any
 
 import yaml
 from ansible.errors import AnsibleActionFail, AnsiblePromptInterrupt, AnsiblePromptNoninteractive
-from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
+
+from ansible_collections.meywd.tamma.plugins.plugin_utils.action import Action
 
 display = Display()
 
@@ -38,7 +39,7 @@ def prompt(question: dict[str, Any]) -> str:
     )
 
 
-class ActionModule(ActionBase):
+class ActionModule(Action):
     """The controller's half of M(meywd.tamma.tamma_bundle_ask)."""
 
     _supports_check_mode = True

@@ -9,22 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from ansible.errors import AnsibleActionFail
-from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
 from ansible_collections.meywd.tamma.plugins.module_utils.module import setting
+from ansible_collections.meywd.tamma.plugins.plugin_utils.action import Action
 from ansible_collections.meywd.tamma.plugins.plugin_utils.compose_files import Service, services
 from ansible_collections.meywd.tamma.plugins.plugin_utils.follower import followed
 
 display = Display()
-
-
-def unlogged(task_vars: dict[str, Any]) -> dict[str, Any]:
-    """Variables with which Ansible does not write a module's options into the host's log.
-
-    It would write their representation, in which it recognises no secret with a line break, a quote or a backslash.
-    """
-    return {**task_vars, "ansible_no_target_syslog": True}
 
 
 def _plan_lines(result: dict[str, Any]) -> list[str]:
@@ -38,7 +30,7 @@ def _plan_lines(result: dict[str, Any]) -> list[str]:
     return lines
 
 
-class ActionModule(ActionBase):
+class ActionModule(Action):
     """The controller's half of M(meywd.tamma.tamma_deploy)."""
 
     _supports_check_mode = True
@@ -67,7 +59,7 @@ class ActionModule(ActionBase):
 
     def _execute(self, arguments: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
         executed: dict[str, Any] = self._execute_module(
-            module_name="meywd.tamma.tamma_deploy", module_args=arguments, task_vars=unlogged(task_vars)
+            module_name="meywd.tamma.tamma_deploy", module_args=arguments, task_vars=task_vars
         )
         return executed
 

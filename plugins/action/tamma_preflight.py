@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import ipaddress
+import json
+import re
 import socket
 import time
 from typing import Any
@@ -13,6 +15,9 @@ from typing import Any
 from ansible_collections.meywd.tamma.plugins.action import tamma_deploy
 from ansible_collections.meywd.tamma.plugins.module_utils import clock
 from ansible_collections.meywd.tamma.plugins.module_utils.host import REFUSAL
+
+# In an address.
+_LOGIN = re.compile(r"//[^\s\"]+@")
 
 
 def addresses_of(name: str) -> list[str]:
@@ -54,6 +59,9 @@ class ActionModule(tamma_deploy.ActionModule):
             self._execute_module(module_name="meywd.tamma.tamma_preflight", module_args=arguments, task_vars=task_vars)
         )
         self._compare_clocks(result, before, float(arguments.get("clock_tolerance") or 0))
+        if not result.get("failed") and _LOGIN.search(json.dumps(result.get("daemon_config") or {})):
+            # The login of a proxy, for one: the role needs it, and nobody has to read it.
+            result["_ansible_no_log"] = True
         return result
 
     def _addresses(self, task_vars: dict[str, Any]) -> list[str]:

@@ -7,16 +7,16 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
 from ansible_collections.meywd.tamma.plugins.module_utils.plan_result import rollback_lines
+from ansible_collections.meywd.tamma.plugins.plugin_utils.action import Action
 from ansible_collections.meywd.tamma.plugins.plugin_utils.follower import followed
 
 display = Display()
 
 
-class ActionModule(ActionBase):
+class ActionModule(Action):
     """The controller's half of M(meywd.tamma.tamma_rollback)."""
 
     _supports_check_mode = True

@@ -20,6 +20,8 @@ MASK = "********"
 
 # Shorter values stand in ordinary text by chance; masking each of those would garble it.
 _SHORTEST = 4
+# Of a secret of several lines; shorter ones are the end of a key or its header.
+_SHORTEST_LINE = 16
 
 
 class Redactor:
@@ -30,6 +32,8 @@ class Redactor:
         for secret in secrets:
             if len(secret) >= _SHORTEST:
                 spellings.update(_spellings(secret))
+            # A key in a file is read, and told, line by line.
+            spellings.update(line for line in secret.split("\n")[1:-1] if len(line) >= _SHORTEST_LINE)
         # The longest first, so that a secret that contains another one goes as a whole.
         self._spellings = sorted(spellings, key=len, reverse=True)
 
@@ -41,11 +45,16 @@ class Redactor:
 
 
 # A setting with the name of an environment variable, in YAML or JSON.
-_SETTING = re.compile(r"""^[\s{,-]*["']?[A-Za-z][A-Za-z0-9]*_\w+["']?\s*[:=]\s*(.+?),?\s*$""", re.MULTILINE)
+_SETTING = re.compile(
+    r"""^[\s{,-]*["']?(?:[A-Za-z][A-Za-z0-9]*_\w+|[A-Z][A-Z0-9]{3,})["']?\s*[:=]\s*(.+?),?\s*$""", re.MULTILINE
+)
 
 
 def settings_in(text: str) -> List[str]:
-    """The values of environment variables in a YAML or JSON text: some of them may be secrets."""
+    """The values of environment variables in a YAML or JSON text: some of them may be secrets.
+
+    Their names have an underscore, or are in capitals: APIKEY.
+    """
     return [value.strip("\"'") for value in _SETTING.findall(text)]
 
 

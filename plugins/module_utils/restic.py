@@ -395,7 +395,8 @@ def complaint(text: str) -> str:
     # Warnings about single blobs are many; the reason is the fatal one, else the last.
     fatal = [line for line in lines if line.startswith("Fatal:")] or lines
     last = re.sub(r"^Fatal: ", "", fatal[-1]) if fatal else "it said nothing"
-    return re.sub(r"//[^/@\s]*@", "//***@", last).rstrip(".")
+    # A password may have "/" and "@" in it.
+    return re.sub(r"//\S*@", "//***@", last).rstrip(".")
 
 
 def _capital(text: str) -> str:

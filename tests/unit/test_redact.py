@@ -72,3 +72,17 @@ def test_settings_in_an_overlay_count_as_secrets() -> None:
     )
     assert settings_in(overlay) == ["abc def", "xyz"]
     assert settings_in('{\n  "A_TOKEN": "t-1",\n  "image": "i"\n}') == ["t-1"]
+    assert settings_in("    APIKEY: k-1\n    CMD: run\n    image: i\n") == ["k-1"]
+
+
+def test_no_line_of_a_key_survives() -> None:
+    lines = [
+        "-----BEGIN PRIVATE KEY-----",
+        "MIIEvQIBADANBgkqhkiG9w0B",
+        "AQEFAASCBKcwggSjAgEAAoIB",
+        "-----END PRIVATE KEY-----",
+    ]
+    redactor = Redactor(["\n".join(lines) + "\n"])
+    for line in lines[1:3]:
+        assert line not in redactor.mask("an error in line 2: %s!" % line)
+    assert redactor.mask("-----BEGIN PRIVATE KEY-----") == "-----BEGIN PRIVATE KEY-----"

@@ -79,6 +79,11 @@ def test_no_login_of_a_location_is_repeated(login: str, around: str) -> None:
     assert "//%s@" % login not in said or login == "***"
 
 
+@pytest.mark.parametrize("login", ["user:pa/ss", "user:p@ss", "user:pa//ss@x"])
+def test_a_login_with_the_signs_of_an_address_is_not_repeated(login: str) -> None:
+    assert complaint("rest:https://%s@host/path is away" % login) == "rest:https://***@host/path is away"
+
+
 @given(st.text())
 def test_whatever_it_says_becomes_one_line(said: str) -> None:
     sentence = explain(STORE, Result(1, "", said))

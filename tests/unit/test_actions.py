@@ -1,0 +1,45 @@
+# Copyright (c) 2026 the Tamma collection contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""No action leaves its module's options in a log."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import pytest
+from ansible.plugins.action import ActionBase
+
+from ansible_collections.meywd.tamma.plugins.plugin_utils.action import Action
+
+ACTIONS = sorted(path.stem for path in (Path(__file__).parents[2] / "plugins/action").glob("*.py"))
+# They never leave the controller.
+HERE = {"tamma_report", "tamma_validate"}
+
+
+@pytest.mark.parametrize("name", ACTIONS)
+def test_every_action_that_starts_a_module_is_quiet(name: str) -> None:
+    module = importlib.import_module(f"ansible_collections.meywd.tamma.plugins.action.{name}")
+    assert issubclass(module.ActionModule, Action) != (name in HERE)
+    assert name in HERE or module.ActionModule._execute_module is Action._execute_module
+
+
+def test_a_module_is_started_without_a_log_and_shows_no_command() -> None:
+    asked: dict[str, Any] = {}
+
+    def execute(_self: ActionBase, **options: Any) -> dict[str, Any]:
+        asked.update(options)
+        given = {"before": "curl -H 'token: t' x", "after": None, "seconds": 3}
+        return {"invocation": {"module_args": {"hooks": given}}}
+
+    with mock.patch.object(ActionBase, "_execute_module", execute):
+        result = Action._execute_module(mock.Mock(spec=Action), module_name="x", task_vars={"a": 1})
+    assert asked["task_vars"] == {"a": 1, "ansible_no_target_syslog": True}
+    assert result["invocation"]["module_args"]["hooks"] == {
+        "before": "VALUE_SPECIFIED_IN_NO_LOG_PARAMETER",
+        "after": None,
+        "seconds": 3,
+    }
