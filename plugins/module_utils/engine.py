@@ -21,6 +21,7 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 from urllib.parse import quote, urlencode
 
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
+from ansible_collections.meywd.tamma.plugins.module_utils.printable import printable
 
 DOCKER_SOCKET = "/var/run/docker.sock"
 PODMAN_SOCKET = "/run/podman/podman.sock"
@@ -180,7 +181,7 @@ class Engine:
         """Return the last lines that a container wrote (*since*: seconds of the epoch), both streams in their order."""
         query = {"stdout": "1", "stderr": "1", "tail": str(tail), "since": str(since)}
         status, body = self._request("GET", "/containers/%s/logs" % identifier, query)
-        return demultiplex(body).splitlines() if status == 200 else []
+        return [printable(line) for line in demultiplex(body).splitlines()] if status == 200 else []
 
     def run(self, image: str, argv: List[str], binds: List[str], network: str = "none") -> Tuple[int, List[str]]:
         """Run a program in a container that is thrown away; return its exit status and what it wrote.

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Any, Optional
 
+from ansible_collections.meywd.tamma.plugins.module_utils.printable import printable
+
 
 class OperatorError(Exception):
     """What failed and what to do about it, in words for the operator.
@@ -16,8 +18,8 @@ class OperatorError(Exception):
     """
 
     def __init__(self, message: str, **facts: Any) -> None:
-        super().__init__(message)
-        self.message = message
+        self.message = printable(message)
+        super().__init__(self.message)
         self.facts = facts
 
 

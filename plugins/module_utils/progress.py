@@ -10,6 +10,8 @@ import threading
 import time
 from typing import List
 
+from ansible_collections.meywd.tamma.plugins.module_utils.printable import printable
+
 
 class ProgressFile:
     """Collects lines and, when it has a path, writes each to a file that somebody follows.
@@ -28,7 +30,7 @@ class ProgressFile:
 
     def __call__(self, phase: str, words: str) -> None:
         """Report that *phase* has come to what *words* say; secrets are masked by the caller."""
-        line = "%5.1f s  %-6s  %s" % (time.monotonic() - self._began, phase, words)
+        line = "%5.1f s  %-6s  %s" % (time.monotonic() - self._began, phase, printable(words))
         with self._lock:
             self.lines.append(line)
             if self._path:

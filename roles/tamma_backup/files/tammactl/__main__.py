@@ -40,6 +40,7 @@ from ansible_collections.meywd.tamma.plugins.module_utils.configuration import (
 from ansible_collections.meywd.tamma.plugins.module_utils.engine import Engine
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError, of_the_system
 from ansible_collections.meywd.tamma.plugins.module_utils.lock import Busy, being_worked_on
+from ansible_collections.meywd.tamma.plugins.module_utils.printable import printable
 from ansible_collections.meywd.tamma.plugins.module_utils.room import human
 from ansible_collections.meywd.tamma.plugins.module_utils.runner import Runner
 
@@ -417,7 +418,7 @@ def _show(arguments: argparse.Namespace, result: Any, lines: List[str]) -> None:
     if arguments.json:
         print(json.dumps(result, indent=1, sort_keys=True))
     else:
-        print("\n".join(lines))
+        print(printable("\n".join(lines)))
 
 
 def table(rows: Sequence[Sequence[str]]) -> List[str]:
@@ -796,25 +797,23 @@ def _logs(work: operations.Operations, arguments: argparse.Namespace) -> int:
     options = ["--tail", str(arguments.tail), *(["--follow"] if arguments.follow else [])]
     argv = [program, "--project-name", settings.project, "logs", *options]
     engine = {"DOCKER_HOST": "unix://" + settings.engine_socket}
-    if not arguments.json:
-        os.chdir(settings.directory)
-        known = {name: os.environ[name] for name in ("PATH", "HOME", "TERM", "NO_COLOR") if name in os.environ}
-        os.execve(program, [*argv, *arguments.service], {**known, **engine})  # noqa: S606 - it takes over this process
     lines: List[Dict[str, str]] = []
 
     def on_line(line: str) -> bool:
-        entry = log_line(line)
-        if arguments.follow:
-            print(json.dumps(entry, sort_keys=True), flush=True)
+        if not arguments.json:
+            # What a container writes shall do nothing to the terminal.
+            print(printable(_ERASE.sub("", line).rstrip("\n")), flush=True)
+        elif arguments.follow:
+            print(json.dumps(log_line(line), sort_keys=True), flush=True)
         else:
-            lines.append(entry)
+            lines.append(log_line(line))
         return True
 
-    argv += ["--no-color", "--timestamps", *arguments.service]
+    argv += ["--no-color", *(["--timestamps"] if arguments.json else []), *arguments.service]
     (done,) = Runner(engine).pipeline([argv], on_line, settings.directory)
     if done.rc:
         raise OperatorError("The logs cannot be read: %s." % last_line(done.err))
-    if not arguments.follow:
+    if arguments.json and not arguments.follow:
         _show(arguments, {"ok": True, "lines": lines}, [])
     return DONE
 
