@@ -65,10 +65,10 @@ class Working:
         text = wait_until(lambda: self.stack.shell(f"cat {VOLUME}/agent 2>/dev/null || true"), 60, "an agent to start")
         return dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
 
-    def held(self, **environment: str) -> float:
-        """For how many seconds a guarded update holds requests that brings other settings."""
-        settings = {**IMAGES, "TAMMA_POLL_INTERVAL_MS": "1000", **environment}
-        outcome = self.deploy(tamma_stack_update_mode="guarded", tamma_stack_environment=settings)
+    def held(self, level: str, **variables: Any) -> float:
+        """For how many seconds a guarded update holds requests that brings another level of logs."""
+        settings = {**IMAGES, "TAMMA_POLL_INTERVAL_MS": "1000", "TAMMA_LOG_LEVEL": level}
+        outcome = self.deploy(tamma_stack_update_mode="guarded", tamma_stack_environment=settings, **variables)
         told = re.search(r"connections waited or came through, ([0-9.]+) s in all", outcome.output)
         assert told, outcome.output
         return float(told[1])
@@ -126,15 +126,20 @@ def test_what_an_earlier_version_left_to_root_is_given_to_the_engine(working: Wo
 
 
 def test_an_open_stream_holds_no_update_up_and_comes_back(working: Working) -> None:
-    quietly = working.held(TAMMA_LOG_LEVEL="debug")
-    with working.streams() as came:
-        wait_until(came, 30, "the stream to begin")
-        with_stream = working.held(TAMMA_LOG_LEVEL="info")
-        before = came()
-        wait_until(lambda: came() > before, 30, "the stream to come back")
-    print(f"held for {quietly} s, with an open stream for {with_stream} s")
+    quietly, with_stream = [], []
+    # What else a machine does only adds: the shortest of a few counts, and more than one is seldom needed.
+    for _ in range(3):
+        quietly.append(working.held("debug"))
+        with working.streams() as came:
+            wait_until(came, 30, "the stream to begin")
+            with_stream.append(working.held("info"))
+            before = came()
+            wait_until(lambda before=before: came() > before, 30, "the stream to come back")
+        print(f"held for {quietly} s, with an open stream for {with_stream} s")
+        if min(with_stream) < min(quietly) + 2:
+            break
     # Ten seconds for its own end, and as many for the edge's patience, would show.
-    assert with_stream < quietly + scaled(3)
+    assert min(with_stream) < min(quietly) + scaled(2)
 
 
 def test_the_engine_inside_the_api_works_in_the_place_of_the_other_one(working: Working) -> None:
@@ -151,5 +156,12 @@ def test_the_engine_inside_the_api_works_in_the_place_of_the_other_one(working: 
     working.forget()
     assert working.agent()
     assert working.stack.shell("docker exec tamma-tamma-api-1 ls /tmp/tamma-engine-started")
+    # And after an update that lets requests wait, for whose time nobody works on issues.
+    before = working.stack.containers()
+    assert working.held("debug", tamma_stack_engine_runs="api") > 0
+    after = working.stack.containers()
+    assert (sorted(after), after["tamma-api"] != before["tamma-api"]) == (sorted(before), True)
+    working.forget()
+    assert working.agent()
     working.deploy()
     assert "tamma-engine" in working.stack.containers()
