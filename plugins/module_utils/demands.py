@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import Iterable, List, NamedTuple, Tuple
 
-
 # What a container without a limit counts as: three times of what the largest of Tamma's services has at rest.
 _WITHOUT_LIMIT_MB = 512
 

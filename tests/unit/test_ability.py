@@ -226,11 +226,6 @@ def test_tables_that_are_not_there(tmp_path: Path, path: str, monkeypatch: pytes
     missing.clear()
     assert ability.tables(fake) == []
 
-    def refuse(_stack: Any) -> None:
-        raise OperatorError("It does not answer.")
-
-    monkeypatch.setattr(ability, "Database", refuse)
-    assert ability.tables(fake) == []
     # Lite has no such service.
     del fake.project.services["tamma-api-dotnet"]
     monkeypatch.setattr(ability, "Database", lambda _stack: pytest.fail("the database is asked"))

@@ -5,13 +5,16 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from ansible_collections.meywd.tamma.plugins.module_utils import migrations
 from ansible_collections.meywd.tamma.plugins.module_utils.compose import Project, Service
-from ansible_collections.meywd.tamma.plugins.module_utils.migrations import failures, unfinished, unheard
+from ansible_collections.meywd.tamma.plugins.module_utils.migrations import failures, unfinished, unheard, untried
 from ansible_collections.meywd.tamma.plugins.module_utils.planner import STORED_LABEL
 from ansible_collections.meywd.tamma.plugins.module_utils.upgrades import (
     kept_data,
@@ -145,7 +148,34 @@ FAILED = "[12:00:01 WRN] Error applying migrations, database may already be up t
 )
 def test_a_database_that_was_away_is_no_failed_migration(reason: str) -> None:
     assert failures([FAILED, reason]) == []
+    assert untried([FAILED, reason])
+    # Once it listens, it is a request that fails.
+    assert not untried(["Now listening on: http://[::]:3000", FAILED, reason])
     assert failures([FAILED, "Npgsql.PostgresException (0x80004005): 42P07: relation exists"])
+
+
+@pytest.mark.parametrize(
+    ("service", "told"),
+    [
+        ("tamma-api-dotnet", "tamma-api-dotnet could not reach the database when it started"),
+        # It has ended for that, and started again.
+        ("elsa-server", "no migration of the database failed"),
+    ],
+)
+def test_who_could_not_migrate_is_told(monkeypatch: pytest.MonkeyPatch, service: str, told: str) -> None:
+    lines = [FAILED, "Npgsql.NpgsqlException (0x80004005): Failed to connect to 172.20.0.2:5432", "Now listening on: x"]
+    monkeypatch.setattr(migrations, "Database", lambda _stack: SimpleNamespace(session=lambda: nullcontext()))
+    monkeypatch.setattr(migrations, "history", lambda _session: set())
+    engine: Any = SimpleNamespace(
+        kind="docker", logs=lambda *_given: lines, container=lambda _identifier: {"State": {}}
+    )
+    stack: Any = SimpleNamespace(
+        writers=[service], running=lambda _name: [{"Id": "one"}], settings={}, mask=str, directory="/opt/tamma"
+    )
+    said: list[str] = []
+    migrations.check(engine, stack, lambda _phase, words: said.append(words), 0)
+    assert said[-1].startswith(told)
+    assert ("'docker compose restart tamma-api-dotnet' in /opt/tamma" in said[-1]) is (service == "tamma-api-dotnet")
 
 
 def test_what_fails_once_the_service_listens_is_a_request() -> None:
