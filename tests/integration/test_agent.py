@@ -5,19 +5,15 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
 
 from tests.bench import releases
-from tests.bench.edge import LOGIN
-from tests.bench.names import REGISTRY_ADDRESS, domain_name
+from tests.bench.names import REGISTRY_ADDRESS
 from tests.bench.patience import scaled, wait_until
-from tests.integration.conftest import CANARIES, HOST, SANDBOX, Stack
-from tests.integration.production import PRODUCTION, Production
+from tests.integration.conftest import CANARIES, Stack
+from tests.integration.production import PRODUCTION, Production, goes_on, seconds_held
 from tests.tools.outcome import Outcome
 
 pytestmark = pytest.mark.other_stack
@@ -69,22 +65,7 @@ class Working:
         """For how many seconds a guarded update holds requests that brings another level of logs."""
         settings = {**IMAGES, "TAMMA_POLL_INTERVAL_MS": "1000", "TAMMA_LOG_LEVEL": level}
         outcome = self.deploy(tamma_stack_update_mode="guarded", tamma_stack_environment=settings, **variables)
-        told = re.search(r"connections waited or came through, ([0-9.]+) s in all", outcome.output)
-        assert told, outcome.output
-        return float(told[1])
-
-    @contextmanager
-    def streams(self) -> Iterator[Callable[[], int]]:
-        """Keep an event stream open, as a browser does that connects again; yields how many bytes have come."""
-        domain, login = domain_name(SANDBOX, HOST), ":".join(LOGIN)
-        ask = f"curl -skN -u {login} --resolve {domain}:443:127.0.0.1 https://{domain}/api/engine/events/state"
-        shell = self.stack.shell
-        loop = f"while :; do {ask} >> /root/stream & echo $! > /root/stream.pid; wait; sleep 0.2; done"
-        process = shell(f"rm -f /root/stream; nohup sh -c '{loop}' >/dev/null 2>&1 & echo $!").strip()
-        try:
-            yield lambda: int(shell("stat -c %s /root/stream 2>/dev/null || echo 0"))
-        finally:
-            shell(f"kill {process}; kill $(cat /root/stream.pid) || true")
+        return seconds_held(outcome)
 
     def command(self) -> int:
         """Tell the engine inside the API to begin, from outside."""
@@ -130,11 +111,10 @@ def test_an_open_stream_holds_no_update_up_and_comes_back(working: Working) -> N
     # What else a machine does only adds: the shortest of a few counts, and more than one is seldom needed.
     for _ in range(3):
         quietly.append(working.held("debug"))
-        with working.streams() as came:
-            wait_until(came, 30, "the stream to begin")
+        with Production(working.stack).stream() as came:
+            goes_on(came)
             with_stream.append(working.held("info"))
-            before = came()
-            wait_until(lambda before=before: came() > before, 30, "the stream to come back")
+            goes_on(came)
         print(f"held for {quietly} s, with an open stream for {with_stream} s")
         if min(with_stream) < min(quietly) + 2:
             break
