@@ -189,9 +189,14 @@ OWN_FILES = {
 }
 # docs/secrets.md, Exceptions: what the images force.
 IN_MEMORY = {"edge:/config/caddy/autosave.json": ["tamma_stack_edge_users"]}
-IN_ENVIRONMENTS = {"postgres": ["tamma_stack_postgres_password"], "tamma-api-dotnet": [OF_A_SERVICE]}
+IN_ENVIRONMENTS = {"postgres": ["tamma_stack_postgres_password"], "python3": [OF_A_SERVICE]}
 # A variable of a service is one in both modes, so that whoever may ask the engine sees it.
-FILES_OF_A_SERVICE = (*RECORDS, DIRECTORY + "docker-compose.environment.yml")
+FILES_OF_A_SERVICE = (
+    *RECORDS,
+    DIRECTORY + "docker-compose.environment.yml",
+    # Each release keeps its own.
+    DIRECTORY + ".tamma/releases/*/files/docker-compose.environment.yml",
+)
 
 
 def places() -> dict[str, list[str]]:
