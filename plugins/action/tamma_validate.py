@@ -51,6 +51,7 @@ class ActionModule(ActionBase):
                 "service_environment": {"type": "raw", "default": {}, "no_log": True},
                 "github": {"type": "dict", "default": {}, "no_log": True},
                 "github_needed": {"type": "bool", "default": False},
+                "github_asked": {"type": "bool", "default": False},
                 "overrides": {"type": "dict", "default": {}, "no_log": True},
                 "shares_postgres": {"type": "bool", "default": True},
                 "edge": {"type": "dict", "default": {}, "no_log": True},
@@ -78,7 +79,10 @@ class ActionModule(ActionBase):
             if not arguments["edge"]:
                 about_settings += settings.published(arguments["settings"])
             about_settings += shared_repositories(task_vars)
-        problems += github_app.problems(arguments["github"], needed=arguments["github_needed"])
+        about_login = list(github_app.problems(arguments["github"], needed=arguments["github_needed"]))
+        if arguments["github_asked"] and not about_login:
+            about_login += github_app.unknown(arguments["github"])
+        problems += about_login
         problems += settings.doubled(arguments["overrides"])
         if not arguments["shares_postgres"]:
             problems += self._shared_database(task_vars)

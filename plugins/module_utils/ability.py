@@ -6,19 +6,17 @@
 from __future__ import annotations
 
 import contextlib
-import http.client
-import json
-import ssl
+import os
 import time
-from typing import Any, Callable, Dict, List, Mapping, NamedTuple, Optional
-from urllib.parse import quote
+from typing import List, NamedTuple, Optional
 
-from ansible_collections.meywd.tamma.plugins.module_utils import gate, limits, ownership
+from ansible_collections.meywd.tamma.plugins.module_utils import gate, github, limits, ownership
 from ansible_collections.meywd.tamma.plugins.module_utils.compose import Project
 from ansible_collections.meywd.tamma.plugins.module_utils.database import Database
 from ansible_collections.meywd.tamma.plugins.module_utils.elsa import addresses_of, ask
 from ansible_collections.meywd.tamma.plugins.module_utils.engine import of_service
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
+from ansible_collections.meywd.tamma.plugins.module_utils.files import read
 from ansible_collections.meywd.tamma.plugins.module_utils.stack import Stack
 
 # On the service whose engine works on issues: the program that does the work.
@@ -26,9 +24,8 @@ AGENT_LABEL = "tamma.agent"
 
 # In `.env`: "false" asks nobody outside.
 SWITCH = "TAMMA_CHECK_GITHUB"
-# Compiled into the engine.
-GITHUB = "api.github.com"
-_GITHUB_SECONDS = 5.0
+# Below the project directory.
+APP_KEY = "github/app.pem"
 
 _LOOK_SECONDS = 20.0
 _ASK_SECONDS = 3.0
@@ -38,8 +35,13 @@ _SYNC_SECONDS = 120.0
 # What the .NET API reads.
 _TABLES = ("junior_developers", "mentorship_events", "mentorship_sessions", "stories")
 
-# Of the engine inside tamma-api, when it does nothing.
+# Of the engine inside tamma-api, when it does nothing at this moment.
 _IDLE = "IDLE"
+# What it writes at the end of each look at the issues, at level info; so many seconds apart, and for a look.
+_LOOKED = "Polling for next issue"
+_INTERVAL_SECONDS, _LOOKING_SECONDS = 300, 60
+# Enough of them: the API writes two lines for each request.
+_LOG_LINES = 20_000
 
 _IMAGES = {"tamma-engine": "ENGINE_IMAGE", "tamma-api": "API_IMAGE"}
 
@@ -66,15 +68,27 @@ class Finding(NamedTuple):
 def examine(stack: Stack) -> List[Finding]:
     """What keeps a stack from its work, though its services may be healthy; changes nothing."""
     found: List[Finding] = []
-    for look in (engine, beside, _github, tables, sync):
+    for look in (engine, beside, login, tables, sync):
         # One that fails has a finding of its own elsewhere, and hides none of the others.
         with contextlib.suppress(OperatorError):
             found += look(stack)
     return found
 
 
-def _github(stack: Stack) -> List[Finding]:
-    return [] if stack.settings.get(SWITCH, "").lower() == "false" else github(stack.settings)
+def login(stack: Stack) -> List[Finding]:
+    """Ask GitHub about the token of the stack, or about its App."""
+    known = stack.settings
+    owner, repository = known.get("GITHUB_OWNER", ""), known.get("GITHUB_REPO", "")
+    if known.get(SWITCH, "").lower() == "false" or not (owner and repository):
+        return []
+    key = read(os.path.join(stack.directory, APP_KEY))
+    found: List[github.Verdict] = []
+    if known.get("GITHUB_TOKEN"):
+        found = github.token(known["GITHUB_TOKEN"], owner, repository)
+    elif key:
+        numbers = (known.get("GITHUB_APP_ID", ""), known.get("GITHUB_APP_INSTALLATION_ID", ""))
+        found = github.app(*numbers, key, owner, repository)
+    return [Finding("problem" if one.problem else "advice", one.words) for one in found]
 
 
 def worker(project: Project) -> Optional[str]:
@@ -124,101 +138,39 @@ def engine(stack: Stack) -> List[Finding]:
 
 
 def beside(stack: Stack) -> List[Finding]:
-    """Look whether the engine inside tamma-api is at work as well as the one that should be."""
+    """Look whether the engine inside tamma-api works as well as the one that should, or looks for issues."""
     name = worker(stack.project)
-    if name is None or name == limits.API:
+    if name is None or name == limits.API or not (_is_in_an_issue(stack) or _looks_for_issues(stack)):
         return []
+    return [
+        Finding(
+            "problem",
+            "The engine inside tamma-api is at work beside %s, and both take the same issues: end it with "
+            "'%s compose restart tamma-api' in %s, or let it work alone (tamma_stack_engine_runs)."
+            % (name, stack.engine.kind, stack.directory),
+        )
+    ]
+
+
+def _is_in_an_issue(stack: Stack) -> bool:
     for place in addresses_of(stack.engine, stack.name, limits.API):
         seen = ask("http://%s:%d/api/engine/state" % (place, limits.API_PORT), seconds=_ASK_SECONDS).content
         if isinstance(seen, dict) and seen.get("state", _IDLE) != _IDLE:
-            return [
-                Finding(
-                    "problem",
-                    "The engine inside tamma-api is at work beside %s, and both take the same issues: end it with "
-                    "'%s compose restart tamma-api' in %s, or let it work alone (tamma_stack_engine_runs)."
-                    % (name, stack.engine.kind, stack.directory),
-                )
-            ]
-    return []
+            return True
+    return False
 
 
-def _connection() -> http.client.HTTPConnection:
-    return http.client.HTTPSConnection(GITHUB, timeout=_GITHUB_SECONDS, context=ssl.create_default_context())
-
-
-def github(
-    settings: Mapping[str, str], connect: Callable[[], http.client.HTTPConnection] = _connection
-) -> List[Finding]:
-    """Ask GitHub for the repository with the token of the stack, as the engine does."""
-    token, owner, repository = (settings.get(name, "") for name in ("GITHUB_TOKEN", "GITHUB_OWNER", "GITHUB_REPO"))
-    if not (token and owner and repository):
-        return []
-    called = "%s/%s" % (owner, repository)
-    connection = connect()
-    try:
-        headers = {
-            "Authorization": "Bearer " + token,
-            "Accept": "application/vnd.github+json",
-            "User-Agent": "meywd.tamma",
-        }
-        connection.request("GET", "/repos/%s/%s" % (quote(owner, safe=""), quote(repository, safe="")), headers=headers)
-        answer = connection.getresponse()
-        return _judge(called, answer.status, dict(answer.headers), answer.read(1 << 20))
-    except (OSError, http.client.HTTPException, ValueError) as exc:
-        reason = exc.strerror if isinstance(exc, OSError) and exc.strerror else type(exc).__name__
-        return [
-            Finding(
-                "advice",
-                "GitHub (%s) does not answer this host within %d s (%s), so nobody knows whether the token is good: "
-                "look at its firewall and name resolution, or set tamma_stack_check_github to false."
-                % (GITHUB, _GITHUB_SECONDS, reason),
-            )
-        ]
-    finally:
-        connection.close()
-
-
-_REMEDY = (
-    "set another one in tamma_stack_github_token and run rotate_secrets.yml with -e tamma_stack_rotate=GITHUB_TOKEN"
-)
-
-
-def _judge(called: str, status: int, headers: Mapping[str, str], body: bytes) -> List[Finding]:
-    if status == 401:
-        return [Finding("problem", "GitHub refuses the token: it is wrong, expired or revoked; %s." % _REMEDY)]
-    if status in (403, 429) and headers.get("X-RateLimit-Remaining") == "0":
-        return [Finding("advice", "The token has asked GitHub too often: the engine waits until that is over.")]
-    if status == 403:
-        return [
-            Finding(
-                "problem",
-                "GitHub does not let the token use %s (an organisation may want it approved, or single sign-on): "
-                "look at the token's page at GitHub, or %s." % (called, _REMEDY),
-            )
-        ]
-    if status in (301, 404):
-        return [
-            Finding(
-                "problem",
-                "GitHub has no repository %s for this token: check tamma_stack_github_owner and "
-                "tamma_stack_github_repo, and that the token may read it." % called,
-            )
-        ]
-    if status != 200:
-        return [Finding("advice", "GitHub answers %d for %s: look at githubstatus.com." % (status, called))]
-    if _may_push(body):
-        return []
-    return [Finding("problem", "The token may read %s and not write to it: %s." % (called, _REMEDY))]
-
-
-def _may_push(body: bytes) -> bool:
-    """Whether GitHub says so; what says nothing about it counts as yes."""
-    try:
-        known: Any = json.loads(body)
-    except ValueError:
-        return True
-    rights: Dict[str, Any] = known.get("permissions") or {} if isinstance(known, dict) else {}
-    return rights.get("push") is not False
+def _looks_for_issues(stack: Stack) -> bool:
+    """Whether its log says so; between two issues nothing else does."""
+    interval = stack.settings.get("TAMMA_POLL_INTERVAL_MS", "")
+    seconds = int(interval) // 1000 if interval.isdigit() else _INTERVAL_SECONDS
+    since = int(time.time()) - seconds - _LOOKING_SECONDS
+    for item in of_service(stack.engine.containers(stack.name), limits.API):
+        began = gate.started_at(stack.engine.container(item["Id"]) or {"State": {}})
+        lines = stack.engine.logs(item["Id"], _LOG_LINES, max(since, int(began)))
+        if any(_LOOKED in line for line in lines):
+            return True
+    return False
 
 
 def tables(stack: Stack) -> List[Finding]:
@@ -227,12 +179,8 @@ def tables(stack: Stack) -> List[Finding]:
         return []
     wanted = ", ".join("('%s')" % name for name in _TABLES)
     query = "SELECT name FROM (VALUES %s) AS wanted(name) WHERE to_regclass('public.' || name) IS NULL ORDER BY 1"
-    try:
-        with Database(stack).session() as session:
-            missing = [row[0] or "" for row in session.query(query % wanted)]
-    except OperatorError:
-        # A database that does not answer is told of by whoever looks at it.
-        return []
+    with Database(stack).session() as session:
+        missing = [row[0] or "" for row in session.query(query % wanted)]
     if not missing:
         return []
     words = "The database lacks %s, so what asks the mentorship API gets 500: run site.yml, which makes them."

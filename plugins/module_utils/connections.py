@@ -19,6 +19,9 @@ _ESTABLISHED = "01"
 
 # Of every architecture; Linux 5.6 or later.
 _PIDFD_GETFD = 438
+# Seconds after which the kernel looks whether an idle connection is still there: the edge's own number for connections
+# over which events or a WebSocket were asked for (see the Caddyfile).
+_MARK = 61
 # In the kernel's tcp_info: milliseconds since something was sent, and since something came.
 _LAST_SENT, _LAST_CAME = 44, 52
 # A request that was sent so long ago, and is being answered since, is answered for ever.
@@ -51,12 +54,14 @@ def _rows(pid: int) -> Iterator[List[str]]:
                 yield fields
 
 
-def cut_streams(pid: int, ends: Collection[Tuple[str, int]]) -> int:
+def cut_streams(pid: int, ends: Collection[Tuple[str, int]], unmarked: bool = False) -> int:
     """End the streams that process *pid*, or one below it, receives from *ends* (address, port); say how many.
 
-    What waits for its answer, or takes long to receive one that is there, goes on. It has to be done at the receiving
-    end: the sender of a stream that is told to stop waits for it instead of ending it. Nothing is cut where the kernel
-    does not let one process reach for a connection of another.
+    A stream is what the edge has marked as one, also before its first event. unmarked: also what looks like one, as a
+    long answer does that is written piece by piece; what waits for its answer, or takes long to receive one that is
+    there, goes on even then. It has to be done at the receiving end: the sender of a stream that is told to stop waits
+    for it instead of ending it. Nothing is cut where the kernel does not let one process reach for a connection of
+    another.
     """
     inodes = {
         "socket:[%s]" % fields[9]
@@ -67,7 +72,9 @@ def cut_streams(pid: int, ends: Collection[Tuple[str, int]]) -> int:
     for process in _family(pid) if inodes else []:
         for number in _descriptors(process, inodes):
             with _borrowed(process, number) as connection:
-                if connection is not None and _inode(connection) in inodes and is_stream(connection):
+                if connection is None or _inode(connection) not in inodes:
+                    continue
+                if is_marked(connection) or (unmarked and is_stream(connection)):
                     # A reset when its owner closes it: who sends once a second sees the end of a connection late else.
                     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                     connection.shutdown(socket.SHUT_RDWR)
@@ -78,6 +85,13 @@ def cut_streams(pid: int, ends: Collection[Tuple[str, int]]) -> int:
 def _inode(connection: socket.socket) -> str:
     """What a connection is called in /proc: its number may have become another one's since it was looked up."""
     return "socket:[%d]" % os.fstat(connection.fileno()).st_ino
+
+
+def is_marked(connection: socket.socket) -> bool:
+    """Whether the edge asked for something without an end over this connection."""
+    # Which of both Caddy sets goes by the version of its Go.
+    options = (socket.TCP_KEEPIDLE, socket.TCP_KEEPINTVL)
+    return _MARK in [connection.getsockopt(socket.IPPROTO_TCP, option) for option in options]
 
 
 def is_stream(connection: socket.socket) -> bool:

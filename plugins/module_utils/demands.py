@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from typing import Iterable, List, NamedTuple, Tuple
 
+# What a container without a limit counts as: three times of what the largest of Tamma's services has at rest.
+_WITHOUT_LIMIT_MB = 512
+
 
 class Demand(NamedTuple):
     """What the containers of one service ask for.
@@ -48,11 +51,18 @@ def advice(demands: Iterable[Demand], memory_mb: int) -> List[str]:
     """What may go wrong later on a host with so much memory."""
     demands = list(demands)
     found = [alone(item.service, item.replicas, item.alone) for item in demands if item.alone and item.replicas > 1]
-    limit = sum(item.replicas * item.memory_mb for item in demands)
+    limit = sum(item.replicas * (item.memory_mb or _WITHOUT_LIMIT_MB) for item in demands)
     if limit > memory_mb:
         found.append(
             "The services may use %d MB of memory together and this host has %d: when all of them need it at once, the "
-            "kernel ends one." % (limit, memory_mb)
+            "kernel ends one%s."
+            % (
+                limit,
+                memory_mb,
+                ""
+                if all(item.memory_mb for item in demands)
+                else " (without a limit one counts as %d)" % _WITHOUT_LIMIT_MB,
+            )
         )
     return found
 

@@ -195,8 +195,8 @@ class Edge:
     def drain(self, engine: Engine, leaving: Mapping[str, Iterable[str]], seconds: float) -> None:
         """Wait until the edge has no connection to containers that it forgot, or their *seconds* are up.
 
-        Streams of events have no end, and come back by another container: they are cut, when the requests that were on
-        their way have begun. leaving: service → ids of its containers.
+        Streams have no end, and come back by another container: they are cut, when the requests that were on their way
+        have begun, and what only looks like a stream when the time is up. leaving: service → ids of its containers.
         """
         own = self._service.name if self._service else ""
         edges = [engine.container(item["Id"]) or {} for item in of_service(engine.containers(self._project), own)]
@@ -221,12 +221,12 @@ class Edge:
             time.sleep(_POLL_SECONDS)
             if time.monotonic() - began >= ON_THEIR_WAY_SECONDS:
                 self._cut(edges, streaming)
-        self._cut(edges, streaming)
+        self._cut(edges, streaming, unmarked=True)
 
     @staticmethod
-    def _cut(edges: List[Dict[str, Any]], streaming: Set[Tuple[str, int]]) -> None:
+    def _cut(edges: List[Dict[str, Any]], streaming: Set[Tuple[str, int]], unmarked: bool = False) -> None:
         for inspected in edges if streaming else []:
-            connections.cut_streams(_pid(inspected), streaming)
+            connections.cut_streams(_pid(inspected), streaming, unmarked)
 
     def is_current(self, files: Iterable[File]) -> bool:
         """Say whether the edge has loaded what *files* and the upstreams on the host say."""

@@ -301,6 +301,11 @@ class Engine:
             raise OperatorError("The container engine refused to remove an image: %s." % _reason(body), status=status)
         return True
 
+    def volume(self, name: str) -> str:
+        """Where on this host the files of a volume are; empty if there is none of this name."""
+        found = self._json("GET", "/volumes/%s" % quote(name, safe=""), missing_ok=True)
+        return str((found or {}).get("Mountpoint") or "")
+
     def remove_volume(self, name: str) -> None:
         """Remove a volume with all its data."""
         self._json("DELETE", "/volumes/%s" % quote(name, safe=""), missing_ok=True)

@@ -38,7 +38,9 @@ _BUSY_ANSWER = (
     "Content-Length: %d\r\nConnection: close\r\n\r\n%s" % (RETRY_AFTER, len(_BUSY), _BUSY)
 ).encode("ascii")
 
-_STREAM = b"\r\ncontent-type: text/event-stream"
+# How the edge, and how a service, tells something without an end: see the Caddyfile.
+_ASKED = b"\r\ntamma-stream: yes\r\n"
+_ANSWERED = b"\r\ncontent-type: text/event-stream"
 
 _POLL_SECONDS = 0.1
 _BACKLOG = 4096
@@ -198,7 +200,7 @@ class Gate:
         self._listener = listener
         self._seconds = seconds
         self._turns: Iterator[Target] = iter(())
-        # What is open, and whether it is a stream of events.
+        # What is open, and whether it is a stream.
         self._tasks: Dict["asyncio.Task[None]", bool] = {}
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="gate of " + name, daemon=True)
@@ -223,7 +225,7 @@ class Gate:
 
     @property
     def streams(self) -> int:
-        """How many streams of events are open."""
+        """How many streams are open."""
         return sum(list(self._tasks.values()))
 
     @property
@@ -270,12 +272,13 @@ class Gate:
         task: Any = asyncio.current_task()
         async with self._slots:
             far_reader, far_writer = await _connect(self._turns)
+            self._tasks[task] = _ASKED in first.lower()
             far_writer.write(first)
             sending = asyncio.ensure_future(_pump(reader, far_writer))
             answer = asyncio.ensure_future(far_reader.read(_CHUNK))
             await asyncio.wait({answer}, timeout=_ANSWER_SECONDS)
         try:
-            self._tasks[task] = _STREAM in (await answer).lower()
+            self._tasks[task] |= _ANSWERED in (await answer).lower()
             writer.write(await answer)
             await _pump(far_reader, writer)
             await sending

@@ -38,7 +38,7 @@ _FINE = re.compile(
     re.I,
 )
 
-# Why nothing was tried: the database was away. What there is to migrate then is found by the second witness.
+# Why nothing was tried: the database was away.
 _AWAY = re.compile(
     r"Failed to connect|Connection refused|57P0[123]|53300|Exception while (?:reading|writing)|Timeout during"
     r"|Name or service not known|Temporary failure in name resolution|No route to host|transient failure",
@@ -70,6 +70,16 @@ def failures(lines: List[str]) -> List[str]:
         if _FAILURE.search(line) and not _FINE.search(line) and not any(map(_AWAY.search, following)):
             return following
     return []
+
+
+def untried(lines: List[str]) -> bool:
+    """Whether a service says at its start that its migration failed because the database was away."""
+    for number, line in enumerate(lines):
+        if _LISTENS.search(line):
+            return False
+        if _FAILURE.search(line) and any(map(_AWAY.search, lines[number : number + _SHOWN])):
+            return True
+    return False
 
 
 def unfinished(lines: List[str], made: Iterable[str]) -> List[str]:
@@ -109,6 +119,7 @@ def check(engine: Engine, stack: Stack, progress: Progress, since: int) -> None:
     with Database(stack).session() as session:
         made = history(session)
     deaf: Dict[str, str] = {}
+    away: Set[str] = set()
     for name in stack.writers:
         for item in stack.running(name):
             lines = engine.logs(item["Id"], _LINES, since)
@@ -120,6 +131,9 @@ def check(engine: Engine, stack: Stack, progress: Progress, since: int) -> None:
             )
             if why:
                 deaf[name] = why
+            # Another service ends then, and tries again with its next start.
+            if name in _LEVELS and untried(lines):
+                away.add(name)
             found = [stack.mask(line) for line in failures(lines) or unfinished(lines, made)]
             if found:
                 raise OperatorError(
@@ -129,7 +143,14 @@ def check(engine: Engine, stack: Stack, progress: Progress, since: int) -> None:
                     service=name,
                     log=found,
                 )
-    progress("verify", "no migration of the database failed" if not deaf else "no failed migration is known")
+    silent = deaf or away
+    progress("verify", "no migration of the database failed" if not silent else "no failed migration is known")
+    for name in sorted(away):
+        progress(
+            "verify",
+            "%s could not reach the database when it started, and does not try again to migrate it: type "
+            "'%s compose restart %s' in %s." % (name, engine.kind, name, stack.directory),
+        )
     for name, why in sorted(deaf.items()):
         progress(
             "verify",

@@ -437,6 +437,10 @@ class Update:
         planned = work.prepare(planned)
         if current is None and self._deployed():
             current = self._adopt(work)
+        if current is None:
+            unreadable = upgrades.kept_data(self._engine, planned.project)
+            if unreadable:
+                raise OperatorError("\n".join(unreadable))
         if current is None or not (planned.changed or work.rotates):
             return Foreseen(planned, work, current, FIRST if planned.changed else "")
         mode = self._mode(planned, current, change)
@@ -444,6 +448,7 @@ class Update:
             self._engine, planned.project, planned.replaced, self._stack_if_there(), current.images
         )
         migrating = self._migrating(planned, current)
+        problems = problems or upgrades.kept_data(self._engine, planned.project)
         if problems and change.target:
             problems.append("So release %d cannot be gone back to: choose a later one." % change.target.number)
         if work.rotates and migrating:

@@ -5,14 +5,19 @@
 
 from __future__ import annotations
 
+import glob
+import os
 import re
 from typing import Any, Dict, List, Mapping, Optional, Tuple
 
-from ansible_collections.meywd.tamma.plugins.module_utils.compose import Project
+from ansible_collections.meywd.tamma.plugins.module_utils.compose import Project, Service
 from ansible_collections.meywd.tamma.plugins.module_utils.engine import Engine
+from ansible_collections.meywd.tamma.plugins.module_utils.files import read
 from ansible_collections.meywd.tamma.plugins.module_utils.planner import keeper
 from ansible_collections.meywd.tamma.plugins.module_utils.stack import Stack
 
+# Where PostgreSQL says in its data of which major version that is; the images from 18 on have a directory for each.
+_MARKS = ("PG_VERSION", "*/docker/PG_VERSION")
 # The variables by which the official images say what is in them.
 _VERSIONS = {"POSTGRES_PASSWORD": ("PG_MAJOR", "PG_VERSION"), "RABBITMQ_PASSWORD": ("RABBITMQ_VERSION",)}
 
@@ -69,6 +74,37 @@ def together(before: Version, after: Version, others: List[str]) -> str:
         "back either: deploy the new RabbitMQ first, with everything else as it is, then the rest. Nothing was changed."
         % (".".join(map(str, before)), ".".join(map(str, after)), ", ".join(others))
     )
+
+
+def kept_data(engine: Engine, project: Project) -> List[str]:
+    """Find data that somebody else has left in the volume of PostgreSQL and the stack's image cannot read.
+
+    Returns a sentence for each; none as long as the image is not here.
+    """
+    service = keeper(project, "POSTGRES_PASSWORD")
+    image = engine.image(service.image) if service else None
+    found: List[str] = []
+    if service is None or image is None:
+        return found
+    for name in service.volumes:
+        place = engine.volume(name)
+        marks = [path for mark in _MARKS if place for path in glob.glob(os.path.join(glob.escape(place), mark))]
+        majors = {int(text) for text in ((read(path) or "").strip() for path in marks) if text.isdigit()}
+        after = (version(image, _VERSIONS["POSTGRES_PASSWORD"]) or _asked(engine, service)) if majors else ()
+        if after and after[0] not in majors:
+            found.append(
+                "The volume %s holds the data of PostgreSQL %d, which PostgreSQL %d cannot read: set POSTGRES_IMAGE in "
+                "tamma_stack_environment to an image of version %d, or, if the data is not wanted, remove the volume. "
+                "Nothing was changed." % (name, max(majors), after[0], max(majors))
+            )
+    return found
+
+
+def _asked(engine: Engine, service: Service) -> Version:
+    """What the program in an image says of its version; empty if that is no version."""
+    _status, lines = engine.run(service.image, ["postgres", "--version"], [])
+    said = re.search(r"\(PostgreSQL\) (\d+)", "\n".join(lines))
+    return (int(said[1]),) if said else ()
 
 
 def problems(

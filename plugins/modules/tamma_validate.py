@@ -61,6 +61,10 @@ options:
     description: Whether there has to be a login among O(github).
     type: bool
     default: false
+  github_asked:
+    description: Whether GitHub is asked for the App among O(github), five seconds at most.
+    type: bool
+    default: false
   overrides:
     description: What Compose reads last; connection strings in it are looked at.
     type: dict

@@ -9,6 +9,8 @@ import contextlib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from ansible_collections.meywd.tamma.plugins.module_utils import github
+
 # ansible-core requires it; ansible-test imports this file without.
 with contextlib.suppress(ImportError):
     from cryptography.hazmat.primitives import serialization
@@ -17,12 +19,13 @@ with contextlib.suppress(ImportError):
 _LOGIN = "tamma_stack_github_token"
 _APP = "tamma_stack_github_app_id"
 _KEY = "tamma_stack_github_app_private_key"
-_NUMBERS = {_APP: "the App's number", "tamma_stack_github_app_installation_id": "the number of its installation"}
+_INSTALLATION = "tamma_stack_github_app_installation_id"
+_NUMBERS = {_APP: "the App's number", _INSTALLATION: "the number of its installation"}
 
 
 def problems(variables: Mapping[str, Any], *, needed: bool) -> Iterable[str]:
     """Find what is wrong with the login; never says a secret. needed: whether there has to be one."""
-    given = {name: "" if value is None else str(value).strip() for name, value in variables.items()}
+    given = _texts(variables)
     token, app = given.get(_LOGIN, ""), {name: given.get(name, "") for name in (*_NUMBERS, _KEY)}
     if not any(app.values()):
         if needed and not token:
@@ -41,6 +44,23 @@ def problems(variables: Mapping[str, Any], *, needed: bool) -> Iterable[str]:
         if not app[name].isdigit():
             yield "%s is no number: give %s, which its settings on GitHub show." % (name, what)
     yield from _key(app[_KEY])
+
+
+def unknown(variables: Mapping[str, Any], connect: github.Connect = github.connection) -> Iterable[str]:
+    """Ask GitHub whether it knows the App; call this when its login has no other problem.
+
+    Only what can never work is told. Nobody is refused because GitHub does not answer this machine: the look after the
+    deploy asks from the host.
+    """
+    given = _texts(variables)
+    owner, repository = (given.get("tamma_stack_github_" + name, "") for name in ("owner", "repo"))
+    if given.get(_KEY) and owner and repository:
+        found = github.app(given[_APP], given[_INSTALLATION], given[_KEY], owner, repository, connect)
+        yield from (one.words for one in found if one.refused)
+
+
+def _texts(variables: Mapping[str, Any]) -> dict[str, str]:
+    return {name: "" if value is None else str(value).strip() for name, value in variables.items()}
 
 
 def _key(text: str) -> Iterable[str]:

@@ -212,10 +212,11 @@ def service_problems(given: Any, services: Iterable[str], table: Table) -> Itera
         return
     for service, variables in given.items():
         if service not in there:
-            yield "%s names the service %s, which this stack does not have: it has %s." % (
+            near = difflib.get_close_matches(str(service), there, n=1)
+            yield "%s names the service %s, which this stack does not have: %s." % (
                 _SERVICES,
                 service,
-                ", ".join(there),
+                "did you mean %s" % near[0] if near else "it has %s" % ", ".join(there),
             )
         elif not isinstance(variables, Mapping):
             yield "%s has no dictionary for %s: give names and values." % (_SERVICES, service)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tests.tools.checkout  # noqa: F401 - before anything of the collection is imported
-from ansible_collections.meywd.tamma.plugins.module_utils.migrations import failures
+from ansible_collections.meywd.tamma.plugins.module_utils.migrations import failures, untried
 
 from .asking import until
 from .peers import Authority
@@ -23,6 +23,7 @@ def test_a_migration_that_fails(api_dotnet: Driver, database: Database) -> None:
 def test_none_that_fails(api_dotnet: Driver) -> None:
     service = api_dotnet.start().health()
     assert "Now listening on" in service.log
+    assert not untried(service.log.splitlines())
     assert failures(service.log.splitlines()) == []
 
 
@@ -35,6 +36,7 @@ def test_a_database_that_is_away_while_it_starts_and_comes_back(api_dotnet: Driv
     service.health()
     assert "Error applying migrations" in service.log
     assert failures(service.log.splitlines()) == []
+    assert untried(service.log.splitlines())
 
 
 def test_a_request_that_fails(api_dotnet: Driver, authority: Authority) -> None:

@@ -5,9 +5,15 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
 from ansible_collections.meywd.tamma.plugins.module_utils.formats import parse_dotenv
 from tests.bench import hosts
 from tests.bench.edge import AUTHORITY, LOGIN, Edge
+from tests.bench.names import domain_name
+from tests.bench.patience import wait_until
 from tests.integration.conftest import HOST, SANDBOX, Stack
 from tests.tools.outcome import Outcome
 
@@ -21,6 +27,19 @@ PRODUCTION = {
     "tamma_stack_edge_drain": 3,
     **MADE_UP,
 }
+
+
+def seconds_held(outcome: Outcome) -> float:
+    """For how long a guarded update let requests wait."""
+    told = re.search(r"connections waited or came through, ([0-9.]+) s in all", outcome.output)
+    assert told, outcome.output
+    return float(told[1])
+
+
+def goes_on(came: Callable[[], int]) -> None:
+    """Wait until more comes than there is now."""
+    before = came()
+    wait_until(lambda: came() > before, 30, "the stream to go on")
 
 
 class Production:
@@ -41,6 +60,19 @@ class Production:
         # Podman's Compose says nothing to somebody who has no standard input.
         root = f"docker exec $(docker ps --quiet --filter label=com.docker.compose.service=edge) cat {AUTHORITY}"
         return Edge(host.domain, host.address, self.stack.shell(root), LOGIN)
+
+    @contextmanager
+    def stream(self, path: str = "/api/engine/events/state") -> Iterator[Callable[[], int]]:
+        """Keep a stream open, as a browser does that connects again; yields how many bytes have come."""
+        domain, login, shell = domain_name(self.stack.sandbox, HOST), ":".join(LOGIN), self.stack.shell
+        ask = f"curl -skN -u {login} --resolve {domain}:443:127.0.0.1 https://{domain}{path}"
+        file = "/root/stream" + path.replace("/", "-")
+        loop = f"while :; do {ask} >> {file} & echo $! > {file}.pid; wait; sleep 0.2; done"
+        process = shell(f"rm -f {file}; nohup sh -c '{loop}' >/dev/null 2>&1 & echo $!").strip()
+        try:
+            yield lambda: int(shell(f"stat -c %s {file} 2>/dev/null || echo 0"))
+        finally:
+            shell(f"kill {process}; kill $(cat {file}.pid) || true")
 
     def postgres_lets_in(self, password: str) -> bool:
         """Log in over the network, where PostgreSQL asks for the password."""

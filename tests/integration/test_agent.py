@@ -5,19 +5,15 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import pytest
 
 from tests.bench import releases
-from tests.bench.edge import LOGIN
-from tests.bench.names import REGISTRY_ADDRESS, domain_name
+from tests.bench.names import REGISTRY_ADDRESS
 from tests.bench.patience import scaled, wait_until
-from tests.integration.conftest import CANARIES, HOST, SANDBOX, Stack
-from tests.integration.production import PRODUCTION, Production
+from tests.integration.conftest import CANARIES, Stack
+from tests.integration.production import PRODUCTION, Production, goes_on, seconds_held
 from tests.tools.outcome import Outcome
 
 pytestmark = pytest.mark.other_stack
@@ -65,26 +61,11 @@ class Working:
         text = wait_until(lambda: self.stack.shell(f"cat {VOLUME}/agent 2>/dev/null || true"), 60, "an agent to start")
         return dict(line.split("=", 1) for line in text.splitlines() if "=" in line)
 
-    def held(self, **environment: str) -> float:
-        """For how many seconds a guarded update holds requests that brings other settings."""
-        settings = {**IMAGES, "TAMMA_POLL_INTERVAL_MS": "1000", **environment}
-        outcome = self.deploy(tamma_stack_update_mode="guarded", tamma_stack_environment=settings)
-        told = re.search(r"connections waited or came through, ([0-9.]+) s in all", outcome.output)
-        assert told, outcome.output
-        return float(told[1])
-
-    @contextmanager
-    def streams(self) -> Iterator[Callable[[], int]]:
-        """Keep an event stream open, as a browser does that connects again; yields how many bytes have come."""
-        domain, login = domain_name(SANDBOX, HOST), ":".join(LOGIN)
-        ask = f"curl -skN -u {login} --resolve {domain}:443:127.0.0.1 https://{domain}/api/engine/events/state"
-        shell = self.stack.shell
-        loop = f"while :; do {ask} >> /root/stream & echo $! > /root/stream.pid; wait; sleep 0.2; done"
-        process = shell(f"rm -f /root/stream; nohup sh -c '{loop}' >/dev/null 2>&1 & echo $!").strip()
-        try:
-            yield lambda: int(shell("stat -c %s /root/stream 2>/dev/null || echo 0"))
-        finally:
-            shell(f"kill {process}; kill $(cat /root/stream.pid) || true")
+    def held(self, level: str, **variables: Any) -> float:
+        """For how many seconds a guarded update holds requests that brings another level of logs."""
+        settings = {**IMAGES, "TAMMA_POLL_INTERVAL_MS": "1000", "TAMMA_LOG_LEVEL": level}
+        outcome = self.deploy(tamma_stack_update_mode="guarded", tamma_stack_environment=settings, **variables)
+        return seconds_held(outcome)
 
     def command(self) -> int:
         """Tell the engine inside the API to begin, from outside."""
@@ -126,15 +107,19 @@ def test_what_an_earlier_version_left_to_root_is_given_to_the_engine(working: Wo
 
 
 def test_an_open_stream_holds_no_update_up_and_comes_back(working: Working) -> None:
-    quietly = working.held(TAMMA_LOG_LEVEL="debug")
-    with working.streams() as came:
-        wait_until(came, 30, "the stream to begin")
-        with_stream = working.held(TAMMA_LOG_LEVEL="info")
-        before = came()
-        wait_until(lambda: came() > before, 30, "the stream to come back")
-    print(f"held for {quietly} s, with an open stream for {with_stream} s")
+    quietly, with_stream = [], []
+    # What else a machine does only adds: the shortest of a few counts, and more than one is seldom needed.
+    for _ in range(3):
+        quietly.append(working.held("debug"))
+        with Production(working.stack).stream() as came:
+            goes_on(came)
+            with_stream.append(working.held("info"))
+            goes_on(came)
+        print(f"held for {quietly} s, with an open stream for {with_stream} s")
+        if min(with_stream) < min(quietly) + 2:
+            break
     # Ten seconds for its own end, and as many for the edge's patience, would show.
-    assert with_stream < quietly + scaled(3)
+    assert min(with_stream) < min(quietly) + scaled(2)
 
 
 def test_the_engine_inside_the_api_works_in_the_place_of_the_other_one(working: Working) -> None:
@@ -151,5 +136,12 @@ def test_the_engine_inside_the_api_works_in_the_place_of_the_other_one(working: 
     working.forget()
     assert working.agent()
     assert working.stack.shell("docker exec tamma-tamma-api-1 ls /tmp/tamma-engine-started")
+    # And after an update that lets requests wait, for whose time nobody works on issues.
+    before = working.stack.containers()
+    assert working.held("debug", tamma_stack_engine_runs="api") > 0
+    after = working.stack.containers()
+    assert (sorted(after), after["tamma-api"] != before["tamma-api"]) == (sorted(before), True)
+    working.forget()
+    assert working.agent()
     working.deploy()
     assert "tamma-engine" in working.stack.containers()

@@ -111,6 +111,14 @@ def test_teardown_keeps_the_data_and_asks_for_the_name(stack: Stack) -> None:
     assert stack.play("teardown").status == 0
     assert stack.containers() == {}
     assert stack.play("teardown").unchanged
+    # Data of a PostgreSQL that this image is not.
+    mark = "/var/lib/docker/volumes/tamma_tamma-pg-data/_data/PG_VERSION"
+    stack.shell(f"echo 16 > {mark}")
+    refused = stack.play("site")
+    assert refused.status != 0
+    assert "The volume tamma_tamma-pg-data holds the data of PostgreSQL 16, which PostgreSQL 15" in refused.output
+    assert stack.containers() == {}
+    stack.shell(f"echo 15 > {mark}")
     assert stack.play("site").status == 0
     assert stack.shell(f'{sql} "SELECT word FROM kept"').strip() == "still here"
     stack.shell(f'{sql} "DROP TABLE kept"')

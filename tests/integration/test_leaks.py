@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 
 import pytest
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ed25519
+from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
 
 from ansible_collections.meywd.tamma.plugins.module_utils.secret_files import STORE, TABLE
 from tests.bench import images, registry
@@ -34,6 +34,7 @@ from tests.tools import authority
 HUNT = (Path(__file__).parent / "hunt.py").read_text(encoding="utf-8")
 DIRECTORY = "/opt/tamma/"
 DOMAIN = "tamma.test"
+OF_A_SERVICE = "tamma_stack_service_environment"
 # Where the engine records what a container is told: its environment is in there.
 DATABASE = "/var/lib/containerd/io.containerd.metadata.v1.bolt/meta.db"
 RECORDS = ("/var/lib/docker/containers/*/config.v2.json", "/run/containerd/*/moby/*/config.json", DATABASE)
@@ -101,7 +102,7 @@ def test_without_secret_files_one_private_file_and_the_engine_have_them(stack: S
 
 
 class Everything(NamedTuple):
-    """A stack with all that can be secret: the variables that made it so, and the engine's key."""
+    """A stack with all that can be secret but an App: the variables that made it so, and the engine's key."""
 
     stack: Stack
     variables: dict[str, Any]
@@ -126,12 +127,14 @@ def everything(
     key = private.decode().strip()
     certificate_key = (directory / "server.key").read_text(encoding="utf-8")
     configured, user = "canary-config-" + secrets.token_hex(12), bcrypt_hash()
+    webhook = "canary-webhook-" + secrets.token_hex(12)
     registry.push({"library/postgres:15": images.tag("postgres")})
     login = private_registry.username + ":" + private_registry.password
     stack.canaries.update(
         {
             "tamma_stack_engine_ssh_key": key.splitlines()[2],
             "tamma_stack_engine_config": configured,
+            OF_A_SERVICE: webhook,
             "tamma_stack_edge_certificate_key": certificate_key.splitlines()[1],
             "tamma_stack_edge_users": user.rpartition("$")[2],
             "tamma_stack_registry_logins": private_registry.password,
@@ -148,6 +151,7 @@ def everything(
         "tamma_stack_edge_certificate_key": certificate_key,
         "tamma_stack_edge_users": {"alice": user},
         "tamma_stack_engine_config": {"github": {"token": configured}},
+        OF_A_SERVICE: {"tamma-api-dotnet": {"Slack__WebhookUrl": f"https://hooks.test/{webhook}"}},
         "tamma_stack_engine_ssh_key": key,
         "tamma_stack_engine_known_hosts": "git.example.org ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIExample",
         "tamma_stack_engine_workdir": "/srv/engine",
@@ -185,7 +189,14 @@ OWN_FILES = {
 }
 # docs/secrets.md, Exceptions: what the images force.
 IN_MEMORY = {"edge:/config/caddy/autosave.json": ["tamma_stack_edge_users"]}
-IN_ENVIRONMENTS = {"postgres": ["tamma_stack_postgres_password"]}
+IN_ENVIRONMENTS = {"postgres": ["tamma_stack_postgres_password"], "python3": [OF_A_SERVICE]}
+# A variable of a service is one in both modes, so that whoever may ask the engine sees it.
+FILES_OF_A_SERVICE = (
+    *RECORDS,
+    DIRECTORY + "docker-compose.environment.yml",
+    # Each release keeps its own.
+    DIRECTORY + ".tamma/releases/*/files/docker-compose.environment.yml",
+)
 
 
 def places() -> dict[str, list[str]]:
@@ -211,6 +222,16 @@ def test_a_second_run_changes_nothing(everything: Everything) -> None:
 
 def test_with_secret_files_only_these_have_them(everything: Everything) -> None:
     found = hunt(everything.stack)
+    of_a_service = {path for path, names in found["files"].items() if OF_A_SERVICE in names}
+    assert {pattern for path in of_a_service for pattern in FILES_OF_A_SERVICE if fnmatch(path, pattern)} == {
+        *FILES_OF_A_SERVICE
+    }
+    assert [path for path in of_a_service if not any(fnmatch(path, pattern) for pattern in FILES_OF_A_SERVICE)] == []
+    for path in of_a_service:
+        found["files"][path].remove(OF_A_SERVICE)
+        if not found["files"][path] and not path.startswith(DIRECTORY):
+            found["modes"].pop(path)
+    found["files"] = {path: names for path, names in found["files"].items() if names}
     # Containers of the other mode have been here: a database forgets only when it needs the room.
     assert not set(found["files"].pop(DATABASE, ())) - set(CANARIES)
     found["modes"].pop(DATABASE, None)
@@ -219,7 +240,8 @@ def test_with_secret_files_only_these_have_them(everything: Everything) -> None:
     assert (set(found["modes"].values()), found["open"]) == ({"0400", "0600"}, [])
     assert found["environments"] == IN_ENVIRONMENTS
     assert (found["memory"], found["arguments"]) == (IN_MEMORY, {})
-    assert shown(everything.stack, LOGS, OF_IMAGES, OF_THE_REST, OF_CONTAINERS) == []
+    assert shown(everything.stack, LOGS, OF_IMAGES, OF_THE_REST) == []
+    assert set(re.findall(r"<(tamma_\w+)>", "".join(shown(everything.stack, OF_CONTAINERS)))) == {OF_A_SERVICE}
     assert shown(everything.stack, "cat /root/watched-cmdline") == []
 
 
@@ -248,15 +270,38 @@ def test_the_engine_s_key_is_readable_by_its_user_alone(everything: Everything) 
     assert shell("stat -c '%a %u' /srv/engine /srv/engine/from-inside").split() == ["750", "1001", "644", "1001"]
 
 
-def test_other_known_hosts_make_another_engine_and_nothing_shows_meanwhile(everything: Everything) -> None:
+def test_an_app_and_other_known_hosts_make_other_containers_and_nothing_shows_meanwhile(everything: Everything) -> None:
     stack = everything.stack
     before = stack.containers()
     known = "git.example.org ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOther"
-    with watched(stack, "environ") as collected:
-        outcome = stack.play("site", variables={**everything.variables, "tamma_stack_engine_known_hosts": known})
+    form = (serialization.Encoding.PEM, serialization.PrivateFormat.TraditionalOpenSSL, serialization.NoEncryption())
+    key = rsa.generate_private_key(65537, 2048).private_bytes(*form).decode()
+    stack.canaries["tamma_stack_github_app_private_key"] = key.splitlines()[5]
+    app = {
+        "tamma_stack_engine_known_hosts": known,
+        "tamma_stack_github_token": "",
+        "tamma_stack_github_app_id": "1",
+        "tamma_stack_github_app_installation_id": "2",
+        "tamma_stack_github_app_private_key": key,
+    }
+    with watched(stack, "environ") as collected, watched(stack, "cmdline"):
+        outcome = stack.play("site", variables={**everything.variables, **app})
     assert outcome.status == 0, outcome.output
     after = stack.containers()
-    assert {name for name in after if after[name] != before[name]} == {"tamma-engine"}
+    changed = {name for name in after if after[name] != before[name]}
+    assert changed == {"tamma-api", "tamma-api-dotnet", "tamma-engine"}
+    inside = "cd /opt/tamma && docker compose exec -T tamma-engine "
+    assert stack.shell(f"{inside} cat /run/ssh/known_hosts").strip() == known
+    assert stack.shell(f"{inside} cat /run/github/app.pem") == key
     environments = f"tr '\\0' '\\n' < {collected} | sort -u"
-    assert shown(stack, environments) == ["POSTGRES_PASSWORD=<tamma_stack_postgres_password>"]
+    assert {line.partition("=")[0] for line in shown(stack, environments)} == {"POSTGRES_PASSWORD", "Slack__WebhookUrl"}
+    assert shown(stack, LOGS, "cat /root/watched-cmdline") == []
+    found = hunt(stack)
+    (place,) = [path for path, names in found["files"].items() if "tamma_stack_github_app_private_key" in names]
+    assert (place, found["modes"][place], found["open"]) == (DIRECTORY + "github/app.pem", "0400", [])
+    assert (found["environments"], found["arguments"]) == (IN_ENVIRONMENTS, {})
+    # Nobody has the token any more but the journal of the engine's database, which forgets when it needs the room.
+    assert [
+        path for path, names in found["files"].items() if "tamma_stack_github_token" in names and path != DATABASE
+    ] == []
     stack.shell(f"rm {collected}")

@@ -54,7 +54,7 @@ NONSENSE: Cases = {
     ),
     "service-of-nobody": (
         {"tamma_stack_service_environment": {"tamma-enigne": {"NO_COLOR": 1}}},
-        "names the service tamma-enigne, which this stack does not have",
+        "names the service tamma-enigne, which this stack does not have: did you mean tamma-engine.",
     ),
     "engine-elsewhere": (
         {

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import ExitStack
 from datetime import datetime
 from typing import Any
 
@@ -16,10 +17,10 @@ from tests.bench import hosts
 from tests.bench.edge import Edge
 from tests.bench.load import Ask, Load
 from tests.bench.names import REGISTRY_ADDRESS, cache_dir
-from tests.bench.patience import wait_until
+from tests.bench.patience import scaled, wait_until
 from tests.contract.peers import GitHub
 from tests.integration.conftest import CANARIES, Stack
-from tests.integration.production import PRODUCTION, Production
+from tests.integration.production import PRODUCTION, Production, goes_on, seconds_held
 from tests.tools.outcome import Outcome
 
 from .images import STANDINS
@@ -209,6 +210,28 @@ def test_an_update_and_the_way_back_fail_no_request(deployed: Deployed, versions
         results.note(f"{playbook.capitalize()} in production under a small load: {load.report().splitlines()[0]}.")
     deployed.github.reopen()
     deployed.works()
+
+
+@pytest.mark.parametrize("deployed", PROFILES[:1], indirect=True)
+def test_open_streams_hold_no_update_up(deployed: Deployed, results: Results) -> None:
+    production, held = Production(deployed.stack), []
+    # Of the log nothing comes for 15 s, unless the engine inside the API works.
+    for number, paths in enumerate([(), (EVENTS, "/api/engine/events/logs")]):
+        with ExitStack() as stack:
+            states = [stack.enter_context(production.stream(path)) for path in paths][:1]
+            for came in states:
+                goes_on(came)
+            changes = {"tamma_stack_service_environment": {"tamma-api": {"NO_COLOR": str(number)}}}
+            outcome = deployed.done("site", tamma_stack_update_mode="guarded", **changes)
+            held.append(seconds_held(outcome))
+            for came in states:
+                goes_on(came)
+    # Of 13 s more before they were cut at the edge.
+    assert held[1] < held[0] + scaled(5)
+    results.note(
+        f"A guarded update in production held requests for {held[0]:.1f} s, and with an open stream of states and one "
+        f"of logs for {held[1]:.1f} s."
+    )
 
 
 @pytest.mark.parametrize("deployed", PROFILES[:1], indirect=True)

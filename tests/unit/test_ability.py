@@ -5,21 +5,15 @@
 
 from __future__ import annotations
 
-import http.client
-import json
 import subprocess
-import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from ansible_collections.meywd.tamma.plugins.module_utils import ability, limits, ownership
+from ansible_collections.meywd.tamma.plugins.module_utils import ability, github, limits, ownership
 from ansible_collections.meywd.tamma.plugins.module_utils.ability import Finding
 from ansible_collections.meywd.tamma.plugins.module_utils.compose import Project, Service
 from ansible_collections.meywd.tamma.plugins.module_utils.elsa import Reply
@@ -124,7 +118,7 @@ def test_a_look_that_fails_hides_no_other(tmp_path: Path, path: str, monkeypatch
     told = Finding("problem", "told")
     for name in ("beside", "tables"):
         monkeypatch.setattr(ability, name, fail)
-    monkeypatch.setattr(ability, "github", lambda _settings: [told])
+    monkeypatch.setattr(ability, "login", lambda _stack: [told])
     monkeypatch.setattr(ability, "sync", lambda _stack: [])
     assert ability.examine(fake) == [found, told]
 
@@ -145,6 +139,7 @@ def test_two_engines_at_work(
     fake: Any = Fake(tmp_path, path)
     monkeypatch.setattr(ability, "addresses_of", lambda *_given: ["10.0.0.2"])
     monkeypatch.setattr(ability, "ask", lambda _url, **_how: Reply(200, state))
+    fake.engine.logs = lambda *_given: ['{"msg":"incoming request"}']
     found = ability.beside(fake)
     assert [item.severity for item in found] == (["problem"] if told else [])
     assert all("at work beside tamma-engine" in item.words for item in found)
@@ -154,81 +149,55 @@ def test_two_engines_at_work(
     assert ability.beside(fake) == []
 
 
-@contextmanager
-def answering(
-    status: int, content: Any = None, headers: dict[str, str] | None = None
-) -> Iterator[tuple[Any, list[Any]]]:
-    """A GitHub that gives one answer to everything; yields how it is reached, and what it was asked."""
-    asked: list[Any] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            asked.append((self.path, self.headers["Authorization"]))
-            body = b"" if content is None else json.dumps(content).encode()
-            self.send_response(status)
-            for name, value in {**(headers or {}), "Content-Length": str(len(body))}.items():
-                self.send_header(name, value)
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_words: object) -> None:
-            pass
-
-    with HTTPServer(("127.0.0.1", 0), Handler) as server:
-        threading.Thread(target=server.serve_forever, args=(0.01,), daemon=True).start()
-        yield lambda: http.client.HTTPConnection("127.0.0.1", server.server_port, timeout=5), asked
-        server.shutdown()
-
-
-@pytest.mark.parametrize(
-    ("status", "content", "headers", "severity", "words"),
-    [
-        (200, {"permissions": {"push": True}}, {}, "", ""),
-        (200, {}, {}, "", ""),
-        (200, None, {}, "", ""),
-        (200, {"permissions": {"push": False}}, {}, "problem", "may read example/a b and not write to it: set another"),
-        (
-            401,
-            {},
-            {},
-            "problem",
-            "GitHub refuses the token: it is wrong, expired or revoked; set another one in tamma_stack",
-        ),
-        (403, {}, {}, "problem", "does not let the token use example/a b"),
-        (403, {}, {"X-RateLimit-Remaining": "0"}, "advice", "asked GitHub too often"),
-        (404, {}, {}, "problem", "no repository example/a b for this token: check tamma_stack_github_owner"),
-        (301, {}, {"Location": "http://127.0.0.1:1/"}, "problem", "no repository example/a b"),
-        (502, {}, {}, "advice", "answers 502 for example/a b"),
-    ],
-)
-def test_what_github_says_of_the_token(
-    status: int, content: Any, headers: dict[str, str], severity: str, words: str
+@pytest.mark.parametrize(("interval", "window"), [("", 360), ("1000", 61), ("soon", 360)])
+def test_an_engine_that_waits_for_its_next_look_is_known_by_its_log(
+    tmp_path: Path, path: str, monkeypatch: pytest.MonkeyPatch, interval: str, window: int
 ) -> None:
-    with answering(status, content, headers) as (connect, asked):
-        found = ability.github(SETTINGS, connect)
-    assert asked == [("/repos/example/a%20b", "Bearer " + TOKEN)]
-    assert [item.severity for item in found] == ([severity] if severity else [])
-    assert all(words in item.words and TOKEN not in item.words for item in found)
+    fake: Any = Fake(tmp_path, path)
+    fake.settings["TAMMA_POLL_INTERVAL_MS"] = interval
+    monkeypatch.setattr(ability, "addresses_of", lambda *_given: [])
+
+    def logs(identifier: str, _tail: int, since: int) -> list[str]:
+        assert identifier == "one"
+        assert abs(time.time() - since - window) < 30
+        return ['{"level":30,"msg":"Polling for next issue"}']
+
+    fake.engine.logs = logs
+    (found,) = ability.beside(fake)
+    assert "at work beside tamma-engine" in found.words
+    # What it wrote before its last start is over.
+    moment = time.gmtime(time.time() - 10)
+    fake.engine.container = lambda _identifier: {"State": {"StartedAt": time.strftime("%Y-%m-%dT%H:%M:%SZ", moment)}}
+    fake.engine.logs = lambda _identifier, _tail, since: ["Polling for next issue"] * (time.time() - since > 30)
+    assert ability.beside(fake) == []
 
 
-def test_a_github_that_does_not_answer_is_nobodys_fault() -> None:
-    (found,) = ability.github(SETTINGS, lambda: http.client.HTTPConnection("127.0.0.1", 1, timeout=1))
-    assert found.severity == "advice"
-    assert "(Connection refused)" in found.words
-    assert "tamma_stack_check_github" in found.words
+@pytest.mark.parametrize(("problem", "severity"), [(True, "problem"), (False, "advice")])
+def test_github_is_asked_about_the_token_or_the_app(
+    tmp_path: Path, path: str, monkeypatch: pytest.MonkeyPatch, problem: bool, severity: str
+) -> None:
+    fake: Any = Fake(tmp_path, path)
+    fake.directory = str(tmp_path)
+    asked: list[tuple[str, ...]] = []
 
+    def say(*given: str) -> list[github.Verdict]:
+        asked.append(given)
+        return [github.Verdict("told", problem)]
 
-@pytest.mark.parametrize("missing", ["GITHUB_TOKEN", "GITHUB_OWNER"])
-def test_without_a_token_nobody_is_asked(missing: str) -> None:
-    assert ability.github({**SETTINGS, missing: ""}, lambda: pytest.fail("somebody is asked")) == []
-
-
-def test_a_token_that_is_no_header_is_not_shown() -> None:
-    with answering(200) as (connect, asked):
-        for broken in ("two\nlines", "ключ"):
-            (found,) = ability.github({**SETTINGS, "GITHUB_TOKEN": broken}, connect)
-            assert broken not in found.words
-    assert asked == []
+    monkeypatch.setattr(github, "token", say)
+    monkeypatch.setattr(github, "app", say)
+    assert ability.login(fake) == [Finding(severity, "told")]
+    # An App's key lies beside.
+    fake.settings.update(GITHUB_TOKEN="", GITHUB_APP_ID="1", GITHUB_APP_INSTALLATION_ID="2")
+    assert ability.login(fake) == []
+    (tmp_path / "github").mkdir()
+    (tmp_path / ability.APP_KEY).write_text("key")
+    assert ability.login(fake) == [Finding(severity, "told")]
+    assert asked == [(TOKEN, "example", "a b"), ("1", "2", "key", "example", "a b")]
+    for changes in ({"GITHUB_OWNER": ""}, {"GITHUB_REPO": ""}, {ability.SWITCH: "False"}):
+        fake.settings = {**SETTINGS, **changes}
+        assert ability.login(fake) == []
+    assert len(asked) == 2
 
 
 class Session:
@@ -257,11 +226,6 @@ def test_tables_that_are_not_there(tmp_path: Path, path: str, monkeypatch: pytes
     missing.clear()
     assert ability.tables(fake) == []
 
-    def refuse(_stack: Any) -> None:
-        raise OperatorError("It does not answer.")
-
-    monkeypatch.setattr(ability, "Database", refuse)
-    assert ability.tables(fake) == []
     # Lite has no such service.
     del fake.project.services["tamma-api-dotnet"]
     monkeypatch.setattr(ability, "Database", lambda _stack: pytest.fail("the database is asked"))
@@ -293,15 +257,3 @@ def test_workflows_that_do_not_arrive(
     moment = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
     fake.engine.container = lambda _identifier: {"State": {"StartedAt": moment}}
     assert ability.sync(fake) == []
-
-
-def test_the_switch_asks_nobody_outside(tmp_path: Path, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    fake: Any = Fake(tmp_path, path)
-    asked: list[object] = []
-    for name in ("engine", "beside", "tables", "sync"):
-        monkeypatch.setattr(ability, name, lambda _stack: [])
-    monkeypatch.setattr(ability, "github", lambda settings: asked.append(settings) or [])
-    ability.examine(fake)
-    fake.settings[ability.SWITCH] = "false"
-    ability.examine(fake)
-    assert len(asked) == 1

@@ -49,12 +49,14 @@ def test_a_process_that_is_gone_has_none() -> None:
 class Peer:
     """A connection between this process, which sends, and a child that has asked and reads what comes."""
 
-    def __init__(self, reads: bool = True) -> None:
+    def __init__(self, reads: bool = True, marked: bool = False) -> None:
         listener = socket.create_server(("127.0.0.1", 0))
         self.end = listener.getsockname()
         self.child = os.fork()
         if self.child == 0:
             with socket.create_connection(self.end) as asking:
+                if marked:
+                    asking.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, connections._MARK)
                 asking.sendall(b"GET / HTTP/1.1\r\n\r\n")
                 while reads and asking.recv(1024):
                     pass
@@ -66,8 +68,8 @@ class Peer:
         self.connection.settimeout(10)
         assert self.connection.recv(1024)
 
-    def cut(self) -> int:
-        return cut_streams(self.child, [self.end])
+    def cut(self, unmarked: bool = True) -> int:
+        return cut_streams(self.child, [self.end], unmarked)
 
     def answer(self) -> None:
         self.connection.sendall(b"data: x\n\n")
@@ -82,7 +84,7 @@ class Peer:
 @pytest.fixture
 def peer(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[Peer]:
     monkeypatch.setattr(connections, "_STREAM_MILLISECONDS", 300)
-    made = Peer(getattr(request, "param", True))
+    made = Peer(**getattr(request, "param", {}))
     yield made
     made.close()
 
@@ -93,7 +95,7 @@ def test_a_stream_is_cut_at_the_end_that_receives_it(peer: Peer) -> None:
     wait_until(lambda: (peer.answer(), peer.cut())[1] == 1, 10, "the stream to pass for one")
     # The sender sees that nobody listens any more.
     assert peer.connection.recv(1024) == b""
-    assert connections.cut_streams(peer.child, [(peer.end[0], peer.end[1] + 1)]) == 0
+    assert connections.cut_streams(peer.child, [(peer.end[0], peer.end[1] + 1)], True) == 0
 
 
 def test_who_waits_for_an_answer_is_left_alone(peer: Peer) -> None:
@@ -102,7 +104,22 @@ def test_who_waits_for_an_answer_is_left_alone(peer: Peer) -> None:
     peer.answer()
 
 
-@pytest.mark.parametrize("peer", [False], indirect=True)
+@pytest.mark.parametrize("peer", [{"marked": True}], indirect=True)
+def test_what_the_edge_asked_for_as_a_stream_is_cut_before_its_first_event(peer: Peer) -> None:
+    assert peer.cut(unmarked=False) == 1
+    assert peer.connection.recv(1024) == b""
+
+
+def test_a_long_answer_is_left_alone_as_long_as_there_is_time(peer: Peer) -> None:
+    time.sleep(0.5)
+    for _ in range(3):
+        peer.answer()
+        time.sleep(0.1)
+        assert peer.cut(unmarked=False) == 0
+    wait_until(lambda: (peer.answer(), peer.cut())[1] == 1, 10, "it to pass for a stream")
+
+
+@pytest.mark.parametrize("peer", [{"reads": False}], indirect=True)
 def test_who_is_slow_to_receive_an_answer_is_left_alone(peer: Peer) -> None:
     peer.answer()
     time.sleep(0.5)
@@ -112,7 +129,7 @@ def test_who_is_slow_to_receive_an_answer_is_left_alone(peer: Peer) -> None:
 
 def test_a_process_that_is_gone_has_no_streams(peer: Peer) -> None:
     peer.close()
-    assert connections.cut_streams(peer.child, [peer.end]) == 0
+    assert peer.cut() == 0
     peer.child = os.spawnlp(os.P_NOWAIT, "true", "true")
 
 

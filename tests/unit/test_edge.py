@@ -154,7 +154,7 @@ class Containers:
 
 
 @pytest.mark.parametrize(("seconds", "patient"), [(60.0, True), (0.0, False)])
-def test_streams_are_cut_and_nothing_else(
+def test_streams_are_cut_and_what_looks_like_one_when_the_time_is_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, seconds: float, patient: bool
 ) -> None:
     """A stream is the one connection that is left; requests on their way have begun by then, if there is time."""
@@ -163,10 +163,12 @@ def test_streams_are_cut_and_nothing_else(
     engine: Any = Containers()
     open_ones = {3100}
     cut: list[float] = []
+    unmarked: list[bool] = []
 
-    def end(pid: int, ends: object) -> int:
+    def end(pid: int, ends: object, also_unmarked: bool) -> int:
         assert (pid, ends) == (1, {("10.0.0.2", 3100)})
         cut.append(time.monotonic() - began)
+        unmarked.append(also_unmarked)
         open_ones.discard(3100)
         return 1
 
@@ -181,6 +183,7 @@ def test_streams_are_cut_and_nothing_else(
     work.drain(engine, {"api": ["api"], "page": ["page"]}, seconds)
     assert time.monotonic() - began < 10
     assert (cut[0] >= 0.5) is patient
+    assert unmarked == ([False] * (len(cut) - 1)) + [True]
     # Who sends no stream is waited for alone.
     cut.clear()
     work.drain(engine, {"page": ["page"]}, seconds)

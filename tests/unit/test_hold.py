@@ -185,6 +185,18 @@ def test_an_open_stream_is_counted_apart_and_cut_in_the_end(tmp_path: Path) -> N
         far.close()
 
 
+def test_what_the_edge_asked_for_as_a_stream_is_one_before_its_first_event(tmp_path: Path) -> None:
+    path = tmp_path / "api.socket"
+    with socket.create_server(("127.0.0.1", 0)) as server, gate(path) as made:
+        made.pass_on([Target("one", "127.0.0.1", server.getsockname()[1])])
+        with dial(path, b"GET /logs HTTP/1.1\r\nHost: a\r\nTamma-Stream: yes\r\n\r\n"):
+            far, _ = server.accept()
+            with far:
+                assert far.recv(65536)
+                until(lambda: made.streams == 1)
+                assert made.requests == 0
+
+
 def test_a_container_that_goes_away_ends_the_connection(tmp_path: Path) -> None:
     path = tmp_path / "api.socket"
     with socket.create_server(("127.0.0.1", 0)) as server, gate(path) as made:

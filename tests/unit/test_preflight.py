@@ -36,6 +36,15 @@ def test_limits_above_the_memory_are_a_warning_and_reservations_a_problem() -> N
     assert problem.startswith("The services reserve 1536 MB of memory and this host has 1535")
 
 
+def test_without_limits_a_container_counts_by_what_it_needs() -> None:
+    unlimited = [item._replace(memory_mb=0, replicas=2) for item in DEMANDS]
+    needs = 2 * 512 * len(DEMANDS)
+    assert demands.advice(unlimited, needs) == []
+    (hint,) = demands.advice(unlimited, needs - 1)
+    assert hint.startswith("The services may use %d MB of memory together" % needs)
+    assert hint.endswith("the kernel ends one (without a limit one counts as 512).")
+
+
 def test_a_limit_of_processors_that_the_engine_would_refuse() -> None:
     (problem,) = demands.problems(DEMANDS, 4096, 1)
     assert "than the 1 that this host has for postgres (2): set deploy.resources.limits.cpus" in problem

@@ -202,7 +202,8 @@ def test_an_address_of_the_host_alone_is_fine(address: str | None) -> None:
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ({"tamma-enigne": {"A": "b"}}, "names the service tamma-enigne, which this stack does not have: it has elsa"),
+        ({"tamma-enigne": {"A": "b"}}, "which this stack does not have: did you mean tamma-engine."),
+        ({"nginx": {"A": "b"}}, "which this stack does not have: it has elsa"),
         ({"tamma-engine": "A=b"}, "no dictionary for tamma-engine"),
         (["tamma-engine"], "is no dictionary"),
         ({"tamma-engine": {"A B": "c"}}, "'A B' for tamma-engine, which is no name"),

@@ -5,10 +5,24 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
 import pytest
 
-from ansible_collections.meywd.tamma.plugins.module_utils.migrations import failures, unfinished, unheard
-from ansible_collections.meywd.tamma.plugins.module_utils.upgrades import postgres, rabbitmq, together, version
+from ansible_collections.meywd.tamma.plugins.module_utils import migrations
+from ansible_collections.meywd.tamma.plugins.module_utils.compose import Project, Service
+from ansible_collections.meywd.tamma.plugins.module_utils.migrations import failures, unfinished, unheard, untried
+from ansible_collections.meywd.tamma.plugins.module_utils.planner import STORED_LABEL
+from ansible_collections.meywd.tamma.plugins.module_utils.upgrades import (
+    kept_data,
+    postgres,
+    rabbitmq,
+    together,
+    version,
+)
 
 
 @pytest.mark.parametrize(
@@ -134,7 +148,34 @@ FAILED = "[12:00:01 WRN] Error applying migrations, database may already be up t
 )
 def test_a_database_that_was_away_is_no_failed_migration(reason: str) -> None:
     assert failures([FAILED, reason]) == []
+    assert untried([FAILED, reason])
+    # Once it listens, it is a request that fails.
+    assert not untried(["Now listening on: http://[::]:3000", FAILED, reason])
     assert failures([FAILED, "Npgsql.PostgresException (0x80004005): 42P07: relation exists"])
+
+
+@pytest.mark.parametrize(
+    ("service", "told"),
+    [
+        ("tamma-api-dotnet", "tamma-api-dotnet could not reach the database when it started"),
+        # It has ended for that, and started again.
+        ("elsa-server", "no migration of the database failed"),
+    ],
+)
+def test_who_could_not_migrate_is_told(monkeypatch: pytest.MonkeyPatch, service: str, told: str) -> None:
+    lines = [FAILED, "Npgsql.NpgsqlException (0x80004005): Failed to connect to 172.20.0.2:5432", "Now listening on: x"]
+    monkeypatch.setattr(migrations, "Database", lambda _stack: SimpleNamespace(session=lambda: nullcontext()))
+    monkeypatch.setattr(migrations, "history", lambda _session: set())
+    engine: Any = SimpleNamespace(
+        kind="docker", logs=lambda *_given: lines, container=lambda _identifier: {"State": {}}
+    )
+    stack: Any = SimpleNamespace(
+        writers=[service], running=lambda _name: [{"Id": "one"}], settings={}, mask=str, directory="/opt/tamma"
+    )
+    said: list[str] = []
+    migrations.check(engine, stack, lambda _phase, words: said.append(words), 0)
+    assert said[-1].startswith(told)
+    assert ("'docker compose restart tamma-api-dotnet' in /opt/tamma" in said[-1]) is (service == "tamma-api-dotnet")
 
 
 def test_what_fails_once_the_service_listens_is_a_request() -> None:
@@ -146,3 +187,68 @@ def test_a_migration_that_began_and_is_not_in_the_history_failed() -> None:
     lines = ["Applying migration '1_A'.", "Applying migration '2_B'.", "Applying migration '2_B'."]
     assert unfinished(lines, ["1_A", "2_B"]) == []
     assert unfinished(lines, ["1_A"]) == ["Applying migration '2_B'."]
+
+
+class Volumes:
+    """An engine with an image of PostgreSQL 15 and one volume; without a directory there is none."""
+
+    def __init__(self, directory: Path | None, environment: list[str], says: str = "") -> None:
+        self.says = says
+        self._directory, self._environment = directory, environment
+
+    def image(self, reference: str) -> dict[str, Any]:
+        assert reference == "postgres:15"
+        return {"Config": {"Env": self._environment}}
+
+    def run(self, reference: str, argv: list[str], binds: list[str]) -> tuple[int, list[str]]:
+        assert (reference, argv, binds) == ("postgres:15", ["postgres", "--version"], [])
+        return 0, [f"postgres (PostgreSQL) {self.says} (Debian 15.3-0)"] if self.says else ["not found"]
+
+    def volume(self, name: str) -> str:
+        assert name == "tamma_postgres-data"
+        return str(self._directory or "")
+
+
+@pytest.mark.parametrize(
+    ("mark", "text", "image", "words"),
+    [
+        (
+            "PG_VERSION",
+            "16\n",
+            ["PG_MAJOR=15"],
+            "The volume tamma_postgres-data holds the data of PostgreSQL 16, which",
+        ),
+        (
+            "18/docker/PG_VERSION",
+            "18\n",
+            ["PG_MAJOR=15"],
+            "holds the data of PostgreSQL 18, which PostgreSQL 15 cannot",
+        ),
+        ("PG_VERSION", "15\n", ["PG_MAJOR=15"], ""),
+        ("PG_VERSION", "what\n", ["PG_MAJOR=15"], ""),
+        ("other", "16\n", ["PG_MAJOR=15"], ""),
+        ("PG_VERSION", "16\n", ["OTHER=15"], ""),
+    ],
+)
+def test_data_that_the_image_cannot_read_is_seen(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, mark: str, text: str, image: list[str], words: str
+) -> None:
+    # An odd name, and a file of this sort where somebody works.
+    directory = tmp_path / "volumes[1]"
+    (directory / mark).parent.mkdir(parents=True)
+    (directory / mark).write_text(text)
+    monkeypatch.chdir(directory)
+    labels = {STORED_LABEL: "POSTGRES_PASSWORD"}
+    service = Service("postgres", "postgres:15", 1, {}, [], ["tamma_postgres-data"], labels, "")
+    project = Project("tamma", {"postgres": service}, [])
+    engine: Any = Volumes(directory, image)
+    found = kept_data(engine, project)
+    assert len(found) == bool(words)
+    assert all(words in one and one.endswith("Nothing was changed.") for one in found)
+    # An image of somebody else may say nothing of itself, and its program does.
+    silent: Any = Volumes(directory, [], "15.3")
+    assert kept_data(silent, project) == found or image == ["OTHER=15"]
+    absent: Any = Volumes(None, image)
+    assert kept_data(absent, project) == []
+    # An external server has its place.
+    assert kept_data(engine, Project("tamma", {}, [])) == []
