@@ -103,7 +103,7 @@ def test_the_commands_of_the_readme_and_everything_of_the_seed(host: Host) -> No
     listening = host.shell("ss --listening --tcp --numeric --no-header --processes | grep docker-proxy").splitlines()
     assert {line.split()[3].rpartition(":")[0] for line in listening} == {"127.0.0.1"}
     rotation = host.shell("docker inspect --format '{{json .HostConfig.LogConfig}}' $(docker ps --quiet)").splitlines()
-    assert {line for line in rotation} == {'{"Type":"json-file","Config":{"max-file":"5","max-size":"10m"}}'}
+    assert set(rotation) == {'{"Type":"json-file","Config":{"max-file":"5","max-size":"10m"}}'}
 
     inside(
         host, "docker compose exec -T postgres psql -U tamma -c \"INSERT INTO junior_developers VALUES ('1', 'one')\""
@@ -111,10 +111,10 @@ def test_the_commands_of_the_readme_and_everything_of_the_seed(host: Host) -> No
     inside(host, f"docker compose down && {WAIT}")
     assert inside(host, COUNT).strip() == "1"
     # A changed value is picked up, by the services that have it alone.
-    before = host.shell("docker ps --quiet --no-trunc | sort").split()
+    without = "docker compose ps --quiet postgres rabbitmq elsa-server tamma-api-dotnet"
+    before = inside(host, without)
     inside(host, f"sed -i 's/^GITHUB_OWNER=.*/GITHUB_OWNER=another/' .env && {WAIT}")
-    after = host.shell("docker ps --quiet --no-trunc | sort").split()
-    assert len(set(before) & set(after)) == len(SERVICES) - 2
+    assert inside(host, without) == before
     assert "TAMMA_GITHUB_OWNER=another" in inside(host, "docker compose exec -T tamma-engine env")
 
 
@@ -132,7 +132,7 @@ def test_production_answers_behind_its_edge_alone(host: Host) -> None:
     inside(host, f"cp {DOWNLOADS}/docker/docker-compose.production.yml docker-compose.yml")
     host.shell(f"cat > {DIRECTORY}/.env <<'end'\n{''.join(f'{name}=x' + chr(10) for name in FOUR)}end")
     refused = inside(host, "docker compose up -d; :")
-    assert "required variable POSTGRES_PASSWORD is missing a value: set it in .env to what `openssl" in refused
+    assert re.search(r"required variable \w+ is missing a value: set it in .env to ", refused)
     host.shell(f"cat >> {DIRECTORY}/.env <<'end'{PRODUCTION}end")
     inside(host, WAIT)
     assert health(host) == dict.fromkeys([*SERVICES, "edge"], "healthy")
