@@ -13,7 +13,7 @@ RUN --mount=type=cache,id=tamma-nuget,target=/root/.nuget/packages --mount=type=
 
 FROM ${ASPNET_IMAGE} AS tamma-api-dotnet
 ARG SOURCE_DATE_EPOCH=0
-USER root
+USER 0
 RUN --mount=type=bind,from=files,target=/mnt sh /mnt/root.sh dotnet
 COPY --from=build /image/ /
 # A runtime that came after the one that the services were written for will do.

@@ -8,15 +8,10 @@ ARG NPM_CONFIG_REGISTRY=https://registry.npmjs.org/
 ENV NPM_CONFIG_REGISTRY=${NPM_CONFIG_REGISTRY} CI=true
 WORKDIR /app
 COPY package.json ./
-RUN --mount=type=cache,target=/root/.npm \
-    manager=$(node --print 'require("./package.json").packageManager.split("+")[0]') \
- && npm install --global --no-audit --no-fund "$manager"
+RUN --mount=type=cache,target=/root/.npm --mount=type=bind,from=files,target=/mnt sh /mnt/manager.sh
 
 FROM --platform=$BUILDPLATFORM ${NODE_IMAGE} AS manifests
-RUN --mount=type=bind,target=/source \
-    mkdir /manifests && cd /source \
- && find . -path ./node_modules -prune -o \( -name package.json -o -name pnpm-lock.yaml -o -name pnpm-workspace.yaml \
-      -o -name .npmrc \) -print0 | tar --create --null --files-from=- | tar --extract --directory=/manifests
+RUN --mount=type=bind,target=/srv --mount=type=bind,from=files,target=/mnt sh /mnt/manifests.sh /srv /manifests
 
 FROM tools AS build
 COPY --from=manifests /manifests ./
@@ -24,18 +19,18 @@ RUN --mount=type=cache,id=tamma-pnpm,target=/pnpm \
     pnpm install --frozen-lockfile --store-dir=/pnpm --filter "@tamma/dashboard..." --filter "{.}"
 COPY tsconfig*.json ./
 COPY packages/ packages/
-COPY --from=files dashboard.vite.config.mjs packages/dashboard/tamma.vite.config.mjs
 # The browser asks where the page came from: the same image serves every address.
 ENV VITE_API_BASE_URL=/api
 ARG SOURCE_DATE_EPOCH=0
-RUN pnpm --filter "@tamma/dashboard^..." run build \
+RUN --mount=type=bind,from=files,source=dashboard.vite.config.mjs,target=packages/dashboard/tamma.vite.config.mjs \
+    pnpm --filter "@tamma/dashboard^..." run build \
  && pnpm --filter "@tamma/dashboard" exec vite build --config tamma.vite.config.mjs
 RUN --mount=type=bind,from=files,target=/mnt --mount=type=bind,from=nginx,target=/srv \
     sh /mnt/page.sh packages/dashboard/dist /srv/default.conf.template /image
 
 FROM ${NGINX_IMAGE} AS tamma-dashboard
 ARG SOURCE_DATE_EPOCH=0
-USER root
+USER 0
 RUN --mount=type=bind,from=files,target=/mnt sh /mnt/root.sh dashboard
 COPY --from=build /image/ /
 # The template needs the name servers of wherever it runs, and to know who works on issues.

@@ -1,5 +1,5 @@
-# Tamma's five images: docker buildx bake --file docker-bake.hcl, with TAMMA_SOURCE naming a checkout of Tamma.
-# Everything that differs between sites is a variable, which the environment may set.
+# Tamma's five images. Everything that differs between sites is a variable, which the environment sets:
+#   TAMMA_SOURCE=<checkout of Tamma> TAMMA_FILES=$PWD docker buildx bake --file docker-bake.hcl
 
 variable "TAMMA_REGISTRY" { default = "ghcr.io/meywd" }
 # Separated by commas.
@@ -11,7 +11,7 @@ variable "TAMMA_REVISION" { default = "" }
 variable "TAMMA_VERSION" { default = "" }
 # What the images are made by and of, as the role counts it.
 variable "TAMMA_RECIPE" { default = "" }
-# Directories: of this file, and of the dashboard's nginx template.
+# Directories: of this file, as an absolute path, and of the dashboard's nginx template.
 variable "TAMMA_FILES" { default = "." }
 variable "TAMMA_NGINX" { default = "../../../tamma_stack/files/nginx" }
 

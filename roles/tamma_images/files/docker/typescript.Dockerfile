@@ -10,16 +10,11 @@ ARG NPM_CONFIG_REGISTRY=https://registry.npmjs.org/
 ENV NPM_CONFIG_REGISTRY=${NPM_CONFIG_REGISTRY} CI=true
 WORKDIR /app
 COPY package.json ./
-RUN --mount=type=cache,target=/root/.npm \
-    manager=$(node --print 'require("./package.json").packageManager.split("+")[0]') \
- && npm install --global --no-audit --no-fund "$manager"
+RUN --mount=type=cache,target=/root/.npm --mount=type=bind,from=files,target=/mnt sh /mnt/manager.sh
 
 # What decides about dependencies, and nothing else: as long as it is the same, they come from the cache.
 FROM --platform=$BUILDPLATFORM ${NODE_IMAGE} AS manifests
-RUN --mount=type=bind,target=/source \
-    mkdir /manifests && cd /source \
- && find . -path ./node_modules -prune -o \( -name package.json -o -name pnpm-lock.yaml -o -name pnpm-workspace.yaml \
-      -o -name .npmrc \) -print0 | tar --create --null --files-from=- | tar --extract --directory=/manifests
+RUN --mount=type=bind,target=/srv --mount=type=bind,from=files,target=/mnt sh /mnt/manifests.sh /srv /manifests
 
 FROM tools AS build
 COPY --from=manifests /manifests ./
@@ -47,15 +42,15 @@ RUN --mount=type=cache,target=/root/.npm --mount=type=bind,from=files,target=/mn
 
 FROM ${NODE_IMAGE} AS api-root
 ARG SOURCE_DATE_EPOCH=0
-RUN --mount=type=bind,from=files,target=/mnt sh /mnt/root.sh api
+RUN --mount=type=bind,from=files,target=/mnt sh /mnt/root.sh api /image
 
 FROM ${NODE_IMAGE} AS engine-root
 ARG SOURCE_DATE_EPOCH=0
-RUN --mount=type=bind,from=files,target=/mnt sh /mnt/root.sh engine
+RUN --mount=type=bind,from=files,target=/mnt sh /mnt/root.sh engine /image
 
 # From nothing: what a stage took away is in no layer, and layers that both images have are stored once.
 FROM scratch AS tamma-api
-COPY --from=api-root / /
+COPY --from=api-root /image/ /
 COPY --from=node /usr/local/bin/node /usr/local/bin/node
 COPY --from=application /image/ /
 ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin NODE_ENV=production HOME=/home/tamma
@@ -68,7 +63,7 @@ ENTRYPOINT ["tini", "--"]
 CMD ["node", "packages/cli/dist/index.js", "server", "--port", "3100", "--host", "0.0.0.0"]
 
 FROM scratch AS tamma-engine
-COPY --from=engine-root / /
+COPY --from=engine-root /image/ /
 COPY --from=node /usr/local/bin/node /usr/local/bin/node
 COPY --from=application /image/ /
 COPY --from=agent /image/ /
