@@ -181,14 +181,14 @@ def plan(runner: Runner, wish: Wish, source: Source, registry: Optional[Registry
     return Plan(source, tags, images)
 
 
-def check(wish: Wish, planned: Plan, engine: Builder, registry: Optional[Registry]) -> None:
+def check(planned: Plan, engine: Builder, registry: Optional[Registry]) -> None:
     """Raise OperatorError when it is known already that the plan cannot be done."""
     if any(image.build for image in planned.images) and os.path.isdir(engine.directory):
         needed, free = room.needed_and_free(engine.directory, _BYTES)
         if free < needed:
             raise OperatorError(
-                "A build needs up to %s below %s, and %s are free: make room there ('docker system prune'). Nothing was "
-                "changed." % (room.human(needed), engine.directory, room.human(free))
+                "A build needs up to %s below %s, and %s are free: make room there ('docker system prune'). Nothing "
+                "was changed." % (room.human(needed), engine.directory, room.human(free))
             )
     if registry:
         for image in planned.images:
@@ -275,8 +275,8 @@ def _check_release(reference: str, tag: str, found: Served, revision: str, made:
         )
     if found.labels.get(RECIPE) != made:
         raise OperatorError(
-            "%s:%s is released, and was built of other bases or settings: a released version stays as it is, so give this "
-            "one another version. Nothing was changed." % (reference, tag)
+            "%s:%s is released, and was built of other bases or settings: a released version stays as it is, so give "
+            "this one another version. Nothing was changed." % (reference, tag)
         )
 
 

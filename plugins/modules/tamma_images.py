@@ -97,7 +97,7 @@ options:
 attributes:
   check_mode:
     support: full
-    description: Says what would be built and tagged. A source with an address is fetched into a directory that is removed again.
+    description: Says what would be built and tagged. A source with an address is fetched, and removed again.
   diff_mode:
     support: none
     description: There is nothing to compare.
@@ -193,7 +193,7 @@ def build(params: Dict[str, Any], check_mode: bool) -> Dict[str, Any]:
             config = next(iter(_directories(os.path.join(scratch, "login"))), os.path.join(home, ".docker"))
             there = image_build.registry_of(wish, known, engine, config) if wish.push else None
             planned = image_build.plan(known, wish, source, there)
-            image_build.check(wish, planned, engine, there)
+            image_build.check(planned, engine, there)
             if planned.changes and not check_mode:
                 image_build.apply(known, wish, planned, there)
             images = (
