@@ -147,3 +147,41 @@ def test_production_answers_behind_its_edge_alone(host: Host) -> None:
     assert [answer.split() for answer in answers] == [["401"], ["200"], ["200", "200"], ["200", "200"]]
     published = host.shell("docker ps --format '{{.Label \"com.docker.compose.service\"}} {{.Ports}}' | grep -e '->'")
     assert {line.split()[0] for line in published.splitlines()} == {"edge"}
+
+
+# -- what a workflow does -------------------------------------------------------------------
+
+
+@pytest.fixture
+def smoke(host: Host) -> str:
+    """The command, on the host."""
+    host.put(ROOT / "roles/tamma_images/files/workflows", "/srv/workflows")
+    return f"rm -rf /srv/logs; /srv/workflows/smoke.sh {DOWNLOADS}/docker /srv/logs"
+
+
+def left(host: Host) -> str:
+    """What is there of its stack: containers, volumes and networks."""
+    kinds = ("ps --all", "volume ls", "network ls")
+    return "".join(host.shell(f"docker {kind} --quiet --filter name=tamma-smoke") for kind in kinds)
+
+
+def test_the_smoke_test_sees_seven_services_and_leaves_nothing(host: Host, smoke: str) -> None:
+    lines = [line for line in inside(host, smoke).splitlines() if line.startswith("smoke: ")]
+    assert lines == [
+        "smoke: seven services are healthy",
+        *(f"smoke: {address} answers" for address in ADDRESSES),
+        "smoke: tamma-engine has a log",
+        "smoke: the database keeps its data",
+        "smoke: a changed .env is picked up",
+    ]
+    assert left(host) == ""
+    assert host.shell("ls /srv/logs 2>&1 || :").startswith("ls: cannot access")
+
+
+def test_the_smoke_test_of_a_bad_release_fails_and_keeps_the_logs(host: Host, smoke: str) -> None:
+    told = inside(host, f"{smoke}; echo status $?", TAMMA_VERSION="0.2.1-unhealthy", SMOKE_SECONDS="20")
+    assert told.endswith("smoke: not every service became healthy.\nstatus 1\n"), told
+    assert set(host.shell("ls /srv/logs").split()) == {"containers.txt", *(f"{name}.log" for name in SERVICES)}
+    assert "tamma-api" in host.shell("cat /srv/logs/containers.txt")
+    assert host.shell("test -s /srv/logs/tamma-api.log && echo filled") == "filled\n"
+    assert left(host) == ""

@@ -1,4 +1,4 @@
-"""Writes what is made of other files: tables of variables, of secrets and of settings, ``.env.example`` and ``docker/``.
+"""Writes what is made of other files: tables of variables, secrets and settings, ``.env.example`` and ``docker/``.
 
 The argument specs are the source of the first, the operator's own tables of the others.
 ``python3 -m tests.tools.variables`` writes, between markers where there are some, ``--check`` only says

@@ -102,3 +102,31 @@ def test_the_readme_and_the_page_have_the_same_commands() -> None:
         for name in ("README.md", "docs/option-b.md")
     ]
     assert commands[0] == commands[1]
+
+
+BUILD = (option_b.DIRECTORY / "docker-compose.build.yml").read_text(encoding="utf-8")
+DOCKERFILES = ROOT / "roles/tamma_images/files/docker"
+
+
+def test_a_build_by_compose_is_that_of_the_bake_file() -> None:
+    bake = (DOCKERFILES / "docker-bake.hcl").read_text(encoding="utf-8")
+    defaults = dict(re.findall(r'^variable "(\w+)" \{ default = "(.*)" \}$', bake, re.MULTILINE))
+    mine = dict(re.findall(r"^ +(\w+): \$\{\1:-([^}]*)\}$", BUILD, re.MULTILINE))
+    assert mine
+    assert mine == {name: defaults[name] for name in mine}
+    for name, service in stack(BUILD)["services"].items():
+        build = service["build"]
+        image = service["image"].partition("}/")[2].partition(":")[0]
+        assert f'target "{image}" {{' in bake, name
+        text = (DOCKERFILES / build["dockerfile"].rpartition("/")[2]).read_text(encoding="utf-8")
+        assert set(build["args"]) == set(re.findall(r"^ARG (\w+)=", text, re.MULTILINE)) - (
+            set() if image == "tamma-engine" else {"CLAUDE_VERSION"}
+        ), name
+        assert set(re.findall(r"from=(files|nginx)\b", text)) == set(build["additional_contexts"]), name
+        assert build.get("target", image) == image
+
+
+def test_a_build_has_the_images_that_the_stack_has() -> None:
+    images = {item.name: item.image for item in services([FILES["docker-compose.yml"]], dict.fromkeys(FOUR, "x"))}
+    built = {item.name: item.image for item in services([BUILD], {"TAMMA_SOURCE": "/x"})}
+    assert built == {name: image for name, image in images.items() if name not in ("postgres", "rabbitmq")}

@@ -28,7 +28,10 @@ if [ "${4:-}" ]; then
 fi
 variables=$(printf '{"tamma_images_push": %s, "tamma_images_attestations": %s, "tamma_images_platforms": %s}' \
     "$push" "$push" "$platforms")
-ansible-playbook "$(dirname "$0")/../../../../playbooks/images.yml" -e "tamma_images_source=$source" \
+root=$(cd "$(dirname "$0")/../../../.." && pwd)
+# A checkout says itself where Ansible finds the collection.
+[ ! -f "$root/ansible.cfg" ] || export ANSIBLE_CONFIG="$root/ansible.cfg"
+ansible-playbook "$root/playbooks/images.yml" -e "tamma_images_source=$source" \
     -e "tamma_images_registry=$2" -e "tamma_images_result=$3" -e "$variables" ${PUBLISH_VARIABLES:+-e "@$PUBLISH_VARIABLES"}
 [ "$push" = true ] || exit 0
 # By digest: a tag can be moved between both.
