@@ -113,6 +113,8 @@ def test_its_secrets_are_in_one_private_file(made: Made) -> None:
         if path.is_file() and any(canary in path.read_text(encoding="utf-8") for canary in CANARIES.values())
     }
     assert found == {".env"}
+    started = {name for name, mode in modes(made.directory).items() if mode & 0o100 and name.endswith(".sh")}
+    assert started == {"tamma-backup.sh", "tamma-restore.sh", "tamma-update.sh"}
     private = {name for name, mode in modes(made.directory).items() if not mode & 0o077}
     assert private == {".env", ".tamma", ".tamma/bundle.json", ".tamma/variables.json"}
     assert {"/.tamma/", ".env"} <= set((made.directory / ".gitignore").read_text(encoding="utf-8").splitlines())
