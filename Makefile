@@ -105,7 +105,7 @@ faults: $(READY) ## Let operators die wherever they change something, and everyt
 bench: $(READY) ## Measure deploys, unchanged runs, updates and backups, with the usual way beside each
 	@python3 -m benchmarks
 
-docs: $(READY) ## Regenerate the tables of variables and of secrets
+docs: $(READY) ## Regenerate the tables of variables and of secrets, and the files below docker/
 	@python3 -m tests.tools.variables
 
 changelog: $(READY) ## Turn the changelog's fragments into the release that galaxy.yml names

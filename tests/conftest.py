@@ -142,7 +142,9 @@ def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
 
 
 #: Files that share a host which costs more than they do.
-TOGETHER = ("tests/integration/test_bundle.py", "tests/integration/test_secret_delivery.py")
+TOGETHER = tuple(
+    f"tests/integration/test_{name}.py" for name in ("bundle", "bundle_scripts", "option_b", "secret_delivery")
+)
 #: Files whose tests have nothing to do with each other: tools, and scenarios with a sandbox of their own.
 APART = ("tests/test_quality.py", "tests/test_molecule.py")
 

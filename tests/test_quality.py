@@ -9,9 +9,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import jinja2
+import playwright
+import pytest
 import yaml
 
-from tests.tools import check_specs, roles, variables
+from tests.tools import actionlint, check_specs, roles, variables
 from tests.tools.run import project_files, run
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -90,12 +93,57 @@ def test_shellcheck() -> None:
     run(["shellcheck", *scripts])
 
 
-def test_zizmor() -> None:
-    run(["zizmor", "--offline", "--no-progress", "--persona=pedantic", ".github/workflows"])
+@pytest.fixture(scope="module")
+def workflows(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Ours, and those that the role tamma_images writes, as it writes them."""
+    known = {
+        "tamma_images_collection_repository": "example/collection",
+        "tamma_images_collection_ref": "0123456789abcdef0123456789abcdef01234567",
+    }
+    source = jinja2.Environment(
+        variable_start_string="[[",
+        variable_end_string="]]",
+        undefined=jinja2.StrictUndefined,
+        keep_trailing_newline=True,
+    )
+    directory = tmp_path_factory.mktemp("written") / ".github" / "workflows"
+    directory.mkdir(parents=True)
+    for template in project_files("roles/tamma_images/templates/workflows"):
+        text = source.from_string((ROOT / template).read_text(encoding="utf-8")).render(known)
+        (directory / template.stem).write_text(text, encoding="utf-8")
+    return [*(ROOT / path for path in project_files(".github/workflows")), *sorted(directory.iterdir())]
 
 
-def test_workflow_schema() -> None:
-    run(["check-jsonschema", "--builtin-schema=vendor.github-workflows", *project_files(".github/workflows")])
+def test_zizmor(workflows: list[Path]) -> None:
+    run(["zizmor", "--offline", "--no-progress", "--persona=pedantic", *workflows])
+
+
+def test_actionlint(workflows: list[Path]) -> None:
+    """As WebAssembly, run by the Node that Playwright brings: there is no other way to it from a package registry."""
+    node = Path(playwright.__file__).parent / "driver" / "node"
+    run([node, "tests/tools/actionlint.cjs", actionlint.package(), *workflows])
+
+
+def test_actions_are_named_by_a_commit(workflows: list[Path]) -> None:
+    used = [line for path in workflows for line in path.read_text(encoding="utf-8").splitlines() if "uses:" in line]
+    assert not [line for line in used if not re.search(r"uses: [\w-]+/[\w-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+$", line)]
+
+
+def test_only_one_job_may_write_and_none_does_for_a_pull_request(workflows: list[Path]) -> None:
+    for path in workflows:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        assert content["permissions"] == {}, path.name
+        for name, job in content["jobs"].items():
+            rights = {right for right, value in job["permissions"].items() if value == "write"}
+            pushes = "push" in str(job["steps"][-1].get("run", "")).split()
+            assert pushes == bool(rights) == (name == "publish"), (path.name, name)
+            if rights:
+                assert rights == {"packages", "id-token"}
+                assert job["if"] == "github.event_name != 'pull_request'"
+
+
+def test_workflow_schema(workflows: list[Path]) -> None:
+    run(["check-jsonschema", "--builtin-schema=vendor.github-workflows", *workflows])
 
 
 def test_workflow_matrix_covers_what_is_supported() -> None:

@@ -23,6 +23,7 @@ _STEPS = (
     ("Copying nginx config...", ("nginx/",)),
     ("Generating Caddy config...", ("edge/",)),
     ("Copying the engine's files...", ("engine/",)),
+    ("Copying scripts...", ("tamma-",)),
     ("Writing README.md and .gitignore...", ("README.md", ".gitignore")),
 )
 _WIDTH = 40

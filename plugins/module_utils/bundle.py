@@ -160,7 +160,7 @@ def plan(bundle: Bundle) -> Plan:
     values, stays = _values(bundle.release, found, computed)
     example = next((item.content for item in bundle.release.files if item.path == EXAMPLE), "")
     env = fill_in(example, values) if found.env is None else extend(found.env, values)
-    ignored = [ENV_FILE, "/.tamma/", *("/" + item.path for item in bundle.release.files if item.secret)]
+    ignored = [ENV_FILE, "/.tamma/", "/backups/", *("/" + item.path for item in bundle.release.files if item.secret)]
     record = {
         "compose_file": ":".join(bundle.release.compose_files),
         "given": sorted(bundle.given),

@@ -124,7 +124,8 @@ def wanted(params: Dict[str, Any]) -> bundle.Bundle:
     release = Release(
         project=params["project"],
         directory=os.path.abspath(params["directory"]),
-        files=files,
+        # A script is what somebody starts.
+        files=[item._replace(mode=0o755) if item.content.startswith("#!") else item for item in files],
         compose_files=params["compose_files"],
         settings={key: shell.setting(value) for key, value in params["settings"].items()},
         secrets={key: shell.setting(value) for key, value in params["secrets"].items()},

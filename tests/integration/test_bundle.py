@@ -85,11 +85,12 @@ def test_it_shows_numbered_steps_and_what_comes_next(made: Made) -> None:
     lines = said(made.outcome)
     steps = [" ".join(line.split()) for line in lines if line.startswith("[")]
     assert steps == [
-        "[1/5] Generating docker-compose.yml... done",
-        "[2/5] Generating .env from template... done",
-        "[3/5] Copying init-db.sql... done",
-        "[4/5] Copying nginx config... done",
-        "[5/5] Writing README.md and .gitignore... done",
+        "[1/6] Generating docker-compose.yml... done",
+        "[2/6] Generating .env from template... done",
+        "[3/6] Copying init-db.sql... done",
+        "[4/6] Copying nginx config... done",
+        "[5/6] Copying scripts... done",
+        "[6/6] Writing README.md and .gitignore... done",
     ]
     created = lines[lines.index("Created:") + 1 : lines.index("Next steps:") - 1]
     assert {f"{made.directory}/{name}" for name in modes(made.directory) if (made.directory / name).is_file()} == {
@@ -112,6 +113,8 @@ def test_its_secrets_are_in_one_private_file(made: Made) -> None:
         if path.is_file() and any(canary in path.read_text(encoding="utf-8") for canary in CANARIES.values())
     }
     assert found == {".env"}
+    started = {name for name, mode in modes(made.directory).items() if mode & 0o100 and name.endswith(".sh")}
+    assert started == {"tamma-backup.sh", "tamma-restore.sh", "tamma-update.sh"}
     private = {name for name, mode in modes(made.directory).items() if not mode & 0o077}
     assert private == {".env", ".tamma", ".tamma/bundle.json", ".tamma/variables.json"}
     assert {"/.tamma/", ".env"} <= set((made.directory / ".gitignore").read_text(encoding="utf-8").splitlines())
@@ -188,7 +191,7 @@ EDGE: dict[str, Any] = {
 def test_it_runs_with_an_edge_after_the_steps_that_it_names(host: Host, installed: Installed, tmp_path: Path) -> None:
     outcome = init(installed, tmp_path, **REPOSITORY, **EDGE)
     assert outcome.status == 0, outcome.output
-    assert "[5/7] Generating Caddy config..." in outcome.output
+    assert "[5/8] Generating Caddy config..." in outcome.output
     host.put(tmp_path, DIRECTORY)
     # As whoever copied it would own it.
     host.shell(f"chown -R 1000:1000 {DIRECTORY}")

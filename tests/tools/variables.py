@@ -1,4 +1,4 @@
-"""Writes what is made of other files: tables of variables, of secrets and of settings, and ``.env.example``.
+"""Writes what is made of other files: tables of variables, secrets and settings, ``.env.example`` and ``docker/``.
 
 The argument specs are the source of the first, the operator's own tables of the others.
 ``python3 -m tests.tools.variables`` writes, between markers where there are some, ``--check`` only says
@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from tests.tools import secret_places, settings
+from tests.tools import option_b, secret_places, settings
 from tests.tools.roles import ROOT, EntryPoint, Role, load_roles
 
 START = "<!-- variables:start -->"
@@ -144,7 +144,7 @@ def targets(roles: list[Role], root: Path) -> dict[Path, tuple[str, str]]:
 
 def whole_files() -> dict[Path, str]:
     """File → everything that it says."""
-    return {settings.EXAMPLE: settings.example(settings.table())}
+    return {settings.EXAMPLE: settings.example(settings.table()), **option_b.whole_files()}
 
 
 def outdated(root: Path = ROOT, *, write: bool = False) -> list[str]:

@@ -140,7 +140,7 @@ def test_git_passes_over_what_may_hold_a_secret(tmp_path: Path) -> None:
     lines = (tmp_path / ".gitignore").read_text(encoding="utf-8").splitlines()
     assert lines[:2] == ["*.log", ".env"]
     assert lines.count(".env") == 1
-    assert lines[-2:] == ["/.tamma/", "/edge/users.caddy"]
+    assert lines[-3:] == ["/.tamma/", "/backups/", "/edge/users.caddy"]
 
 
 # -- another run ----------------------------------------------------------------------------
