@@ -180,9 +180,10 @@ class Registry:
         if answer.status in (401, 403) and b"DENIED" in answer.body.upper():
             return None
         if answer.status != 200:
+            refused = "the login is refused, see tamma_images_registry_logins"
+            why = refused if answer.status in (401, 403) else _reason(answer)
             raise OperatorError(
-                "%s does not say what %s:%s is: %s. Nothing was changed."
-                % (self.name, path, reference, _reason(answer))
+                "%s does not say what %s:%s is: %s. Nothing was changed." % (self.name, path, reference, why)
             )
         return answer
 

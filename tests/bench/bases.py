@@ -1,4 +1,4 @@
-"""What Tamma's images are built on, as far as it can be made here: Node as in its official image, on the bench's Debian."""
+"""What images of Tamma are built on, as far as it can be made here: Node as in its official image, on our Debian."""
 
 from __future__ import annotations
 
