@@ -206,6 +206,8 @@ def apply(runner: Runner, wish: Wish, planned: Plan, registry: Optional[Registry
             # A builder that is no part of the engine keeps what it built until it is told where it goes.
             kept = len(wish.platforms) > 1 or wish.attestations
             first = ["--set", "*.output=type=cacheonly"] if registry and kept else ["--load"]
+            # Packages of the distribution are newer where no step has changed.
+            first += ["--no-cache"] if wish.rebuild else []
             _bake(runner, wish, planned, building, directory, planned.tags if not registry else planned.tags[:1], first)
             if registry:
                 _still_free(registry, planned)

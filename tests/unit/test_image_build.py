@@ -208,7 +208,9 @@ class TestBuilding:
         server = Server()
         done(server, found=source("v1.2.0"))
         assert not done(server, WISH._replace(rebuild=True), source("v1.2.0"))[0].changes
-        assert done(server, WISH._replace(rebuild=True))[0].changes
+        again, docker = done(server, WISH._replace(rebuild=True), source(revision=REVISION_2))
+        assert again.changes
+        assert ["--no-cache" in words for _, words in docker.bakes] == [True, False]
 
     def test_a_failed_build_pushes_nothing(self) -> None:
         server = Server()
