@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: tamma_images
 short_description: Build the images of Tamma from its source, and push them
-version_added: 0.5.0
+version_added: 0.6.0
 author: the Tamma collection contributors (@meywd)
 description:
   - Builds what a registry (or this host's engine) lacks, and tags it by its commit, branch or version.
