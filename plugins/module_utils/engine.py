@@ -21,6 +21,7 @@ from typing import Any, Dict, List, Mapping, Optional, Sequence, Tuple
 from urllib.parse import quote, urlencode
 
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
+from ansible_collections.meywd.tamma.plugins.module_utils.registry_client import Access, access
 
 DOCKER_SOCKET = "/var/run/docker.sock"
 PODMAN_SOCKET = "/run/podman/podman.sock"
@@ -165,6 +166,11 @@ class Engine:
     def directory(self) -> str:
         """Where on this host the engine has its images and volumes."""
         return str(self._json("GET", "/info")["DockerRootDir"])
+
+    def access(self) -> Access:
+        """How the engine reaches registries."""
+        more = self._json("GET", _LIBPOD + "/info", missing_ok=True) if self.kind == "podman" else None
+        return access(self._json("GET", "/info"), more or {})
 
     def volumes(self, project: str) -> List[str]:
         """List the names of a project's volumes."""

@@ -14,7 +14,7 @@ import shutil
 import tempfile
 from typing import List, Mapping, NamedTuple, Sequence
 
-from ansible_collections.meywd.tamma.plugins.module_utils import registry
+from ansible_collections.meywd.tamma.plugins.module_utils import images, registry
 from ansible_collections.meywd.tamma.plugins.module_utils.compose import last_line, registry_of
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
 from ansible_collections.meywd.tamma.plugins.module_utils.registry import Login
@@ -57,14 +57,14 @@ class Signer(NamedTuple):
     known_as: str = ""
     plain_http: bool = False
 
-    def check(self, images: Sequence[str]) -> None:
+    def check(self, references: Sequence[str]) -> None:
         """Refuse what cannot be signed. Raises OperatorError."""
         if not shutil.which(self.program):
             raise OperatorError(
                 "No image was signed, because this machine has no %s: install it (Debian 13 has a package cosign), or "
                 "unset the key." % self.program
             )
-        for image in images:
+        for image in references:
             if not _DIGEST.match(image):
                 raise OperatorError(
                     "%s is not signed, because it is no image with a digest (name@sha256:...): what a tag means can "
@@ -98,7 +98,7 @@ class Signer(NamedTuple):
 
     def identity(self, image: str) -> str:
         """The repository of an image as hosts call it."""
-        repository = untagged(image.partition("@")[0])
+        repository = images.untagged(image.partition("@")[0])
         return self.known_as + repository[len(registry_of(image)) :] if self.known_as else repository
 
     def _transport(self) -> List[str]:
@@ -113,15 +113,9 @@ class Signer(NamedTuple):
             raise OperatorError("%s was not signed: %s." % (image, _cause(done.err)))
 
 
-def untagged(name: str) -> str:
-    """A repository's name without a tag."""
-    head, slash, last = name.rpartition("/")
-    return head + slash + last.partition(":")[0]
-
-
 def sign(
     signer: Signer,
-    images: Sequence[str],
+    references: Sequence[str],
     statements: Mapping[str, Mapping[str, str]],
     logins: Sequence[Login] = (),
     dry: bool = False,
@@ -130,14 +124,14 @@ def sign(
 
     dry: find out only.
     """
-    signer.check([*images, *statements])
+    signer.check([*references, *statements])
     for path in (path for item in statements.values() for path in item.values()):
         if not os.path.isfile(path):
             raise OperatorError("No image was signed, because the statement %s is not there." % path)
     with registry.logged_in(signer.runner, list(logins), _scratch()) as runner:
         known = signer._replace(runner=runner)
         public = known.public_key()
-        unsigned = [image for image in images if not known.is_signed(image, public)]
+        unsigned = [image for image in references if not known.is_signed(image, public)]
         for image in [] if dry else unsigned:
             for kind, path in sorted(statements.get(image, {}).items()):
                 known.attest(image, kind, path)

@@ -484,6 +484,7 @@ def deploy(module: AnsibleModule, progress: ProgressFile) -> Dict[str, Any]:
             # With the files of this inventory, which may correct what kept the rotation from its end.
             journal = rotation.resumed(cut_off, wanted.secrets)
             first = make(wanted, journal)
+            first.verify()
             planned = first.plan()
             if planned.replaced_writers:
                 # Another version comes after it, guarded.
