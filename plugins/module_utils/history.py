@@ -16,7 +16,14 @@ import stat
 import time
 from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence
 
-from ansible_collections.meywd.tamma.plugins.module_utils import edge, formats, images, moments, secret_files, signatures
+from ansible_collections.meywd.tamma.plugins.module_utils import (
+    edge,
+    formats,
+    images,
+    moments,
+    secret_files,
+    signatures,
+)
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
 from ansible_collections.meywd.tamma.plugins.module_utils.files import File, fingerprint, read, recorded, write
 from ansible_collections.meywd.tamma.plugins.module_utils.release import (

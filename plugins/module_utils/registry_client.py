@@ -18,7 +18,7 @@ import re
 import ssl
 import urllib.error
 import urllib.request
-from typing import Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import IO, Any, Dict, List, Mapping, NamedTuple, Optional, Sequence, Tuple
 from urllib.parse import quote, urlencode
 
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
@@ -127,11 +127,19 @@ class Client:
             return None
         if digest_of(answer[0]) != digest:
             raise OperatorError(
-                "The registry answers for the blob %s of %s with something that has another digest." % (digest, repository)
+                "The registry answers for the blob %s of %s with something that has another digest."
+                % (digest, repository)
             )
         return answer[0]
 
-    def _get(self, repository: str, what: str, accept: str) -> Optional[Tuple[bytes, str]]:
+    def download(self, repository: str, digest: str, handle: IO[bytes]) -> None:
+        """Write a blob of any size to a file. Raises OperatorError when there is none with this digest."""
+        if self._get(repository, "blobs/" + digest, "*/*", handle) is None:
+            raise OperatorError("The registry lacks a part of %s (%s): push it again." % (repository, digest))
+
+    def _get(
+        self, repository: str, what: str, accept: str, handle: Optional[IO[bytes]] = None
+    ) -> Optional[Tuple[bytes, str]]:
         registry, _slash, name = repository.partition("/")
         host = _HUB_API if registry == HUB else registry
         path = "/v2/%s/%s" % (quote(name), quote(what, safe="/:"))
@@ -139,7 +147,7 @@ class Client:
         for scheme in ("https", "http") if self._is_insecure(registry) else ("https",):
             url = "%s://%s%s" % (scheme, host, path)
             try:
-                return self._ask(registry, name, url, accept)
+                return self._ask(registry, name, url, accept, handle)
             except urllib.error.HTTPError as exc:
                 if exc.code == 404:
                     return None
@@ -158,11 +166,11 @@ class Client:
         host = registry.partition(":")[0]
         return registry in self._how.insecure or host == "localhost" or host.startswith("127.")
 
-    def _ask(self, registry: str, name: str, url: str, accept: str) -> Tuple[bytes, str]:
+    def _ask(self, registry: str, name: str, url: str, accept: str, handle: Optional[IO[bytes]]) -> Tuple[bytes, str]:
         headers = {"Accept": accept}
         token = self._tokens.get((registry, name))
         try:
-            return self._open(registry, url, headers, token)
+            return self._open(registry, url, headers, token, handle)
         except urllib.error.HTTPError as exc:
             challenge = exc.headers.get("WWW-Authenticate", "")
             if exc.code != 401 or not challenge or token:
@@ -171,7 +179,7 @@ class Client:
             if not token:
                 raise
         self._tokens[(registry, name)] = token
-        return self._open(registry, url, headers, token)
+        return self._open(registry, url, headers, token, handle)
 
     def _authorize(self, registry: str, name: str, challenge: str) -> str:
         """The header with which a registry lets us in."""
@@ -190,7 +198,14 @@ class Client:
         found = json.loads(content)
         return "Bearer %s" % (found.get("token") or found.get("access_token") or "")
 
-    def _open(self, registry: str, url: str, headers: Dict[str, str], authorization: Optional[str]) -> Tuple[bytes, str]:
+    def _open(
+        self,
+        registry: str,
+        url: str,
+        headers: Dict[str, str],
+        authorization: Optional[str],
+        handle: Optional[IO[bytes]] = None,
+    ) -> Tuple[bytes, str]:
         if not url.startswith(("https://", "http://")):
             raise OperatorError("The registry %s names %s, which is no address of a registry." % (registry, url))
         request = urllib.request.Request(url, headers=headers)
@@ -198,6 +213,8 @@ class Client:
             # What a redirect leads to, elsewhere, must not have it.
             request.add_unredirected_header("Authorization", authorization)
         with self._opener(registry, request.host).open(request, timeout=_SECONDS) as response:
+            if handle is not None:
+                return _copied(response, handle, url), ""
             content = response.read(_MOST_BYTES + 1)
             if len(content) > _MOST_BYTES:
                 raise OperatorError("The registry %s answers with more than belongs to a signature." % registry)
@@ -237,6 +254,20 @@ class Client:
         except (ValueError, KeyError, TypeError):
             return ""
         return base64.b64encode(pair.encode("utf-8")).decode("ascii")
+
+
+def _copied(response: Any, handle: IO[bytes], url: str) -> bytes:
+    """Write what comes into a file, and compare it with the digest at the end of the address."""
+    found = hashlib.sha256()
+    handle.seek(0)
+    handle.truncate()
+    for piece in iter(lambda: response.read(1 << 20), b""):
+        found.update(piece)
+        handle.write(piece)
+    wanted = url.rpartition("/")[2]
+    if "sha256:" + found.hexdigest() != wanted:
+        raise OperatorError("What came as %s has another digest: try again, or push it again." % wanted)
+    return b""
 
 
 def children(manifest: Manifest) -> List[Dict[str, Any]]:

@@ -185,7 +185,11 @@ class Verifier:
         if not signing and not any(rule.digests for rule in rules):
             return "%s is not believed: no rule of %s about it has a key." % (images.tagged(reference), _VARIABLE)
         if not signing:
-            return "%s has another digest (%s) than those that %s names." % (images.tagged(reference), digest, _VARIABLE)
+            return "%s has another digest (%s) than those that %s names." % (
+                images.tagged(reference),
+                digest,
+                _VARIABLE,
+            )
         if self._record.has(repository, digest, signing):
             return ""
         found = self._signatures(repository, digest)
@@ -257,9 +261,7 @@ def claims(payload: bytes) -> Claim:
         critical = json.loads(payload)["critical"]
         if critical["type"] != _CLAIM:
             return Claim("", "")
-        return Claim(
-            str(critical["identity"]["docker-reference"]), str(critical["image"]["docker-manifest-digest"])
-        )
+        return Claim(str(critical["identity"]["docker-reference"]), str(critical["image"]["docker-manifest-digest"]))
     except (ValueError, KeyError, TypeError):
         return Claim("", "")
 

@@ -99,7 +99,9 @@ def signed(stack: Stack) -> Iterator[Signed]:
 
 def test_a_signed_image_runs_by_the_digest_that_was_verified(signed: Signed) -> None:
     running = signed.stack.shell("cd /opt/tamma && docker compose images tamma-api --format json")
-    pinned = json.loads(signed.stack.shell("cat /opt/tamma/docker-compose.images.yml"))["services"]["tamma-api"]["image"]
+    pinned = json.loads(signed.stack.shell("cat /opt/tamma/docker-compose.images.yml"))["services"]["tamma-api"][
+        "image"
+    ]
     assert pinned == f"{REGISTRY_ADDRESS}/{PLACE}:signed@{signed.digest('signed')}"
     assert PLACE in running
     assert signed.deploy().unchanged

@@ -133,8 +133,10 @@ def test_without_tls_only_where_the_engine_goes_without(registry: Registry) -> N
     name = registry.name.replace("127.0.0.1", "localhost.example")
     with pytest.raises(OperatorError, match="cannot be asked"):
         Client(Runner()).manifest(name + "/team/api", "1.0")
-    assert access({"RegistryConfig": {"IndexConfigs": {"a:1": {"Secure": False}, "b": {"Secure": True}}}}, {}) == Access(
-        ("a:1",), {}
-    )
+    assert access(
+        {"RegistryConfig": {"IndexConfigs": {"a:1": {"Secure": False}, "b": {"Secure": True}}}}, {}
+    ) == Access(("a:1",), {})
     podman = {"registries": {"search": ["docker.io"], "c:1": {"Insecure": True}, "d": {"Insecure": False}}}
-    assert access({"HttpProxy": "http://p", "NoProxy": "x"}, podman) == Access(("c:1",), {"http": "http://p", "no": "x"})
+    assert access({"HttpProxy": "http://p", "NoProxy": "x"}, podman) == Access(
+        ("c:1",), {"http": "http://p", "no": "x"}
+    )

@@ -47,7 +47,9 @@ def keys(tmp_path_factory: pytest.TempPathFactory) -> list[Key]:
     return [Key(place / "own", *curve), Key(place / "foreign", *curve), Key(place / "rsa", "-algorithm", "RSA")]
 
 
-def payload(digest: str = DIGEST, repository: str = REPOSITORY, kind: str = "cosign container image signature") -> bytes:
+def payload(
+    digest: str = DIGEST, repository: str = REPOSITORY, kind: str = "cosign container image signature"
+) -> bytes:
     critical = {
         "identity": {"docker-reference": repository},
         "image": {"docker-manifest-digest": digest},
@@ -148,9 +150,7 @@ def test_an_image_that_was_copied_is_believed_by_where_it_was_signed(tmp_path: P
     here = {"images": "mirror.example:5000/*"}
     assert "signed_as" in problem(tmp_path, place, rule(keys[0], **here), **mirrored)
     assert problem(tmp_path, place, rule(keys[0], **here, signed_as="ghcr.io/meywd/"), **mirrored) == ""
-    assert "only" in problem(
-        tmp_path, place, rule(keys[0], **here, signed_as="ghcr.io/other"), **mirrored
-    )
+    assert "only" in problem(tmp_path, place, rule(keys[0], **here, signed_as="ghcr.io/other"), **mirrored)
 
 
 def test_what_was_believed_needs_nobody_again_until_its_key_goes(tmp_path: Path, keys: list[Key]) -> None:
