@@ -126,6 +126,11 @@ class Registry:
         self._base = ""
         self._authorization: Dict[str, str] = {}
 
+    @property
+    def plain_http(self) -> bool:
+        """Whether it answers without TLS, as far as it was asked."""
+        return self._base.startswith("http://")
+
     def served(self, path: str, tag: str) -> Optional[Served]:
         """What is under a tag; None when nothing is."""
         answer = self._manifest(path, tag)

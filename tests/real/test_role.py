@@ -48,7 +48,7 @@ def test_the_agent_is_there_and_the_sizes_are_told(built: Built) -> None:
         ("`tamma-dashboard`", megabytes(ours["tamma-dashboard"]), megabytes(theirs["tamma-dashboard"])),
     ]
     table = [
-        f"Unpacked, of `Tam-ma/tamma` at `{built.commit[:12]}` on the test bench's bases (Debian 13 with Node, Debian 12",
+        f"Unpacked, of `Tam-ma/tamma` at `{built.commit[:12]}` on the bench's bases (Debian 13 with Node, Debian 12",
         "with nginx); beside them what Tamma's own Dockerfiles put together, without its build tools, on Debian 12:",
         "",
         "| image | ours | as Tamma's own |",

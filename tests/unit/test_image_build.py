@@ -298,9 +298,13 @@ class TestRefusals:
             ),
             ({}, WISH._replace(platforms=["linux/amd64", "linux/arm64"]), "makes no several architectures"),
             ({}, WISH._replace(attestations=True), "makes no attestations"),
+            ({}, WISH._replace(signs=True), "has no cosign, which signs the images"),
         ],
     )
-    def test_a_host_that_cannot_build(self, answers: dict[str, Result], wish: Wish, words: str) -> None:
+    def test_a_host_that_cannot_build(
+        self, answers: dict[str, Result], wish: Wish, words: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(image_build.shutil, "which", lambda _: None)
         with pytest.raises(OperatorError, match=words):
             image_build.builder(Docker(Server(), **answers), wish)
 
