@@ -15,7 +15,8 @@ from typing import Any
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.meywd.tamma.plugins.module_utils import placeholders
+from ansible_collections.meywd.tamma.plugins.module_utils import placeholders, signatures
+from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
 from ansible_collections.meywd.tamma.plugins.module_utils.formats import quote_dotenv
 from ansible_collections.meywd.tamma.plugins.plugin_utils import (
     backups,
@@ -58,6 +59,7 @@ class ActionModule(ActionBase):
                 "production": {"type": "bool", "default": False},
                 "backups": {"type": "dict", "default": {}, "no_log": True},
                 "secret_variables": {"type": "list", "elements": "str", "default": [], "no_log": False},
+                "image_keys": {"type": "list", "elements": "dict", "default": [], "no_log": False},
                 "batches": {"type": "list", "elements": "str", "default": []},
                 "webhook": {"type": "str", "default": "", "no_log": True},
             }
@@ -118,6 +120,7 @@ class ActionModule(ActionBase):
             of_all, shared = backups.together(_stores(task_vars, arguments["backups"]))
             problems += of_all
             about_settings += shared
+        problems += _no_rules(arguments["image_keys"])
         problems += [
             *_not_steps(arguments["batches"]),
             *variables.no_address("tamma_stack_hooks.webhook", arguments["webhook"]),
@@ -227,6 +230,13 @@ def _not_steps(batches: list[str]) -> Iterable[str]:
                 "tamma_stack_update_batches has the step '%s': give a number of hosts, such as 1, or a share of them, "
                 "such as 25%%." % step
             )
+
+
+def _no_rules(rules: list[Any]) -> Iterable[str]:
+    try:
+        signatures.parse(rules)
+    except OperatorError as exc:
+        yield exc.message
 
 
 def _certificate(edge: dict[str, Any]) -> tuple[list[str], list[str]]:

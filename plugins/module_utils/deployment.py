@@ -26,9 +26,11 @@ from ansible_collections.meywd.tamma.plugins.module_utils import (
     planner,
     published,
     registry,
+    registry_client,
     rotation,
     secret_files,
     servers,
+    signatures,
     tables,
 )
 from ansible_collections.meywd.tamma.plugins.module_utils.compose import (
@@ -180,6 +182,62 @@ class Deployment:
             self._known[servers.MAX_CONNECTIONS] = said
             self._env = environment(release, self._known)
 
+    # -- whom to believe --------------------------------------------------------------------
+
+    def verify(self, note: bool = True) -> None:
+        """Refuse images that are not believed here, and hold the others to the digests that they had when they were.
+
+        What is verified is what is pulled, and what runs: from here on no tag is asked again. note: whether the host
+        remembers it, so that a rollback, and a deploy without a network, have nobody to ask.
+        """
+        release = self._wanted
+        trust = signatures.of_files(release.files)
+        # Nobody has brought them in check mode; whoever would has compared the signatures.
+        if not trust.rules or (release.carried and not note):
+            return
+        self._use(release)
+        with self._candidate(wanted_files(release, self._env)) as compose:
+            project = compose.outline()
+        client = registry_client.Client(self._runner, release.registry_logins, self._engine.access())
+        record = signatures.Record(release.directory)
+        scratch = os.path.join(_SCRATCH, release.project + "-candidate-")
+        verifier = signatures.Verifier(trust, self._runner, client, record, scratch)
+        self._progress("plan", "asking for the signatures of the images")
+        known = {} if release.pull_always else self._pins(project)
+        problems = []
+        found = {}
+        for name, service in sorted(project.services.items()):
+            repository = images.repository(images.untagged(service.image.partition("@")[0]))
+            if service.image in found or not trust.about(repository):
+                continue
+            reference = self._with_digest(service.image, known.get(name), client, repository)
+            problem = verifier.problem(reference) if "@" in reference else reference
+            if problem:
+                problems.append(problem)
+            else:
+                found[service.image] = reference
+        if problems:
+            raise OperatorError(signatures.refusal(problems))
+        if note:
+            record.keep()
+        # One with a digest of its own is asked for under its own name.
+        self._wanted = release._replace(
+            digests={**release.digests, **{image: pinned for image, pinned in found.items() if "@" not in image}}
+        )
+
+    def _with_digest(self, image: str, known: Optional[str], client: registry_client.Client, repository: str) -> str:
+        """An image with the digest that a deploy would take now; a sentence if nobody knows one."""
+        reference = self._wanted.digests.get(image) or known or image
+        if "@" not in reference and not self._wanted.pull_always:
+            digest = images.carried(image, self._engine.image(image))
+            reference = "%s@%s" % (images.with_tag(image), digest) if digest else image
+        if "@" in reference:
+            return reference
+        manifest = client.manifest(repository, images.with_tag(image).rpartition(":")[2])
+        if manifest is None:
+            return explain_pull_failures({image: "manifest unknown"})[0]
+        return "%s@%s" % (images.with_tag(image), manifest.digest)
+
     # -- plan -------------------------------------------------------------------------------
 
     def plan(self) -> Planned:
@@ -247,9 +305,15 @@ class Deployment:
         for name, service in project.services.items():
             pinned = release.digests.get(service.image) or kept.get(name)
             pinned = pinned or images.pin(service.image, self._engine.image(service.image), present.values())
-            if pinned:
+            if pinned and not self._is_carried(service.image, pinned):
                 found[name] = pinned
         return found
+
+    def _is_carried(self, image: str, pinned: str) -> bool:
+        """Whether the host has exactly this image out of an archive, and the engine knows it by its tag only."""
+        if "@" in image or self._engine.image(pinned):
+            return False
+        return images.carried(image, self._engine.image(image)) == pinned.partition("@")[2]
 
     def _compose_reads(self) -> Tuple[List[File], Project]:
         """Let Compose read the release as it is."""
@@ -452,6 +516,11 @@ class Deployment:
         wanted = [*planned.plan.pulls, *planned.plan.refreshes]
         if not wanted:
             return
+        if self._release.carried:
+            raise OperatorError(
+                "This host does not have %s, and the archive has not either: write one of this release with the "
+                "playbook archive. Nothing was changed." % ", ".join(map(images.tagged, wanted))
+            )
         by_image = {service.image: service.name for service in planned.project.services.values()}
         files = planned.files
         if self._release.pull_always and not self._refreshed:

@@ -22,6 +22,7 @@ from urllib.parse import quote, urlencode
 
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
 from ansible_collections.meywd.tamma.plugins.module_utils.printable import printable
+from ansible_collections.meywd.tamma.plugins.module_utils.registry_client import Access, access
 
 DOCKER_SOCKET = "/var/run/docker.sock"
 PODMAN_SOCKET = "/run/podman/podman.sock"
@@ -166,6 +167,29 @@ class Engine:
     def directory(self) -> str:
         """Where on this host the engine has its images and volumes."""
         return str(self._json("GET", "/info")["DockerRootDir"])
+
+    def access(self) -> Access:
+        """How the engine reaches registries."""
+        more = self._json("GET", _LIBPOD + "/info", missing_ok=True) if self.kind == "podman" else None
+        return access(self._json("GET", "/info"), more or {})
+
+    def pull(self, reference: str) -> str:
+        """Pull an image by its digest from this host itself, without TLS; return why that failed, or nothing."""
+        if self.kind == "podman":
+            query = {"reference": reference, "tlsVerify": "false", "quiet": "true"}
+            status, body = self._request("POST", _LIBPOD + "/images/pull", query)
+        else:
+            name, _at, digest = reference.partition("@")
+            status, body = self._request("POST", "/images/create", {"fromImage": name, "tag": digest})
+        if status >= 400:
+            return _reason(body)
+        return next((said["error"] for said in _events(body) if said.get("error")), "")
+
+    def layers(self) -> List[str]:
+        """The layers of the images that came from a registry, by the digests of what is in them."""
+        found: List[Dict[str, Any]] = self._json("GET", "/images/json")
+        pulled = [self.image(item["Id"]) or {} for item in found if item.get("RepoDigests")]
+        return sorted({layer for item in pulled for layer in (item.get("RootFS") or {}).get("Layers") or []})
 
     def volumes(self, project: str) -> List[str]:
         """List the names of a project's volumes."""
@@ -339,6 +363,19 @@ def demultiplex(stream: bytes) -> str:
         text.append(stream[position + 8 : position + 8 + length])
         position += 8 + length
     return b"".join(text).decode("utf-8", "replace")
+
+
+def _events(body: bytes) -> List[Dict[str, Any]]:
+    """What an engine tells while it works, a line each."""
+    found = []
+    for line in body.splitlines():
+        try:
+            said = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(said, dict):
+            found.append(said)
+    return found
 
 
 def _reason(body: bytes) -> str:

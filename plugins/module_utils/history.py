@@ -16,7 +16,14 @@ import stat
 import time
 from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional, Sequence
 
-from ansible_collections.meywd.tamma.plugins.module_utils import edge, formats, images, moments, secret_files
+from ansible_collections.meywd.tamma.plugins.module_utils import (
+    edge,
+    formats,
+    images,
+    moments,
+    secret_files,
+    signatures,
+)
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
 from ansible_collections.meywd.tamma.plugins.module_utils.files import File, fingerprint, read, recorded, write
 from ansible_collections.meywd.tamma.plugins.module_utils.release import (
@@ -188,6 +195,8 @@ def open_files(directory: str, paths: Optional[Sequence[str]] = None) -> List[Fi
         if path == ENV_FILE:
             values = {key: value for key, value in settings_on_host(directory).items() if key not in hidden}
             found.append(File(path, formats.render_dotenv([("Without secrets", values)])))
+        elif path == signatures.FILE:
+            continue
         elif os.path.isfile(full) and (path in CONFIDENTIAL or os.stat(full).st_mode & stat.S_IROTH):
             found.append(File(path, read(full) or ""))
     return found
@@ -305,7 +314,7 @@ def is_initial(path: str) -> bool:
 
 
 def hidden_files(directory: str, paths: Optional[Sequence[str]] = None) -> List[File]:
-    """The files with secrets that were given to the stack, but those that are made from its settings.
+    """The files that no release has: those with secrets, but for what is made from the settings, and whom to believe.
 
     paths: as for :func:`open_files`.
     """
@@ -316,7 +325,9 @@ def hidden_files(directory: str, paths: Optional[Sequence[str]] = None) -> List[
         if made or not os.path.isfile(full):
             continue
         status = os.stat(full)
-        if not status.st_mode & stat.S_IROTH:
+        if path == signatures.FILE:
+            found.append(File(path, read(full) or ""))
+        elif not status.st_mode & stat.S_IROTH:
             found.append(File(path, read(full) or "", stat.S_IMODE(status.st_mode), True, status.st_uid))
     return found
 

@@ -52,6 +52,8 @@ class Wish(NamedTuple):
     builder: str = ""
     attestations: bool = False
     rebuild: bool = False
+    #: Whether the images are signed afterwards, by the program of that name.
+    signs: bool = False
 
 
 class Image(NamedTuple):
@@ -99,6 +101,11 @@ def builder(runner: Runner, wish: Wish) -> Builder:
         raise OperatorError(
             "This host has no docker buildx, which builds the images: install it (Debian: docker-buildx; Docker's own "
             "packages: docker-buildx-plugin). Nothing was changed."
+        )
+    if wish.signs and not shutil.which("cosign"):
+        raise OperatorError(
+            "This host has no cosign, which signs the images: install it (Debian 13 has a package cosign), or unset "
+            "tamma_images_sign_key. Nothing was changed."
         )
     info = runner.run(["docker", "info", "--format", "{{json .}}"])
     described = json.loads(info.out or "{}") if info.rc == 0 else {}
@@ -206,6 +213,8 @@ def apply(runner: Runner, wish: Wish, planned: Plan, registry: Optional[Registry
             # A builder that is no part of the engine keeps what it built until it is told where it goes.
             kept = len(wish.platforms) > 1 or wish.attestations
             first = ["--set", "*.output=type=cacheonly"] if registry and kept else ["--load"]
+            # Packages of the distribution are newer where no step has changed.
+            first += ["--no-cache"] if wish.rebuild else []
             _bake(runner, wish, planned, building, directory, planned.tags if not registry else planned.tags[:1], first)
             if registry:
                 _still_free(registry, planned)

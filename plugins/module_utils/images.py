@@ -16,6 +16,8 @@ from ansible_collections.meywd.tamma.plugins.module_utils.compose import Project
 from ansible_collections.meywd.tamma.plugins.module_utils.files import File
 
 OVERLAY = "docker-compose.images.yml"
+# Where a host pulls from what was carried to it.
+LOOPBACK = "127.0.0.1"
 
 
 def parse(text: Optional[str]) -> Dict[str, str]:
@@ -51,11 +53,25 @@ def pin(reference: str, image: Optional[Mapping[str, Any]], known: Iterable[str]
     digests = {
         found.rpartition("@")[2]
         for found in image.get("RepoDigests") or []
-        if _repository(found.partition("@")[0]) == _repository(_untagged(reference))
+        if repository(found.partition("@")[0]) == repository(untagged(reference))
     }
-    pinned = sorted("%s@%s" % (_with_tag(reference), digest) for digest in digests if digest)
+    pinned = sorted("%s@%s" % (with_tag(reference), digest) for digest in digests if digest)
     kept = [item for item in known if item in pinned]
     return next(iter([*kept, *pinned]), None)
+
+
+def carried(reference: str, image: Optional[Mapping[str, Any]]) -> Optional[str]:
+    """The digest of a local image that came out of an archive; None for one that did not.
+
+    Such an image was pulled from this host itself, under the name that *reference* has elsewhere.
+    """
+    wanted = repository(untagged(reference.partition("@")[0]))
+    for found in (image or {}).get("RepoDigests") or []:
+        name, _at, digest = found.partition("@")
+        host, _slash, rest = name.partition("/")
+        if host.partition(":")[0] == LOOPBACK and rest == wanted.replace(":", "_"):
+            return str(digest)
+    return None
 
 
 def pins_of(project: Project, pinned: Mapping[str, str]) -> Dict[str, str]:
@@ -63,20 +79,22 @@ def pins_of(project: Project, pinned: Mapping[str, str]) -> Dict[str, str]:
     return {
         name: pinned[name]
         for name, service in project.services.items()
-        if name in pinned and pinned[name].partition("@")[0] == _with_tag(service.image)
+        if name in pinned and pinned[name].partition("@")[0] == with_tag(service.image)
     }
 
 
-def _untagged(reference: str) -> str:
+def untagged(reference: str) -> str:
+    """A reference without its tag."""
     head, slash, last = reference.rpartition("/")
     return head + slash + last.partition(":")[0]
 
 
-def _with_tag(reference: str) -> str:
+def with_tag(reference: str) -> str:
+    """A reference with the tag that it has, or stands for."""
     return reference if ":" in reference.rpartition("/")[2] else reference + ":latest"
 
 
-def _repository(name: str) -> str:
+def repository(name: str) -> str:
     """A repository's full name: Docker leaves out its own registry, Podman does not."""
     first, slash, rest = name.partition("/")
     if slash and ("." in first or ":" in first or first == "localhost"):

@@ -126,6 +126,11 @@ class Registry:
         self._base = ""
         self._authorization: Dict[str, str] = {}
 
+    @property
+    def plain_http(self) -> bool:
+        """Whether it answers without TLS, as far as it was asked."""
+        return self._base.startswith("http://")
+
     def served(self, path: str, tag: str) -> Optional[Served]:
         """What is under a tag; None when nothing is."""
         answer = self._manifest(path, tag)
@@ -180,9 +185,10 @@ class Registry:
         if answer.status in (401, 403) and b"DENIED" in answer.body.upper():
             return None
         if answer.status != 200:
+            refused = "the login is refused, see tamma_images_registry_logins"
+            why = refused if answer.status in (401, 403) else _reason(answer)
             raise OperatorError(
-                "%s does not say what %s:%s is: %s. Nothing was changed."
-                % (self.name, path, reference, _reason(answer))
+                "%s does not say what %s:%s is: %s. Nothing was changed." % (self.name, path, reference, why)
             )
         return answer
 

@@ -53,7 +53,8 @@ class Release(NamedTuple):
     matters. deadlines: service → seconds to become ready, *deadline* for the others.
     drain: seconds that a replaced container has for what it still serves. refuses_placeholders: whether
     a secret that anybody could guess keeps the stack off. pinned: service → image with its digest, of a
-    release that was there before. digests: image → the same, found out for a whole fleet.
+    release that was there before. digests: image → the same, found out for a whole fleet. carried: whether the
+    images came out of an archive, and no registry is asked.
     """
 
     project: str
@@ -71,6 +72,7 @@ class Release(NamedTuple):
     refuses_placeholders: bool = False
     pinned: Mapping[str, str] = MappingProxyType({})
     digests: Mapping[str, str] = MappingProxyType({})
+    carried: bool = False
 
 
 def secret_names(release: Release) -> List[str]:

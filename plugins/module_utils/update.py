@@ -221,6 +221,7 @@ class Update:
     def foresee(self, release: Release, rotation: Optional[Rotation] = None) -> Foreseen:
         """What :meth:`run` would do; changes nothing."""
         work = self._make(release, rotation)
+        work.verify(note=False)
         planned = work.plan()
         current = self.history.current()
         if current is None or not planned.changed:
@@ -330,6 +331,7 @@ class Update:
     def plan_rollback(self, number: int = 0) -> Foreseen:
         """What :meth:`rollback` would do; changes nothing."""
         work, change = self._going_back(number)
+        work.verify(note=False)
         planned, current = work.plan(), self.history.current()
         return Foreseen(planned, work, current, self._mode(planned, current, change))
 
@@ -430,6 +432,7 @@ class Update:
 
     def _get_ready(self, work: Deployment, change: Change) -> Foreseen:
         """Do what changes nothing that serves, refuse what cannot work, and say how the release comes."""
+        work.verify()
         planned = work.plan()
         current = self.history.current()
         if current is not None and (planned.changed or planned.plan.refreshes):

@@ -46,6 +46,13 @@ options:
     type: str
     choices: [missing, always]
     default: missing
+  carried:
+    description:
+      - Whether the images have been brought to the host out of an archive. No registry is asked then, and an image that
+        is not on the host is refused.
+    type: bool
+    default: false
+    version_added: 0.5.0
   registry_logins:
     description:
       - Logins for registries, used while pulling and not stored on the host.
@@ -360,6 +367,7 @@ def release(params: Dict[str, Any]) -> Release:
         registry_logins=tuple(Login(**item) for item in params["registry_logins"]),
         refuses_placeholders=params["refuse_placeholders"],
         digests={key: str(value) for key, value in params["digests"].items()},
+        carried=params["carried"],
     )
 
 
@@ -484,6 +492,7 @@ def deploy(module: AnsibleModule, progress: ProgressFile) -> Dict[str, Any]:
             # With the files of this inventory, which may correct what kept the rotation from its end.
             journal = rotation.resumed(cut_off, wanted.secrets)
             first = make(wanted, journal)
+            first.verify()
             planned = first.plan()
             if planned.replaced_writers:
                 # Another version comes after it, guarded.
@@ -540,6 +549,7 @@ def main() -> None:
                     "password": {"type": "str", "required": True, "no_log": True},
                 },
             },
+            "carried": {"type": "bool", "default": False},
             "prepare": {"type": "bool", "default": False},
             "rotate": {"type": "list", "elements": "str", "default": [], "no_log": False},
             "refuse_placeholders": {"type": "bool", "default": False},

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: tamma_images
 short_description: Build the images of Tamma from its source, and push them
-version_added: 0.5.0
+version_added: 0.6.0
 author: the Tamma collection contributors (@meywd)
 description:
   - Builds what a registry (or this host's engine) lacks, and tags it by its commit, branch or version.
@@ -90,6 +90,10 @@ options:
     description: Whether to build what is there already, unless it is a released version.
     type: bool
     default: false
+  signs:
+    description: Whether the images are signed afterwards, for which C(cosign) has to be here.
+    type: bool
+    default: false
   source_url:
     description: What the images say about where their source is.
     type: str
@@ -145,6 +149,16 @@ version:
   returned: success
   type: str
   sample: 1.2.3
+pushed:
+  description: The images by their digests, as far as the registry has them.
+  returned: success
+  type: list
+  elements: str
+  sample: ["ghcr.io/example/tamma-api@sha256:0123..."]
+plain_http:
+  description: Whether the registry was spoken to without TLS.
+  returned: success
+  type: bool
 dirty:
   description: Whether the source has changes that are not committed.
   returned: success
@@ -180,6 +194,7 @@ def build(params: Dict[str, Any], check_mode: bool) -> Dict[str, Any]:
         builder=params["builder"],
         attestations=params["attestations"],
         rebuild=params["rebuild"],
+        signs=params["signs"],
     )
     engine = image_build.builder(runner, wish)
     logins = [registry.Login(**item) for item in params["registry_logins"]]
@@ -210,6 +225,8 @@ def build(params: Dict[str, Any], check_mode: bool) -> Dict[str, Any]:
         "images": images,
         "tags": planned.tags,
         "version": planned.version,
+        "pushed": ["%(image)s@%(digest)s" % image for image in images if image["digest"] and there],
+        "plain_http": bool(there and there.plain_http),
         "dirty": source.dirty,
     }
 
@@ -246,6 +263,7 @@ def main() -> None:
             "builder": {"type": "str", "default": ""},
             "attestations": {"type": "bool", "default": False},
             "rebuild": {"type": "bool", "default": False},
+            "signs": {"type": "bool", "default": False},
             "source_url": {"type": "str", "default": ""},
         },
         supports_check_mode=True,

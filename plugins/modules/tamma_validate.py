@@ -94,6 +94,11 @@ options:
     description: The address that is told of releases; it may hold a secret.
     type: str
     default: ""
+  image_keys:
+    description: Whose images run, a list of rules.
+    type: list
+    elements: dict
+    default: []
   batches:
     description: The steps in which a fleet is updated, each a number of hosts or a share of them.
     type: list

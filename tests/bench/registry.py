@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import urllib.error
 import urllib.request
@@ -13,6 +14,7 @@ from .patience import wait_until
 
 SECONDS_TO_ANSWER = 30
 MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
+OCI_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 
 
 def ensure_network() -> None:
@@ -86,3 +88,31 @@ def _served(here: str, name: str) -> set[str]:
             return {digest, json.load(response).get("config", {}).get("digest", "")}
     except urllib.error.HTTPError:
         return set()
+
+
+def copy(source: str, target: str) -> str:
+    """Serve an image under one more name ("tamma-api:0.2.0" as "signed/tamma-api:1"); return its digest."""
+    (repository, _, tag), (new, _, new_tag) = source.rpartition(":"), target.rpartition(":")
+    media_type, content = MANIFEST, _call("GET", f"{repository}/manifests/{tag}", accept=MANIFEST)
+    manifest = json.loads(content)
+    for blob in [manifest["config"], *manifest["layers"]]:
+        _call("POST", f"{new}/blobs/uploads/?mount={blob['digest']}&from={repository}")
+    _call("PUT", f"{new}/manifests/{new_tag}", content, media_type)
+    return f"sha256:{hashlib.sha256(content).hexdigest()}"
+
+
+def move(repository: str, tag: str, target: str) -> None:
+    """Let a tag stand for what another tag of its repository stands for, be that an image or its signatures."""
+    wanted = f"{MANIFEST}, {OCI_MANIFEST}"
+    content = _call("GET", f"{repository}/manifests/{target}", accept=wanted)
+    _call("PUT", f"{repository}/manifests/{tag}", content, json.loads(content).get("mediaType", OCI_MANIFEST))
+
+
+def _call(method: str, path: str, data: bytes | None = None, media_type: str = "", accept: str = "*/*") -> bytes:
+    request = urllib.request.Request(f"http://{address()}/v2/{path}", data, method=method)
+    request.add_header("Accept", accept)
+    if media_type:
+        request.add_header("Content-Type", media_type)
+    with urllib.request.urlopen(request, timeout=30) as response:
+        content: bytes = response.read()
+        return content

@@ -2,6 +2,7 @@
 # Puts together what runs: application.sh BUILT TARGET
 # From the current directory come the dependencies of production, from BUILT what was compiled.
 set -eu
+export LC_ALL=C
 built=$1 app=$2/app
 
 mkdir -p "$app"
@@ -19,6 +20,16 @@ done
 # For compilers and debuggers, and what pnpm notes about its own work.
 find "$app" -type f \( -name '*.map' -o -name '*.ts' -o -name '*.mts' -o -name '*.cts' -o -name '*.tsbuildinfo' \) -delete
 rm -rf "$app/node_modules/.modules.yaml" "$app"/node_modules/.pnpm-workspace-state* "$app/node_modules/.pnpm/lock.yaml"
+# Of several versions pnpm links now one, now another for packages that do not name what they import.
+hoisted=$app/node_modules/.pnpm/node_modules
+[ ! -d "$hoisted" ] || find "$hoisted" -type l | while IFS= read -r link; do
+    name=${link#"$hoisted"/} last=
+    for found in "$app/node_modules/.pnpm"/*/node_modules/"$name"; do
+        [ ! -d "$found" ] || [ -L "$found" ] || last=${found#"$app/node_modules/.pnpm/"}
+    done
+    case $name in */*) up=../.. ;; *) up=.. ;; esac
+    [ -z "$last" ] || ln -sfn "$up/$last" "$link"
+done
 if native=$(find "$app" -name '*.node' | head -n 1) && [ -n "$native" ]; then
     echo "$native is made for one architecture: build on a machine of each." >&2
     exit 1

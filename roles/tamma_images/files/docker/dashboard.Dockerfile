@@ -28,14 +28,23 @@ RUN --mount=type=bind,from=files,source=dashboard.vite.config.mjs,target=package
 RUN --mount=type=bind,from=files,target=/mnt --mount=type=bind,from=nginx,target=/srv \
     sh /mnt/page.sh packages/dashboard/dist /srv/default.conf.template /image
 
-FROM ${NGINX_IMAGE} AS tamma-dashboard
+FROM ${NGINX_IMAGE} AS root
 ARG SOURCE_DATE_EPOCH=0
 USER 0
-RUN --mount=type=bind,from=files,target=/mnt sh /mnt/root.sh dashboard
+RUN --mount=type=bind,from=files,target=/mnt sh /mnt/root.sh dashboard /image
+USER 101:101
+
+# From nothing, with the start that the official image has: what a stage took away is in no layer.
+FROM scratch AS tamma-dashboard
+COPY --from=root /image/ /
 COPY --from=build /image/ /
 # The template needs the name servers of wherever it runs, and to know who works on issues.
-ENV NGINX_ENTRYPOINT_LOCAL_RESOLVERS=1 TAMMA_ENGINE_RUNS=engine
+ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin NGINX_ENTRYPOINT_LOCAL_RESOLVERS=1 \
+    TAMMA_ENGINE_RUNS=engine
 USER 101:101
 EXPOSE 80
 HEALTHCHECK --interval=30s --timeout=5s --start-period=10s --retries=3 \
     CMD ["wget", "-q", "--tries=1", "--spider", "http://127.0.0.1:80/"]
+STOPSIGNAL SIGQUIT
+ENTRYPOINT ["/docker-entrypoint.sh"]
+CMD ["nginx", "-g", "daemon off;"]

@@ -11,13 +11,17 @@ ARG SOURCE_DATE_EPOCH=0
 RUN --mount=type=cache,id=tamma-nuget,target=/root/.nuget/packages --mount=type=bind,from=files,target=/mnt \
     sh /mnt/publish.sh Tamma.ElsaServer /image
 
-FROM ${ASPNET_IMAGE} AS tamma-elsa
+FROM ${ASPNET_IMAGE} AS root
 ARG SOURCE_DATE_EPOCH=0
-USER 0
-RUN --mount=type=bind,from=files,target=/mnt sh /mnt/root.sh dotnet
+RUN --mount=type=bind,from=files,target=/mnt sh /mnt/root.sh dotnet /image
+
+# From nothing: what a stage took away is in no layer, and both .NET services share what they run on.
+FROM scratch AS tamma-elsa
+COPY --from=root /image/ /
 COPY --from=build /image/ /
 # A runtime that came after the one that the services were written for will do.
-ENV ASPNETCORE_HTTP_PORTS= ASPNETCORE_URLS=http://+:5000 ASPNETCORE_ENVIRONMENT=Production DOTNET_ROLL_FORWARD=Major
+ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin DOTNET_RUNNING_IN_CONTAINER=true \
+    ASPNETCORE_URLS=http://+:5000 ASPNETCORE_ENVIRONMENT=Production DOTNET_ROLL_FORWARD=Major
 WORKDIR /app
 USER 999:999
 EXPOSE 5000

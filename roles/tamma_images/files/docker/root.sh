@@ -1,13 +1,10 @@
 #!/bin/sh
-# Makes what is not the application: packages, the user, the directories in which it writes. Nothing is left behind that
-# differs from one build to the next.
-#   root.sh api|engine TARGET    copies all of it to TARGET
-#   root.sh dashboard|dotnet     leaves it where it is
+# Puts everything but the application together: the base, packages, the user, the directories in which it writes.
+#   root.sh api|engine|dashboard|dotnet TARGET
+# What differs from one build to the next is left out, and what only builds need.
 set -eu
 
-begun=/run/begun
-touch "$begun"
-user=tamma id=1001 home=/home/tamma
+target=$2 user=tamma id=1001 home=/home/tamma
 case $1 in
     api) debian='ca-certificates tini wget' alpine='ca-certificates tini' writes='/app/logs /workspace' ;;
     engine)
@@ -49,31 +46,28 @@ if ! grep -q "^[^:]*:[^:]*:$id:" /etc/passwd; then
     echo "$user:x:$id:$id::$home:/bin/sh" >>/etc/passwd
 fi
 
-rm -rf /var/lib/apt/lists/* /var/cache/apt/* /var/cache/debconf/* /var/cache/ldconfig/* /var/cache/apk/* \
-    /var/lib/dpkg/*-old /etc/passwd- /etc/group- /etc/shadow- /etc/gshadow- /root/.npm /root/.cache /tmp/* \
-    /usr/share/doc/* /usr/share/man/* /usr/share/info/* /usr/share/lintian/* /usr/share/locale/*
-find /var/log -type f -delete
+mkdir -p "$target/dev" "$target/mnt" "$target/proc" "$target/run" "$target/sys" "$target/tmp"
+chmod 1777 "$target/tmp"
+for entry in /*; do
+    case $entry in
+        /.dockerenv | /dev | /mnt | /proc | /run | /sys | /tmp | "$target") ;;
+        *) cp -a "$entry" "$target/" ;;
+    esac
+done
+cd "$target"
+rm -rf var/lib/apt/lists/* var/cache/apt/* var/cache/debconf/* var/cache/ldconfig/* var/cache/apk/* var/lib/dpkg/*-old \
+    etc/passwd- etc/group- etc/shadow- etc/gshadow- root/.npm root/.cache \
+    usr/share/doc/* usr/share/man/* usr/share/info/* usr/share/lintian/* usr/share/locale/*
+find var/log -type f -delete
+case $1 in
+    # The program comes as a layer of its own, which both images share; the package managers are for builds.
+    api | engine) rm -rf usr/local opt/yarn* ;;
+    dashboard) rm -rf etc/nginx/conf.d/default.conf usr/share/nginx/html/* ;;
+esac
+
 # An engine gives a new volume the owner of the directory that the image has in its place.
 for place in $home $writes; do
-    case $place in *.pid) touch "$place" ;; *) mkdir -p "$place" ;; esac
-    chown -R "$id:$id" "$place"
+    case $place in *.pid) touch "$target$place" ;; *) mkdir -p "$target$place" ;; esac
+    chown -R "$id:$id" "$target$place"
 done
-
-[ "$1" != dashboard ] || rm -rf /etc/nginx/conf.d/default.conf /usr/share/nginx/html/*
-case $1 in
-    api | engine)
-        # The program comes as a layer of its own, which both images share; the package managers are for builds.
-        find /usr/local -mindepth 1 -delete
-        rm -rf /opt/yarn*
-        mkdir -p "$2/dev" "$2/mnt" "$2/proc" "$2/run" "$2/sys" "$2/tmp"
-        chmod 1777 "$2/tmp"
-        for entry in /*; do
-            case $entry in
-                /dev | /mnt | /proc | /run | /sys | /tmp | "$2") ;;
-                *) cp -a "$entry" "$2/" ;;
-            esac
-        done
-        sh /mnt/dates.sh "$2"
-        ;;
-    *) sh /mnt/dates.sh / "$begun" ;;
-esac
+sh /mnt/dates.sh "$target"

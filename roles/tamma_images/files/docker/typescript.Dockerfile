@@ -2,8 +2,6 @@
 # The context is the root of Tamma's source; the context "files" is the directory of this file.
 ARG NODE_IMAGE=node:22.23.3-trixie-slim
 
-FROM ${NODE_IMAGE} AS node
-
 # Everything up to the application runs on the builder's own architecture, whatever the image is for.
 FROM --platform=$BUILDPLATFORM ${NODE_IMAGE} AS tools
 ARG NPM_CONFIG_REGISTRY=https://registry.npmjs.org/
@@ -40,6 +38,10 @@ ARG SOURCE_DATE_EPOCH=0
 RUN --mount=type=cache,target=/root/.npm --mount=type=bind,from=files,target=/mnt \
     sh /mnt/agent.sh "$CLAUDE_VERSION" "$TARGETARCH" /image
 
+FROM ${NODE_IMAGE} AS program
+ARG SOURCE_DATE_EPOCH=0
+RUN --mount=type=bind,from=files,target=/mnt sh /mnt/program.sh /usr/local/bin/node /image
+
 FROM ${NODE_IMAGE} AS api-root
 ARG SOURCE_DATE_EPOCH=0
 RUN --mount=type=bind,from=files,target=/mnt sh /mnt/root.sh api /image
@@ -51,7 +53,7 @@ RUN --mount=type=bind,from=files,target=/mnt sh /mnt/root.sh engine /image
 # From nothing: what a stage took away is in no layer, and layers that both images have are stored once.
 FROM scratch AS tamma-api
 COPY --from=api-root /image/ /
-COPY --from=node /usr/local/bin/node /usr/local/bin/node
+COPY --from=program /image/ /
 COPY --from=application /image/ /
 ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin NODE_ENV=production HOME=/home/tamma
 WORKDIR /app
@@ -64,7 +66,7 @@ CMD ["node", "packages/cli/dist/index.js", "server", "--port", "3100", "--host",
 
 FROM scratch AS tamma-engine
 COPY --from=engine-root /image/ /
-COPY --from=node /usr/local/bin/node /usr/local/bin/node
+COPY --from=program /image/ /
 COPY --from=application /image/ /
 COPY --from=agent /image/ /
 ENV PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin NODE_ENV=production HOME=/home/tamma \
