@@ -13,6 +13,8 @@ from typing import Any
 
 from ansible.plugins.action import ActionBase
 
+from ansible_collections.meywd.tamma.plugins.plugin_utils.sending import execute
+
 _COLLECTION = Path(__file__).resolve().parents[2]
 _PACKAGE = "ansible_collections/meywd/tamma/plugins/module_utils"
 _SHEBANG = b"#!/usr/bin/env python3\n"
@@ -51,11 +53,7 @@ class ActionModule(ActionBase):
             "tammactl": base64.b64encode(zipapp(_COLLECTION)).decode("ascii"),
             "completion": completion.read_text(encoding="utf-8"),
         }
-        result.update(
-            self._execute_module(
-                module_name="meywd.tamma.tamma_backup_setup", module_args=arguments, task_vars=task_vars
-            )
-        )
+        result.update(execute(self, "tamma_backup_setup", arguments, task_vars))
         # A few hundred kilobytes that nobody reads.
         (result.get("invocation") or {}).get("module_args", {}).pop("tammactl", None)
         if not self._task.diff:

@@ -12,6 +12,7 @@ from typing import Any
 from ansible.utils.display import Display
 
 from ansible_collections.meywd.tamma.plugins.action import tamma_deploy
+from ansible_collections.meywd.tamma.plugins.plugin_utils.sending import execute
 
 display = Display()
 
@@ -87,13 +88,7 @@ class ActionModule(tamma_deploy.ActionModule):
         result: dict[str, Any] = super(tamma_deploy.ActionModule, self).run(tmp, task_vars)
         arguments = dict(self._task.args)
         arguments["files"] = [self._with_content(item) for item in arguments.get("files") or []]
-        result.update(
-            self._execute_module(
-                module_name="meywd.tamma.tamma_bundle",
-                module_args=arguments,
-                task_vars=tamma_deploy.unlogged(task_vars),
-            )
-        )
+        result.update(execute(self, "tamma_bundle", arguments, tamma_deploy.unlogged(task_vars)))
         if not result.get("failed"):
             self._show(arguments, result)
         if not self._task.diff:

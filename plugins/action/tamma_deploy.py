@@ -15,6 +15,7 @@ from ansible.utils.display import Display
 from ansible_collections.meywd.tamma.plugins.module_utils.module import setting
 from ansible_collections.meywd.tamma.plugins.plugin_utils.compose_files import Service, services
 from ansible_collections.meywd.tamma.plugins.plugin_utils.follower import followed
+from ansible_collections.meywd.tamma.plugins.plugin_utils.sending import execute
 
 display = Display()
 
@@ -66,10 +67,7 @@ class ActionModule(ActionBase):
         return result
 
     def _execute(self, arguments: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
-        executed: dict[str, Any] = self._execute_module(
-            module_name="meywd.tamma.tamma_deploy", module_args=arguments, task_vars=unlogged(task_vars)
-        )
-        return executed
+        return execute(self, "tamma_deploy", arguments, unlogged(task_vars))
 
     def _with_content(self, item: dict[str, Any]) -> dict[str, Any]:
         """Replace ``src`` by the text of that file on the controller."""

@@ -13,6 +13,7 @@ from typing import Any
 from ansible_collections.meywd.tamma.plugins.action import tamma_deploy
 from ansible_collections.meywd.tamma.plugins.module_utils import clock
 from ansible_collections.meywd.tamma.plugins.module_utils.host import REFUSAL
+from ansible_collections.meywd.tamma.plugins.plugin_utils.sending import execute
 
 
 def addresses_of(name: str) -> list[str]:
@@ -50,9 +51,7 @@ class ActionModule(tamma_deploy.ActionModule):
         if arguments.get("names"):
             arguments["own_addresses"] = [*(arguments.get("own_addresses") or []), *self._addresses(task_vars)]
         before = time.time()
-        result.update(
-            self._execute_module(module_name="meywd.tamma.tamma_preflight", module_args=arguments, task_vars=task_vars)
-        )
+        result.update(execute(self, "tamma_preflight", arguments, task_vars))
         self._compare_clocks(result, before, float(arguments.get("clock_tolerance") or 0))
         return result
 
