@@ -51,11 +51,7 @@ class ActionModule(Action):
             "tammactl": base64.b64encode(zipapp(_COLLECTION)).decode("ascii"),
             "completion": completion.read_text(encoding="utf-8"),
         }
-        result.update(
-            self._execute_module(
-                module_name="meywd.tamma.tamma_backup_setup", module_args=arguments, task_vars=task_vars
-            )
-        )
+        result.update(self.execute("tamma_backup_setup", arguments, task_vars))
         # A few hundred kilobytes that nobody reads.
         (result.get("invocation") or {}).get("module_args", {}).pop("tammactl", None)
         if not self._task.diff:

@@ -88,13 +88,7 @@ class ActionModule(tamma_deploy.ActionModule):
         result: dict[str, Any] = super(tamma_deploy.ActionModule, self).run(tmp, task_vars)
         arguments = dict(self._task.args)
         arguments["files"] = [self._with_content(item) for item in arguments.get("files") or []]
-        result.update(
-            self._execute_module(
-                module_name="meywd.tamma.tamma_bundle",
-                module_args=arguments,
-                task_vars=task_vars,
-            )
-        )
+        result.update(self.execute("tamma_bundle", arguments, task_vars))
         if not result.get("failed"):
             self._show(arguments, result)
         if not self._task.diff:

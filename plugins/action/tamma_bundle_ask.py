@@ -67,15 +67,15 @@ class ActionModule(Action):
         in_env = {*arguments["in_env"], *(question["variable"] for question in questions)}
         given = sorted(name for name in specs if name in task_vars and name not in in_env)
         result.update(
-            self._execute_module(
-                module_name="meywd.tamma.tamma_bundle_ask",
-                module_args={
+            self.execute(
+                "tamma_bundle_ask",
+                {
                     "directory": self._directory(arguments["directory"]),
                     "questions": questions,
                     "given": given,
                     "force": arguments["force"],
                 },
-                task_vars=task_vars,
+                task_vars,
             )
         )
         if result.get("failed"):

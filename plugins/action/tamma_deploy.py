@@ -58,10 +58,7 @@ class ActionModule(Action):
         return result
 
     def _execute(self, arguments: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
-        executed: dict[str, Any] = self._execute_module(
-            module_name="meywd.tamma.tamma_deploy", module_args=arguments, task_vars=task_vars
-        )
-        return executed
+        return self.execute("tamma_deploy", arguments, task_vars)
 
     def _with_content(self, item: dict[str, Any]) -> dict[str, Any]:
         """Replace ``src`` by the text of that file on the controller."""

@@ -7,13 +7,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from ansible.plugins.action import ActionBase
-
-from ansible_collections.meywd.tamma.plugins.action.tamma_deploy import unlogged
 from ansible_collections.meywd.tamma.plugins.plugin_utils import release_images
+from ansible_collections.meywd.tamma.plugins.plugin_utils.action import Action
 
 
-class ActionModule(ActionBase):
+class ActionModule(Action):
     """The controller's half of M(meywd.tamma.tamma_images_archive)."""
 
     _supports_check_mode = True
@@ -25,11 +23,5 @@ class ActionModule(ActionBase):
             arguments["images"] = release_images.images(arguments, self._find_needle)
         for name in release_images.OPTIONS:
             arguments.pop(name, None)
-        result.update(
-            self._execute_module(
-                module_name="meywd.tamma.tamma_images_archive",
-                module_args=arguments,
-                task_vars=unlogged(task_vars or {}),
-            )
-        )
+        result.update(self.execute("tamma_images_archive", arguments, task_vars))
         return result

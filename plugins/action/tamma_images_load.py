@@ -10,13 +10,13 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
 from ansible_collections.meywd.tamma.plugins.module_utils.image_archive import Archive
 from ansible_collections.meywd.tamma.plugins.module_utils.room import human
 from ansible_collections.meywd.tamma.plugins.plugin_utils import release_images
+from ansible_collections.meywd.tamma.plugins.plugin_utils.action import Action
 
 display = Display()
 
@@ -32,7 +32,7 @@ class _Failed(Exception):
         self.result = result
 
 
-class ActionModule(ActionBase):
+class ActionModule(Action):
     """The controller's half of M(meywd.tamma.tamma_images_load)."""
 
     _supports_check_mode = True
@@ -104,9 +104,7 @@ class ActionModule(ActionBase):
                 self._remove_tmp_path(directory)
 
     def _step(self, arguments: dict[str, Any], task_vars: dict[str, Any]) -> dict[str, Any]:
-        done: dict[str, Any] = self._execute_module(
-            module_name="meywd.tamma.tamma_images_load", module_args=arguments, task_vars=task_vars
-        )
+        done = self.execute("tamma_images_load", arguments, task_vars)
         if done.get("failed"):
             raise _Failed(done)
         return done

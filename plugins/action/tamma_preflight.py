@@ -55,9 +55,7 @@ class ActionModule(tamma_deploy.ActionModule):
         if arguments.get("names"):
             arguments["own_addresses"] = [*(arguments.get("own_addresses") or []), *self._addresses(task_vars)]
         before = time.time()
-        result.update(
-            self._execute_module(module_name="meywd.tamma.tamma_preflight", module_args=arguments, task_vars=task_vars)
-        )
+        result.update(self.execute("tamma_preflight", arguments, task_vars))
         self._compare_clocks(result, before, float(arguments.get("clock_tolerance") or 0))
         if not result.get("failed") and _LOGIN.search(json.dumps(result.get("daemon_config") or {})):
             # The login of a proxy, for one: the role needs it, and nobody has to read it.

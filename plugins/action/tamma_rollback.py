@@ -26,15 +26,10 @@ class ActionModule(Action):
         task_vars = task_vars or {}
         result: dict[str, Any] = super().run(tmp, task_vars)
 
-        def execute(path: str) -> dict[str, Any]:
-            executed: dict[str, Any] = self._execute_module(
-                module_name="meywd.tamma.tamma_rollback",
-                module_args={**self._task.args, "progress_file": path},
-                task_vars=task_vars,
-            )
-            return executed
+        def roll_back(path: str) -> dict[str, Any]:
+            return self.execute("tamma_rollback", {**self._task.args, "progress_file": path}, task_vars)
 
-        result.update(followed(self, task_vars, execute))
+        result.update(followed(self, task_vars, roll_back))
         if self._task.check_mode and "target" in result:
             target = result["target"]
             told = {**result, "release": target["number"], "version": target["version"]}

@@ -5,12 +5,14 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
 import pytest
+from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 
 from ansible_collections.meywd.tamma.plugins.plugin_utils.action import Action
@@ -43,3 +45,36 @@ def test_a_module_is_started_without_a_log_and_shows_no_command() -> None:
         "after": None,
         "seconds": 3,
     }
+
+
+class Started(Action):
+    """An action that notes how its module is started."""
+
+    def __init__(self, failure: Exception | None = None) -> None:
+        self.asked: list[dict[str, Any]] = []
+        self._failure = failure
+
+    def _execute_module(self, **asked: Any) -> dict[str, Any]:  # type: ignore[override]
+        self.asked.append({**asked, "collects": gc.isenabled()})
+        if self._failure:
+            raise self._failure
+        return {"changed": False}
+
+
+def test_the_module_runs_without_a_look_for_garbage() -> None:
+    action = Started()
+    assert action.execute("tamma_deploy", {"a": 1}, {"b": 2}) == {"changed": False}
+    (asked,) = action.asked
+    assert asked == {
+        "module_name": "meywd.tamma.tamma_deploy",
+        "module_args": {"a": 1},
+        "task_vars": {"b": 2},
+        "collects": False,
+    }
+    assert gc.isenabled()
+
+
+def test_a_failure_leaves_it_as_it_was() -> None:
+    with pytest.raises(AnsibleError):
+        Started(AnsibleError("gone")).execute("tamma_deploy", {}, {})
+    assert gc.isenabled()
