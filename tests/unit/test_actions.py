@@ -54,6 +54,9 @@ class Started(Action):
         self.asked: list[dict[str, Any]] = []
         self._failure = failure
 
+    def run(self, tmp: str | None = None, task_vars: dict[str, Any] | None = None) -> dict[str, Any]:
+        raise NotImplementedError
+
     def _execute_module(self, **asked: Any) -> dict[str, Any]:  # type: ignore[override]
         self.asked.append({**asked, "collects": gc.isenabled()})
         if self._failure:
