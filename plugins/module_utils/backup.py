@@ -43,6 +43,7 @@ from ansible_collections.meywd.tamma.plugins.module_utils.restic import (
 from ansible_collections.meywd.tamma.plugins.module_utils.room import human
 from ansible_collections.meywd.tamma.plugins.module_utils.runner import Result
 from ansible_collections.meywd.tamma.plugins.module_utils.stack import Stack
+from ansible_collections.meywd.tamma.plugins.module_utils.volumes import as_it_is, entered
 
 Progress = Callable[[str, str], None]
 
@@ -68,8 +69,6 @@ MANIFEST = "manifest"
 
 # Of a part that was empty.
 NOTHING = ""
-# How files begin that a restore leaves in a volume.
-OWN_FILES = ".tamma-"
 
 DUMP = "database.dump"
 _MANIFEST_FILE = "manifest.json"
@@ -542,15 +541,17 @@ class _One:
     def _store_directories(self) -> None:
         self._store_directory(STATE, self._state)
         for volume, directory in sorted(volumes(self._stack).items()):
-            self._store_directory(VOLUME + volume, directory)
+            # restic goes by paths, and a container may put links in their way.
+            with entered(directory, self._stack.name) as opened, as_it_is(opened) as mirrored:
+                self._store_directory(VOLUME + volume, mirrored)
 
     def _store_directory(self, part: str, directory: str) -> None:
         began = time.monotonic()
-        if not [name for name in os.listdir(directory) if not name.startswith(OWN_FILES)]:
+        if not (directory and os.listdir(directory)):
             # restic makes no snapshot of nothing.
             self._parts[part] = {"snapshot": NOTHING, "bytes": 0}
             return
-        stored = self._store.store(self._tags(part), self._when(), directory=directory, leave_out=[OWN_FILES + "*"])
+        stored = self._store.store(self._tags(part), self._when(), directory=directory)
         self._read_back(stored["snapshot_id"], "/", ["sh", "-c", "exec cat > /dev/null"], "the part %s" % part)
         self._keep(part, stored, began)
 
