@@ -22,7 +22,14 @@ import tempfile
 import time
 from typing import Iterator, List, Optional, Sequence, Set, Tuple
 
-from ansible_collections.meywd.tamma.plugins.module_utils import archive, beneath, bystanders, inspection, throwaway
+from ansible_collections.meywd.tamma.plugins.module_utils import (
+    archive,
+    beneath,
+    bystanders,
+    inspection,
+    statements,
+    throwaway,
+)
 from ansible_collections.meywd.tamma.plugins.module_utils.compose import last_line
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
 from ansible_collections.meywd.tamma.plugins.module_utils.files import File, write
@@ -51,10 +58,10 @@ _SCRIPT_PIPE = "tamma-script"
 # Somebody may have set limits for the role, the database or the server which no work of ours would survive. Only for a
 # lock we do not wait for ever.
 _LIMITS = """
-SELECT set_config(name, CASE name WHEN 'lock_timeout' THEN '60s' WHEN 'quote_all_identifiers' THEN 'off' ELSE '0' END,
-  false) FROM pg_settings
+SELECT set_config(name, CASE name WHEN 'lock_timeout' THEN '60s' WHEN 'quote_all_identifiers' THEN 'off'
+  WHEN 'standard_conforming_strings' THEN 'on' ELSE '0' END, false) FROM pg_settings
 WHERE name IN ('statement_timeout', 'lock_timeout', 'idle_in_transaction_session_timeout', 'idle_session_timeout',
-  'transaction_timeout', 'quote_all_identifiers')"""
+  'transaction_timeout', 'quote_all_identifiers', 'standard_conforming_strings')"""
 # Those in a database get so long to end; a server that writes much takes its time.
 _SECONDS_TO_END = 30
 
@@ -218,9 +225,10 @@ def kept_archive(stack: Stack, name: str) -> Iterator[Tuple[str, int]]:
 def remove_archives(stack: Stack) -> None:
     """Remove the archives that a killed restore has left."""
     with beneath.opened(shared_place(stack)) as shared:
-        for name in beneath.names(shared) if shared is not None else ():
-            if name == _ARCHIVE or name.startswith(_ARCHIVE + "-"):
-                beneath.remove(name, shared)
+        if shared is not None:
+            for name in beneath.names(shared):
+                if name == _ARCHIVE or name.startswith(_ARCHIVE + "-"):
+                    beneath.remove(name, shared)
 
 
 def _remove_pipes(stack: Stack) -> None:
@@ -259,9 +267,10 @@ def _named_pipes(stack: Stack, place: str) -> Iterator[str]:
             with contextlib.suppress(OSError):
                 write(noted, [File(PIPES, "\n".join(paths), 0o600)])
                 with beneath.opened(place) as shared:
-                    for path in paths if shared is not None else ():
-                        made.append(path)
-                        _make_pipe(os.path.basename(path), shared)
+                    if shared is not None:
+                        for path in paths:
+                            made.append(path)
+                            _make_pipe(os.path.basename(path), shared)
                     usable = bool(made)
             yield paths[0] if usable else ""
         finally:
@@ -791,29 +800,12 @@ class Client:
         return self._piped("<", ["sh", "-c", command, os.path.join(self._place, self._script)])
 
 
-_NAME = r'("(?:[^"]|"")+"|[^\s;"]+)'
-_ROLE = re.compile(r"(?:CREATE|ALTER|COMMENT ON) ROLE %s[ ;]" % _NAME)
-_STATEMENT = re.compile(r"""^(?:[A-Z]+ (?:[^;'"]|'(?:[^']|'')*'|"(?:[^"]|"")*")*;)$""", re.MULTILINE)
-_MEMBERSHIP = re.compile(r"GRANT %s TO %s[ ;]" % (_NAME, _NAME))
-
-
 def missing_roles(dump: str, present: Set[Optional[str]]) -> List[str]:
     """The statements of "pg_dumpall --roles-only" that make the roles which are not *present*.
 
-    Memberships come with them when one side is a role that is made.
+    Memberships come with them when one side is a role that is made. Raises OperatorError for what it does not write.
     """
-    statements = []
-    # Names, values of settings and comments may have several lines.
-    for statement in _STATEMENT.findall(dump):
-        match = _ROLE.match(statement) or _MEMBERSHIP.match(statement)
-        if match and any(unquoted(name) not in present for name in match.groups()):
-            statements.append(statement)
-    return statements
-
-
-def unquoted(name: str) -> str:
-    """A name as PostgreSQL quotes it, without its quotes."""
-    return name[1:-1].replace('""', '"') if name.startswith('"') else name
+    return [one.sql for one in statements.roles(dump) if any(name not in present for name in one.names)]
 
 
 # What PostgreSQL's programs say → what it means. The first that fits counts.

@@ -30,6 +30,7 @@ from ansible_collections.meywd.tamma.plugins.module_utils import (
     journals,
     room,
     services,
+    signing,
     tables,
     throwaway,
     volumes,
@@ -86,13 +87,17 @@ class Journal(NamedTuple):
 
 
 class Planned(NamedTuple):
-    """What a restore would do. before: under which name the present database stays, if it is replaced."""
+    """What a restore would do. before: under which name the present database stays, if it is replaced.
+
+    doubt: what speaks against the backup's origin, if somebody accepted that.
+    """
 
     backup: Backup
     manifest: Dict[str, Any]
     parts: List[str]
     before: str
     stamp: str
+    doubt: str = ""
 
 
 def pending(directory: str) -> Optional[Journal]:
@@ -103,8 +108,15 @@ def pending(directory: str) -> Optional[Journal]:
 class Restoring:
     """A restore on its way, of one stack."""
 
-    def __init__(self, stack: Stack, progress: Progress, deadline: float = 300) -> None:
-        """*deadline*: seconds that a service has to become ready."""
+    def __init__(
+        self, stack: Stack, progress: Progress, deadline: float = 300, key: str = "", unsigned: bool = False
+    ) -> None:
+        """*deadline*: seconds that a service has to become ready.
+
+        key: has signed what this host took, see signing. unsigned: whether somebody wants also what it has not.
+        """
+        self._key = key
+        self._unsigned = unsigned
         self._stack = stack
         self._progress = progress
         self._deadline = deadline
@@ -123,14 +135,17 @@ class Restoring:
     def plan(self, store: Restic, which: str, parts: Sequence[str], source: str = "") -> Planned:
         """Choose a backup and refuse what cannot work; changes nothing. source: the stack that made it, if another."""
         chosen = backups.choose(store, source or self._stack.name, which)
-        found = backups.manifest(store, chosen)
+        found, verdict = backups.judged_manifest(store, chosen, self._key)
         unknown = sorted(set(parts) - set(PARTS))
         if unknown:
             raise OperatorError("There is no part %s: a restore takes %s." % (unknown[0], ", ".join(PARTS)))
+        words = signing.check(chosen.id, verdict, self._unsigned)
+        if words:
+            self._progress("look", words)
         self._refuse(found, source, parts)
         stamp = time.strftime("%Y%m%dt%H%M%Sz", time.gmtime())
         before = self._database.called(database.BEFORE + stamp) if "database" in parts else ""
-        planned = Planned(chosen, found, [part for part in PARTS if part in parts], before, stamp)
+        planned = Planned(chosen, found, [part for part in PARTS if part in parts], before, stamp, words or "")
         if "database" in parts:
             self._check_space(planned)
         return planned
@@ -580,8 +595,15 @@ class _Watched:
 class Drill:
     """Restores a backup where nobody is disturbed, compares it, and removes it."""
 
-    def __init__(self, stack: Stack, progress: Progress, where: str = "server") -> None:
-        """*where*: beside the live database, or in a server of its own in a container that is thrown away."""
+    def __init__(
+        self, stack: Stack, progress: Progress, where: str = "container", key: str = "", unsigned: bool = False
+    ) -> None:
+        """*where*: beside the live database, or in a server of its own in a container that is thrown away.
+
+        key, unsigned: as for :class:`Restoring`.
+        """
+        self._key = key
+        self._unsigned = unsigned
         self._stack = stack
         self._progress = progress
         self._where = where
@@ -590,7 +612,10 @@ class Drill:
     def run(self, store: Restic, which: str = "latest") -> Backup:
         """Raise OperatorError unless the backup can be restored and is what its manifest says."""
         chosen = backups.choose(store, self._stack.name, which)
-        found = backups.manifest(store, chosen)
+        found, verdict = backups.judged_manifest(store, chosen, self._key)
+        words = signing.check(chosen.id, verdict, self._unsigned)
+        if words:
+            self._progress("drill", words)
         self._database.end_dead_runs()
         differences = (self._in_a_container if self._where == "container" else self._beside)(store, found)
         if differences:

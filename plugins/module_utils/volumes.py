@@ -81,8 +81,9 @@ def take_over(volume: Volume, before: str) -> None:
             beneath.move(name, volume.data, volume.beside)
     if volume.kept != volume.data and beneath.is_ours(before, volume.data):
         with beneath.opened(before, volume.kept) as there:
-            if there is None:
-                beneath.move(before, volume.data, volume.kept)
+            present = there is not None
+        if not present:
+            beneath.move(before, volume.data, volume.kept)
 
 
 @contextlib.contextmanager
@@ -107,8 +108,9 @@ def swap(volume: Volume, before: str) -> None:
                     beneath.move(name, volume.data, old)
         os.rename(COMING, ARRIVING, src_dir_fd=volume.beside, dst_dir_fd=volume.beside)
     with beneath.ours(ARRIVING, volume.beside) as new:
-        for name in beneath.names(new) if new is not None else ():
-            beneath.move(name, new, volume.data)
+        if new is not None:
+            for name in beneath.names(new):
+                beneath.move(name, new, volume.data)
     if new is not None:
         os.rmdir(ARRIVING, dir_fd=volume.beside)
 
@@ -173,7 +175,7 @@ def former(directory: str) -> List[str]:
     found = []
     for place in (directory, os.path.dirname(directory)):
         with beneath.opened(place) as descriptor:
-            for name in beneath.names(descriptor) if descriptor is not None else ():
-                if name.startswith(BEFORE) and beneath.is_ours(name, descriptor):
-                    found.append(os.path.join(place, name))
+            if descriptor is not None:
+                every = [name for name in beneath.names(descriptor) if name.startswith(BEFORE)]
+                found += [os.path.join(place, name) for name in every if beneath.is_ours(name, descriptor)]
     return found

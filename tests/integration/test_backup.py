@@ -32,7 +32,11 @@ DATABASE_VOLUME = f"{VOLUMES}/tamma_tamma-pg-data/_data"
 FILES_PLACE = f"{VOLUMES}/tamma_tamma-elsa-storage"
 FILES_VOLUME = f"{FILES_PLACE}/_data"
 # By hand alone: no timer shall come between.
-BACKUPS = {"tamma_backup_password": "a repository's throw-away password", "tamma_backup_schedule": {}}
+BACKUPS = {
+    "tamma_backup_password": "a repository's throw-away password",
+    "tamma_backup_schedule": {},
+    "tamma_backup_signing_key": "0123456789abcdef" * 4,
+}
 #: What is generated; the whole suite takes the greater one.
 MEBIBYTES, MANY_MEBIBYTES = 24, 1024
 UNWELL, BUSY, INTERRUPTED = 3, 4, 130
@@ -219,6 +223,9 @@ def test_an_empty_host_gets_everything_back(backups: Backups) -> None:
     wrong = stack.play("restore", variables={**yearly, "tamma_backup_password": "that of another one"})
     assert wrong.status != 0
     assert "is not opened by its password" in wrong.output
+    foreign = stack.play("restore", variables={**yearly, "tamma_backup_signing_key": "fedcba9876543210" * 4})
+    assert foreign.status != 0
+    assert "does not bear the signature of this host" in foreign.output
     # Nothing backs the empty stack up, which would be the newest backup then.
     timer = "systemctl is-enabled tamma-backup.timer 2>&1 || true"
     assert "enabled" not in backups.shell(timer)
