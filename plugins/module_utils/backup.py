@@ -26,6 +26,8 @@ from ansible_collections.meywd.tamma.plugins.module_utils import (
     database,
     formats,
     moments,
+    signing,
+    statements,
 )
 from ansible_collections.meywd.tamma.plugins.module_utils.compose import last_line
 from ansible_collections.meywd.tamma.plugins.module_utils.database import Client, Database
@@ -43,6 +45,7 @@ from ansible_collections.meywd.tamma.plugins.module_utils.restic import (
 from ansible_collections.meywd.tamma.plugins.module_utils.room import human
 from ansible_collections.meywd.tamma.plugins.module_utils.runner import Result
 from ansible_collections.meywd.tamma.plugins.module_utils.stack import Stack
+from ansible_collections.meywd.tamma.plugins.module_utils.volumes import as_it_is, entered
 
 Progress = Callable[[str, str], None]
 
@@ -71,8 +74,9 @@ READERS = 4
 
 # Of a part that was empty.
 NOTHING = ""
-# How files begin that a restore leaves in a volume.
-OWN_FILES = ".tamma-"
+
+_ID = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{4}")
+_PART = re.compile("(?:%s|%s|%s[A-Za-z0-9][A-Za-z0-9_.-]*)" % (DATABASE, STATE, VOLUME))
 
 DUMP = "database.dump"
 _MANIFEST_FILE = "manifest.json"
@@ -113,6 +117,8 @@ def find(restic: Restic, stack: str) -> List[Backup]:
 def among(restic: Restic, listed: Sequence[Snapshot]) -> List[Backup]:
     """The backups that these snapshots are, whoever made them."""
     parts: Dict[Tuple[str, str], Dict[str, str]] = {}
+    # What is called as no version of ours calls one is none: the id becomes a part of paths.
+    listed = [item for item in listed if _ID.fullmatch(item.tags.get("backup", ""))]
     for item in listed:
         parts.setdefault(_whose(item), {})[item.tags.get("part", "")] = item.id
     return [
@@ -125,7 +131,7 @@ def among(restic: Restic, listed: Sequence[Snapshot]) -> List[Backup]:
             item.tags.get("host", ""),
         )
         for item in listed
-        if item.tags.get("part") == MANIFEST and item.tags.get("backup")
+        if item.tags.get("part") == MANIFEST
     ]
 
 
@@ -179,25 +185,116 @@ def _iso(item: Snapshot) -> str:
 
 
 def manifest(restic: Restic, backup: Backup) -> Dict[str, Any]:
-    """Read a backup's manifest, and make sure that its parts are there."""
+    """Read a backup's manifest, and make sure that its parts are there and that all of it is what we write."""
+    return judged_manifest(restic, backup, "")[0]
+
+
+def judged_manifest(restic: Restic, backup: Backup, key: str) -> Tuple[Dict[str, Any], str]:
+    """The same, and what is known of its signature (see signing)."""
     text = restic.text(backup.snapshot, "/" + _MANIFEST_FILE)
     try:
         found: Dict[str, Any] = json.loads(text)
-        wanted = {name: part["snapshot"] for name, part in found["parts"].items() if part["snapshot"] != NOTHING}
-    except (ValueError, KeyError, TypeError, AttributeError) as exc:
+        newer = int(found["format"]) > FORMAT
+    except (ValueError, KeyError, TypeError) as exc:
         raise OperatorError("The manifest of the backup %s cannot be read (%s)." % (backup.id, exc)) from exc
-    if int(found.get("format", 0)) > FORMAT:
+    if newer:
         raise OperatorError(
             "The backup %s was made by a newer version of the collection (format %s): update the collection first."
             % (backup.id, found["format"])
         )
+    strange = _strange(found) or ("id" if found["id"] != backup.id else "")
+    if strange:
+        raise OperatorError(
+            "The manifest of the backup %s cannot be read: its %s is nothing that this collection writes. Use another "
+            "backup, and find out who wrote this one." % (backup.id, strange)
+        )
+    verdict = signing.verdict(found, key)
+    found = {name: value for name, value in found.items() if name in _FIELDS}
+    found["properties"] = statements.properties(found.get("properties", []))
+    wanted = {name: part["snapshot"] for name, part in found["parts"].items() if part["snapshot"] != NOTHING}
     missing = sorted(name for name, snapshot in wanted.items() if backup.parts.get(name) != snapshot)
     if missing:
         raise OperatorError(
             "The backup %s is not whole in %s: the part %s is missing. Use another backup."
             % (backup.id, restic, missing[0])
         )
-    return found
+    return found, verdict
+
+
+def _is_text(value: Any) -> bool:
+    return isinstance(value, str) and "\0" not in value
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int)
+
+
+def _list_of(each: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, list) and all(map(each, value))
+
+
+def _table_of(name: Callable[[Any], Any], each: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda value: isinstance(value, dict) and all(name(key) and each(one) for key, one in value.items())
+
+
+def _is_pair(value: Any) -> bool:
+    return _list_of(_is_text)(value) and len(value) == 2
+
+
+def _is_part(value: Any) -> bool:
+    return (
+        isinstance(value, dict)
+        and _is_text(value.get("snapshot"))
+        and re.fullmatch("[0-9a-f]*", value["snapshot"]) is not None
+        and _is_number(value.get("bytes"))
+    )
+
+
+def _is_sequence(value: Any) -> bool:
+    """A value, and whether it was given away; in the first format the value alone."""
+    return _is_number(value) or (isinstance(value, list) and len(value) == 2 and all(map(_is_number, value)))
+
+
+def _is_server(value: Any) -> bool:
+    return (
+        isinstance(value, dict)
+        and re.fullmatch(r"\d+(\.\d+)*", str(value.get("version"))) is not None
+        and _is_text(value.get("database"))
+    )
+
+
+# What a manifest has, and how one knows it. Each but the first three may be missing.
+_FIELDS: Dict[str, Callable[[Any], Any]] = {
+    "id": _is_text,
+    "format": _is_number,
+    "parts": _table_of(_PART.fullmatch, _is_part),
+    "time": _is_text,
+    "stack": _is_text,
+    "host": _is_text,
+    "reason": _is_text,
+    "tags": _list_of(_is_text),
+    "postgres": _is_server,
+    "properties": _list_of(_is_pair),
+    "creation": _list_of(_list_of(lambda value: value is None or _is_text(value))),
+    "extensions": _list_of(_is_text),
+    "broker": lambda value: isinstance(value, bool),
+    "size": _is_number,
+    "images": _table_of(_is_text, _is_text),
+    "schema": _is_text,
+    "fingerprint": _is_text,
+    "counts": _table_of(_is_text, _is_number),
+    "sequences": _table_of(_is_text, _is_sequence),
+    "large_objects": _is_number,
+}
+_NEEDED = ("id", "format", "parts")
+
+
+def _strange(found: Dict[str, Any]) -> str:
+    """The first thing in a manifest that is nothing of ours; empty when all of it is."""
+    for name, fits in _FIELDS.items():
+        if not fits(found[name]) if name in found else name in _NEEDED:
+            return name
+    return ""
 
 
 def choose(restic: Restic, stack: str, which: str) -> Backup:
@@ -355,8 +452,13 @@ class Taking:
         progress: Progress,
         now: Optional[float] = None,
         lock_seconds: float = LOCK_SECONDS,
+        key: str = "",
     ) -> None:
-        """*now* is the clock, in seconds; it may go backwards. *lock_seconds*: how long the dump waits for a lock."""
+        """*now* is the clock, in seconds; it may go backwards. *lock_seconds*: how long the dump waits for a lock.
+
+        key: signs the manifest, see signing.
+        """
+        self.key = key
         self._stack = stack
         self._stores = [Restic(item, stack.runner) for item in repositories]
         self._progress = progress
@@ -567,6 +669,7 @@ class _One:
         self._stack = taking._stack
         self._progress = taking._progress
         self._database = taking._database
+        self._key = taking.key
         self._store = store
         self._description = description
         self._dump = dump
@@ -628,15 +731,17 @@ class _One:
     def _store_directories(self) -> None:
         self._store_directory(STATE, self._state)
         for volume, directory in sorted(volumes(self._stack).items()):
-            self._store_directory(VOLUME + volume, directory)
+            # restic goes by paths, and a container may put links in their way.
+            with entered(directory, self._stack.name) as opened, as_it_is(opened) as mirrored:
+                self._store_directory(VOLUME + volume, mirrored)
 
     def _store_directory(self, part: str, directory: str) -> None:
         began = time.monotonic()
-        if not [name for name in os.listdir(directory) if not name.startswith(OWN_FILES)]:
+        if not (directory and os.listdir(directory)):
             # restic makes no snapshot of nothing.
             self._parts[part] = {"snapshot": NOTHING, "bytes": 0}
             return
-        stored = self._store.store(self._tags(part), self._when(), directory=directory, leave_out=[OWN_FILES + "*"])
+        stored = self._store.store(self._tags(part), self._when(), directory=directory)
         self._read_back(stored["snapshot_id"], "/", ["sh", "-c", "exec cat > /dev/null"], "the part %s" % part)
         self._keep(part, stored, began)
 
@@ -672,7 +777,8 @@ class _One:
             )
 
     def _write_manifest(self, found: Dict[str, Any]) -> None:
-        text = json.dumps({**found, "parts": self._parts}, indent=1, sort_keys=True)
+        whole = {**found, "parts": self._parts}
+        text = json.dumps(signing.signed(whole, self._key) if self._key else whole, indent=1, sort_keys=True)
         os.makedirs(_SCRATCH, mode=0o700, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=self._stack.name + "-backup-", dir=_SCRATCH) as directory:
             write(directory, [File(_MANIFEST_FILE, text, 0o600)])

@@ -11,7 +11,7 @@ import os
 import shutil
 from typing import Dict, List, NamedTuple, Sequence, Set
 
-from ansible_collections.meywd.tamma.plugins.module_utils import boot
+from ansible_collections.meywd.tamma.plugins.module_utils import boot, signing
 from ansible_collections.meywd.tamma.plugins.module_utils.configuration import (
     CONFIGURATION,
     Configuration,
@@ -85,6 +85,7 @@ WantedBy=timers.target
 class Wanted(NamedTuple):
     """What shall be on the host. passwords: repository → password. schedule: timer → OnCalendar, empty for none.
 
+    signing_key: the operator's; without one the host makes its own.
     store: whether restic is there; before that no timer of backups makes sense. keep_workflows: after which time ELSA's
     finished workflows go (see elsa.retention); empty for never.
     """
@@ -97,6 +98,7 @@ class Wanted(NamedTuple):
     completion: str
     store: bool = True
     keep_workflows: str = ""
+    signing_key: str = ""
 
 
 def commands(wanted: Wanted) -> Dict[str, str]:
@@ -120,6 +122,11 @@ def records(project: str) -> str:
 def password_file(project: str, repository: str) -> str:
     """The path of a repository's password."""
     return "/%s/repository-%s.password" % (directory(project), repository)
+
+
+def signing_key(project: str) -> str:
+    """The path of the key that signs the backups, without the leading slash."""
+    return "%s/%s" % (directory(project), signing.FILE)
 
 
 def timer(project: str, name: str) -> str:
@@ -159,6 +166,8 @@ def files(wanted: Wanted) -> List[File]:
         File(password_file(project, name).lstrip("/"), password + "\n", 0o600, True)
         for name, password in sorted(wanted.passwords.items())
     ]
+    if wanted.signing_key:
+        found.append(File(signing_key(project), wanted.signing_key + "\n", 0o600, True))
     for name, arguments in commands(wanted).items():
         values = {
             "what": _DESCRIPTIONS.get(name, name.capitalize()),
@@ -225,7 +234,7 @@ class Setup:
 
     def _removals(self) -> List[FileChange]:
         """tammactl stays as long as another stack of this host has settings."""
-        formerly = [*self._formerly(), self._record, records(self._project)]
+        formerly = [*self._formerly(), signing_key(self._project), self._record, records(self._project)]
         metrics = self._former_metrics()
         names = [name for name in formerly if name not in SHARED] + ([metrics] if metrics else [])
         if not self._others():
@@ -247,7 +256,8 @@ class Setup:
 
     def _every_file(self) -> List[File]:
         every = files(self._wanted)
-        names = sorted(item.path for item in every)
+        # The host keeps its key when it is given none any more.
+        names = sorted(item.path for item in every if item.path != signing_key(self._project))
         return [*every, File(self._record, json.dumps(names) + "\n", 0o600)]
 
     def _timers(self) -> List[str]:

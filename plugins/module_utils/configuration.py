@@ -37,7 +37,7 @@ class Configuration(NamedTuple):
     notify_webhook: str
     metrics_file: str
     overdue_hours: Mapping[str, int] = MappingProxyType({})
-    drill: str = "server"
+    drill: str = "container"
     lock_seconds: int = 60
 
 

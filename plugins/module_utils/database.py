@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import functools
 import hashlib
 import os
@@ -19,9 +20,16 @@ import signal
 import stat
 import tempfile
 import time
-from typing import Iterator, List, Optional, Sequence, Set
+from typing import Iterator, List, Optional, Sequence, Set, Tuple
 
-from ansible_collections.meywd.tamma.plugins.module_utils import archive, bystanders, inspection, throwaway
+from ansible_collections.meywd.tamma.plugins.module_utils import (
+    archive,
+    beneath,
+    bystanders,
+    inspection,
+    statements,
+    throwaway,
+)
 from ansible_collections.meywd.tamma.plugins.module_utils.compose import last_line
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
 from ansible_collections.meywd.tamma.plugins.module_utils.files import File, write
@@ -35,8 +43,8 @@ _APPLICATION = "tamma-operator-"
 # Where the server's container has its data, and its programs for an external one the archives.
 _DATA = "/var/lib/postgresql/data"
 _ARCHIVES = "/var/lib/tamma"
-# The directory with an archive that is being restored: in the server's own volume, or here.
-ARCHIVE = "tamma-restore"
+# How the directory with an archive that is being restored begins: in the server's own volume, or here.
+_ARCHIVE = "tamma-restore"
 _ELSEWHERE = "/var/lib/tamma"
 # Beside that directory: a named pipe. What goes through it is handed over by the kernel and never touches the disk. The
 # engine, which would copy it several times, takes as much of the processor for that as dumping and storing do.
@@ -44,16 +52,16 @@ _SCRATCH = "/run/tamma"
 #: In a directory there: the paths of the named pipes that a run uses.
 PIPES = "pipes"
 _PIPE = "tamma-pipe"
-# Another one, for what a program says an archive holds.
+# Another one, for what a program says an archive holds. What follows in both names nobody can know before.
 _SCRIPT_PIPE = "tamma-script"
 
 # Somebody may have set limits for the role, the database or the server which no work of ours would survive. Only for a
 # lock we do not wait for ever.
 _LIMITS = """
-SELECT set_config(name, CASE name WHEN 'lock_timeout' THEN '60s' WHEN 'quote_all_identifiers' THEN 'off' ELSE '0' END,
-  false) FROM pg_settings
+SELECT set_config(name, CASE name WHEN 'lock_timeout' THEN '60s' WHEN 'quote_all_identifiers' THEN 'off'
+  WHEN 'standard_conforming_strings' THEN 'on' ELSE '0' END, false) FROM pg_settings
 WHERE name IN ('statement_timeout', 'lock_timeout', 'idle_in_transaction_session_timeout', 'idle_session_timeout',
-  'transaction_timeout', 'quote_all_identifiers')"""
+  'transaction_timeout', 'quote_all_identifiers', 'standard_conforming_strings')"""
 # Those in a database get so long to end; a server that writes much takes its time.
 _SECONDS_TO_END = 30
 
@@ -185,21 +193,72 @@ def volume(stack: Stack) -> str:
     return ""
 
 
-def archive_directory(stack: Stack) -> str:
-    """Where on this host an archive lies while it is restored; the server's programs see it, too."""
-    return os.path.join(volume(stack) or os.path.join(_ELSEWHERE, stack.name), ARCHIVE)
+def shared_place(stack: Stack) -> str:
+    """Where on this host archives that are restored lie, and named pipes: the server's programs see them, too.
+
+    In the server's own volume its user can write as well.
+    """
+    return volume(stack) or os.path.join(_ELSEWHERE, stack.name)
 
 
-def _place(stack: Stack) -> str:
-    """Where on this host the named pipes for the server's programs are."""
-    return os.path.dirname(archive_directory(stack))
+@contextlib.contextmanager
+def kept_archive(stack: Stack, name: str) -> Iterator[Tuple[str, int]]:
+    """A new file for an archive that is restored: its path below :func:`shared_place`, and its descriptor."""
+    place = shared_place(stack)
+    if not volume(stack):
+        os.makedirs(place, 0o700, exist_ok=True)
+    with beneath.opened(place) as shared:
+        if shared is None:
+            raise OperatorError("%s, where the archive of a restore lies, is no directory." % place)
+        directory = beneath.random_name(_ARCHIVE + "-")
+        try:
+            with beneath.made(directory, shared) as ours:
+                file = beneath.new_file(name, ours)
+                try:
+                    yield os.path.join(directory, name), file
+                finally:
+                    os.close(file)
+        finally:
+            beneath.remove(directory, shared)
+
+
+def remove_archives(stack: Stack) -> None:
+    """Remove the archives that a killed restore has left."""
+    with beneath.opened(shared_place(stack)) as shared:
+        if shared is not None:
+            for name in beneath.names(shared):
+                if name == _ARCHIVE or name.startswith(_ARCHIVE + "-"):
+                    beneath.remove(name, shared)
+
+
+def _remove_pipes(stack: Stack) -> None:
+    place = shared_place(stack)
+    with beneath.opened(place) as shared:
+        for name in beneath.names(shared) if shared is not None else ():
+            if re.match("(%s|%s)(-|$)" % (_PIPE, _SCRIPT_PIPE), name):
+                remove_pipe(os.path.join(place, name))
+
+
+def _make_pipe(name: str, place: int) -> None:
+    """Make a named pipe for whatever user the programs are: what lies beside it is theirs."""
+    os.mkfifo(name, 0o600, dir_fd=place)
+    pipe = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=place)
+    try:
+        status, owner = os.fstat(pipe), os.fstat(place)
+        if not stat.S_ISFIFO(status.st_mode) or status.st_uid != os.geteuid():
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), name)
+        os.chown(beneath.path(pipe), owner.st_uid, owner.st_gid)
+    finally:
+        os.close(pipe)
 
 
 @contextlib.contextmanager
 def _named_pipes(stack: Stack, place: str) -> Iterator[str]:
     """Named pipes for the programs of a container: the path of the one for archives, or nothing without them."""
-    paths = [os.path.join(place, name) for name in (_PIPE, _SCRIPT_PIPE)] if place else []
-    made = []
+    mark = beneath.random_name("-")
+    paths = [os.path.join(place, name + mark) for name in (_PIPE, _SCRIPT_PIPE)] if place else []
+    made: List[str] = []
+    usable = False
     os.makedirs(_SCRATCH, mode=0o700, exist_ok=True)
     # Whoever comes after a killed run need not ask the engine where they are.
     with tempfile.TemporaryDirectory(prefix=stack.name + "-backup-", dir=_SCRATCH) as noted:
@@ -207,13 +266,13 @@ def _named_pipes(stack: Stack, place: str) -> Iterator[str]:
             # A full disk, above all, is no reason to have no backup: the engine hands everything on then.
             with contextlib.suppress(OSError):
                 write(noted, [File(PIPES, "\n".join(paths), 0o600)])
-                for path in paths:
-                    os.mkfifo(path, 0o600)
-                    made.append(path)
-                    # Whatever user the programs are: what lies beside it is theirs.
-                    owner = os.stat(place)
-                    os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)
-            yield paths[0] if paths and len(made) == len(paths) else ""
+                with beneath.opened(place) as shared:
+                    if shared is not None:
+                        for path in paths:
+                            made.append(path)
+                            _make_pipe(os.path.basename(path), shared)
+                    usable = bool(made)
+            yield paths[0] if usable else ""
         finally:
             for path in made:
                 remove_pipe(path)
@@ -259,8 +318,7 @@ class Database:
         They have ended when this returns: a rename that was under way is done by then, or never will be.
         """
         _kill_programs(self.application.encode("ascii"))
-        for name in (_PIPE, _SCRIPT_PIPE):
-            remove_pipe(os.path.join(_place(self._stack), name))
+        _remove_pipes(self._stack)
         throwaway.remove_leftovers(self._stack)
         # Interpolated is text quoted for SQL.
         self._until_gone(
@@ -320,7 +378,7 @@ class Database:
         if service is None:
             with self.session() as session:
                 newest = major(version(session))
-            place = _place(self._stack)
+            place = shared_place(self._stack)
             container = throwaway.client(self._stack, self.server, newest, place, _ARCHIVES)
             with container as identifier, _named_pipes(self._stack, place) as pipe:
                 yield Client([*command, identifier], self.server.user, self.application, _ARCHIVES, pipe)
@@ -329,7 +387,7 @@ class Database:
         if not running:
             raise OperatorError("PostgreSQL of the stack %s does not run any more." % self._stack.name)
         # Where this host does not see the server's data, the server does not see a pipe of this host.
-        with _named_pipes(self._stack, _place(self._stack) if volume(self._stack) else "") as pipe:
+        with _named_pipes(self._stack, volume(self._stack)) as pipe:
             yield Client([*command, running[0]["Id"]], self.server.user, self.application, _DATA, pipe)
 
     def superuser(self) -> bool:
@@ -656,8 +714,10 @@ class Client:
         output.
         """
         self.pipe = pipe
+        self._name = os.path.basename(pipe)
+        self._script = self._name.replace(_PIPE, _SCRIPT_PIPE, 1)
         #: Where this host sees the one for scripts.
-        self.script = os.path.join(os.path.dirname(pipe), _SCRIPT_PIPE) if pipe else ""
+        self.script = os.path.join(os.path.dirname(pipe), self._script) if pipe else ""
         self._prefix = mortal(prefix)
         self._place = place
         self._user = user
@@ -680,7 +740,7 @@ class Client:
             'test -p "$0" || { echo "error: $0 is no pipe" >&2; exit 1; }; exec 3<>"$0" %s"$0" 3<&-; exec "$@"' % sign
         )
         prefix = [word for word in self._prefix if word != "-i"]
-        return [*prefix, "sh", "-c", script, os.path.join(self._place, _PIPE), *command]
+        return [*prefix, "sh", "-c", script, os.path.join(self._place, self._name), *command]
 
     def dump(self, database: str, lock_seconds: float) -> List[str]:
         """Dump, uncompressed: restic compresses, and finds what it has already.
@@ -699,15 +759,15 @@ class Client:
         return self._piped("<", self._restore(database, ["--section=pre-data", "--section=data"]))
 
     def restore_rest(self, database: str, name: str, jobs: int) -> List[str]:
-        """Restore indexes, constraints and what else needs all rows, in parallel, from a file beside the data."""
+        """Restore indexes, constraints and what else needs all rows, in parallel, from a :func:`kept_archive`."""
         return self._restore_file(database, name, ["--section=post-data", "--jobs", str(jobs)])
 
     def restore_definitions(self, database: str, name: str) -> List[str]:
-        """Restore everything but the rows from a file beside the data."""
+        """Restore everything but the rows from a :func:`kept_archive`."""
         return self._restore_file(database, name, ["--schema-only"])
 
     def _restore_file(self, database: str, name: str, options: List[str]) -> List[str]:
-        return [*self._prefix, *self._restore(database, [*options, os.path.join(self._place, ARCHIVE, name)])]
+        return [*self._prefix, *self._restore(database, [*options, os.path.join(self._place, name)])]
 
     def restore_stream(self, database: str, owners: bool = True, rows: bool = True) -> List[str]:
         """Restore an archive from standard input into an empty database, to look at it there.
@@ -737,32 +797,15 @@ class Client:
         """
         print_to = 'exec 3<>"$0" >"$0" 3<&-; ' if self.pipe else ""
         command = print_to + "pg_restore --data-only -f - && ! read -r more"
-        return self._piped("<", ["sh", "-c", command, os.path.join(self._place, _SCRIPT_PIPE)])
-
-
-_NAME = r'("(?:[^"]|"")+"|[^\s;"]+)'
-_ROLE = re.compile(r"(?:CREATE|ALTER|COMMENT ON) ROLE %s[ ;]" % _NAME)
-_STATEMENT = re.compile(r"""^(?:[A-Z]+ (?:[^;'"]|'(?:[^']|'')*'|"(?:[^"]|"")*")*;)$""", re.MULTILINE)
-_MEMBERSHIP = re.compile(r"GRANT %s TO %s[ ;]" % (_NAME, _NAME))
+        return self._piped("<", ["sh", "-c", command, os.path.join(self._place, self._script)])
 
 
 def missing_roles(dump: str, present: Set[Optional[str]]) -> List[str]:
     """The statements of "pg_dumpall --roles-only" that make the roles which are not *present*.
 
-    Memberships come with them when one side is a role that is made.
+    Memberships come with them when one side is a role that is made. Raises OperatorError for what it does not write.
     """
-    statements = []
-    # Names, values of settings and comments may have several lines.
-    for statement in _STATEMENT.findall(dump):
-        match = _ROLE.match(statement) or _MEMBERSHIP.match(statement)
-        if match and any(unquoted(name) not in present for name in match.groups()):
-            statements.append(statement)
-    return statements
-
-
-def unquoted(name: str) -> str:
-    """A name as PostgreSQL quotes it, without its quotes."""
-    return name[1:-1].replace('""', '"') if name.startswith('"') else name
+    return [one.sql for one in statements.roles(dump) if any(name not in present for name in one.names)]
 
 
 # What PostgreSQL's programs say → what it means. The first that fits counts.

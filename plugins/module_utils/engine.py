@@ -228,8 +228,12 @@ class Engine:
         network: str = "none",
         environment: Mapping[str, str] = MappingProxyType({}),
         labels: Mapping[str, str] = MappingProxyType({}),
+        confined: Mapping[str, Any] = MappingProxyType({}),
     ) -> str:
-        """Start a program, or without *argv* what the image is for, in a container; return its id. See :meth:`run`."""
+        """Start a program, or without *argv* what the image is for, in a container; return its id. See :meth:`run`.
+
+        confined: what else it may not do, as the engine's HostConfig says it.
+        """
         made = self._json(
             "POST",
             "/containers/create",
@@ -238,7 +242,7 @@ class Engine:
                 **({"Entrypoint": list(argv[:1]), "Cmd": list(argv[1:])} if argv else {}),
                 "Env": ["%s=%s" % pair for pair in sorted(environment.items())],
                 "Labels": dict(labels),
-                "HostConfig": {"Binds": list(binds), "NetworkMode": network, "Init": True},
+                "HostConfig": {"Binds": list(binds), "NetworkMode": network, "Init": True, **confined},
             },
         )
         try:

@@ -7,10 +7,9 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 from typing import Callable, List, NamedTuple, Sequence
 
-from ansible_collections.meywd.tamma.plugins.module_utils import backup, database, restore, room
+from ansible_collections.meywd.tamma.plugins.module_utils import backup, beneath, database, room, volumes
 from ansible_collections.meywd.tamma.plugins.module_utils.database import Database
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
 from ansible_collections.meywd.tamma.plugins.module_utils.history import History
@@ -65,22 +64,15 @@ def is_former(name: str, called: Callable[[str], str]) -> bool:
     return mark is not None and called(mark.group()) == name
 
 
-def directories(volumes: Sequence[str]) -> List[Kept]:
-    """What was in volumes before a restore; *volumes*: where the host sees them."""
-    return [
-        Kept("directory", entry.path, _size(entry.path))
-        for volume in sorted(volumes)
-        for entry in sorted(os.scandir(volume), key=lambda item: item.name)
-        if entry.name.startswith(restore.BEFORE) and entry.is_dir(follow_symlinks=False)
-    ]
+def directories(places: Sequence[str]) -> List[Kept]:
+    """What was in volumes before a restore; *places*: where the host sees their content."""
+    return [Kept("directory", path, _size(path)) for directory in sorted(places) for path in volumes.former(directory)]
 
 
 def _size(directory: str) -> int:
-    return sum(
-        os.lstat(os.path.join(place, name)).st_blocks * 512
-        for place, _below, names in os.walk(directory)
-        for name in names
-    )
+    place, name = os.path.split(directory)
+    with beneath.opened(place) as parent:
+        return beneath.size(name, parent) if parent is not None else 0
 
 
 def choose(found: Sequence[Kept], names: Sequence[str], needed: bool = False) -> List[Kept]:
@@ -117,5 +109,5 @@ def remove(stack: Stack, names: Sequence[str], progress: Progress, needed: bool 
                 if entry.guard == item.name:
                     known.note(entry._replace(guard=""))
         else:
-            shutil.rmtree(item.name)
+            beneath.remove_tree(item.name)
     return gone

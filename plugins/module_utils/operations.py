@@ -27,6 +27,7 @@ from ansible_collections.meywd.tamma.plugins.module_utils import (
     restore,
     retention,
     room,
+    signing,
     stopping,
 )
 from ansible_collections.meywd.tamma.plugins.module_utils.compose import find_compose
@@ -253,9 +254,13 @@ class Operations:
                 problems.append(exc.message)
 
         try:
-            taken = backup.Taking(self._at_rest(), stores, self.progress, lock_seconds=self.settings.lock_seconds).take(
-                reason, list(tags), done
-            )
+            taken = backup.Taking(
+                self._at_rest(),
+                stores,
+                self.progress,
+                lock_seconds=self.settings.lock_seconds,
+                key=signing.make_key(self.settings.project),
+            ).take(reason, list(tags), done)
         except BaseException as exc:
             seconds = round(time.monotonic() - began, 1)
             for name in unheard:
@@ -266,13 +271,20 @@ class Operations:
             raise OperatorError("\n".join(problems), taken=[one._asdict() for one in taken])
         return [one._asdict() for one in taken]
 
-    def drill(self, which: str = "latest", repository: str = "") -> List[Dict[str, Any]]:
-        """Restore a backup of each repository, or one, beside the live database and compare it."""
-        return self._each(
-            "drill",
-            repository,
-            lambda stack, store: {"id": restore.Drill(stack, self.progress, self.settings.drill).run(store, which).id},
-        )
+    def drill(self, which: str = "latest", repository: str = "", unsigned: bool = False) -> List[Dict[str, Any]]:
+        """Restore a backup of each repository, or one, where it disturbs nobody, and compare it.
+
+        unsigned: also one that this host has not signed.
+        """
+
+        def work(stack: Stack, store: Restic) -> Dict[str, Any]:
+            drill = restore.Drill(stack, self.progress, self.settings.drill, self._key(), unsigned)
+            return {"id": drill.run(store, which).id}
+
+        return self._each("drill", repository, work)
+
+    def _key(self) -> str:
+        return signing.key(self.settings.project)
 
     def check(self, repository: str = "", everything: bool = False) -> List[Dict[str, Any]]:
         """Check the stored data."""
@@ -356,7 +368,13 @@ class Operations:
             return [item._asdict() for item in kept.remove(self._at_rest(), names, self.progress, needed)]
 
     def plan_restore(
-        self, which: str, parts: Sequence[str], repository: str = "", source: str = "", host: str = ""
+        self,
+        which: str,
+        parts: Sequence[str],
+        repository: str = "",
+        source: str = "",
+        host: str = "",
+        unsigned: bool = False,
     ) -> Dict[str, Any]:
         """What a restore would do. It only reads, so it takes no lock and waits for nobody.
 
@@ -364,7 +382,7 @@ class Operations:
         who is in the database now, and none of the stack's services. stopping: what is lost when services stop for it.
         """
         stack = self._stack()
-        work = restore.Restoring(stack, self.progress)
+        work = restore.Restoring(stack, self.progress, key=self._key(), unsigned=unsigned)
         planned = work.plan(self._store_of(host, repository), which, parts, source)
         begun = restore.pending(stack.directory)
         stops = stack.writers if {"database", "volumes"} & set(planned.parts) else []
@@ -382,12 +400,16 @@ class Operations:
         repository: str = "",
         source: str = "",
         host: str = "",
+        unsigned: bool = False,
         deadline: float = 300,
     ) -> Dict[str, Any]:
-        """Restore parts of a backup. source: the stack that made it, host: the host, if it is another one's."""
+        """Restore parts of a backup. source: the stack that made it, host: the host, if it is another one's.
+
+        unsigned: also of one that this host has not signed.
+        """
         with self._locked("restore"):
             store = self._store_of(host, repository)
-            work = restore.Restoring(self._at_rest(), self.progress, deadline)
+            work = restore.Restoring(self._at_rest(), self.progress, deadline, self._key(), unsigned)
             planned = work.plan(store, which, parts, source)
             work.apply(store, planned)
             seconds = {"fill_seconds": round(work.filling, 1), "away_seconds": round(work.away, 1)}
@@ -431,6 +453,7 @@ def _described(planned: restore.Planned) -> Dict[str, Any]:
         "postgres": planned.manifest["postgres"]["version"],
         "rows": sum(planned.manifest["counts"].values()),
         "kept_as": planned.before,
+        "doubt": planned.doubt,
     }
 
 

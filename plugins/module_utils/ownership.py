@@ -13,8 +13,9 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
-from typing import Any, Callable, Collection, Dict, Iterable, Iterator, List, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Collection, Dict, Iterable, List, NamedTuple, Optional, Tuple
 
+from ansible_collections.meywd.tamma.plugins.module_utils.beneath import opened
 from ansible_collections.meywd.tamma.plugins.module_utils.compose import Project
 from ansible_collections.meywd.tamma.plugins.module_utils.engine import Engine, of_service
 
@@ -77,7 +78,7 @@ def _places(engine: Engine, name: str, targets: List[str], inspected: Dict[str, 
     found = []
     for item in mounts:
         source = item.get("Source") or ""
-        with _opened(source) as directory:
+        with opened(source) as directory:
             if directory is not None and is_judged_by_mode(directory):
                 if can_write(os.fstat(directory), user, groups):
                     continue
@@ -133,23 +134,9 @@ def can_write(status: os.stat_result, user: int, groups: Collection[int]) -> boo
     return rights & _WRITE == _WRITE
 
 
-@contextlib.contextmanager
-def _opened(path: str) -> Iterator[Optional[int]]:
-    """A directory itself, never one that a link leads to; None when there is none, or not yet."""
-    try:
-        directory = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except OSError:
-        yield None
-        return
-    try:
-        yield directory
-    finally:
-        os.close(directory)
-
-
 def give(place: Place) -> str:
     """Give a directory to its user. Returns a sentence when the file system refuses that, else nothing."""
-    with _opened(place.source) as directory:
+    with opened(place.source) as directory:
         if directory is None:
             return ""
         try:

@@ -161,7 +161,6 @@ class Restic:
         producer: Optional[List[str]] = None,
         name: str = "",
         directory: str = "",
-        leave_out: Sequence[str] = (),
         moved: Optional[Moved] = None,
         named: str = "",
         source: Optional[Runner] = None,
@@ -172,13 +171,12 @@ class Restic:
         which *producer* prints. source: has the environment of *producer*, if not ours. A producer that fails leaves no
         snapshot. What is stored has to be read back.
         """
-        leave_out = [word for pattern in leave_out for word in ("--exclude", pattern)]
         options = ["--time", time, "--host", self.repository.host or "tamma"]
         options += [word for pair in sorted(tags.items()) for word in ("--tag", "%s=%s" % pair)]
         if self._since(0, 17):
             # That would decrypt, decompress and compare everything before it is stored: reading it back does so after.
             options.append("--no-extra-verify")
-        what = ["--stdin", "--stdin-filename", name] if producer else [".", *leave_out]
+        what = ["--stdin", "--stdin-filename", name] if producer else ["."]
         summary: Dict[str, Any] = {}
 
         def on_summary(said: Dict[str, Any]) -> None:
@@ -210,12 +208,13 @@ class Restic:
         """The command that prints a file of a snapshot; a directory comes as a tar archive."""
         return self.argv("dump", "--no-lock", snapshot, path)
 
-    def pipe(self, snapshot: str, path: str, *consumers: List[str], named: str = "", **printed: Any) -> List[Result]:
+    def pipe(self, snapshot: str, path: str, *consumers: List[str], named: str = "", **further: Any) -> List[Result]:
         """Give a file of a snapshot to a program, and what that prints to the next; return what became of all.
 
-        named: a pipe from which the last one reads. printed: to whom goes what that prints (reader, read_from).
+        named: a pipe from which the last one reads. further: see
+        :meth:`Runner.pipeline` (reader, read_from, handed).
         """
-        return self._runner.pipeline([self.dump_argv(snapshot, path), *consumers], named=named, **printed)
+        return self._runner.pipeline([self.dump_argv(snapshot, path), *consumers], named=named, **further)
 
     def text(self, snapshot: str, path: str) -> str:
         """A small file of a snapshot."""

@@ -20,17 +20,20 @@ import os
 import shutil
 import threading
 import time
-from typing import Any, Callable, Dict, List, NamedTuple, Optional, Sequence, Set
+from typing import Any, Callable, Dict, Iterator, List, NamedTuple, Optional, Sequence, Set
 
 from ansible_collections.meywd.tamma.plugins.module_utils import (
     archive,
+    beneath,
     database,
     inspection,
     journals,
     room,
     services,
+    signing,
     tables,
     throwaway,
+    volumes,
 )
 from ansible_collections.meywd.tamma.plugins.module_utils import backup as backups
 from ansible_collections.meywd.tamma.plugins.module_utils.backup import (
@@ -58,11 +61,6 @@ _DEFINITIONS = ".tamma/restore-definitions.json"
 # What can be restored: the database, the broker's definitions, the volumes, and the files of the release.
 PARTS = ("database", "broker", "volumes", "files")
 
-# Inside the volumes.
-_COMING = ".tamma-restoring"
-_ARRIVING = ".tamma-arriving"
-BEFORE = ".tamma-before-"
-
 _JOBS = max(2, min(os.cpu_count() or 2, 8))
 
 
@@ -73,7 +71,10 @@ BACK = "back"
 
 
 class Journal(NamedTuple):
-    """A restore that is under way. before: the name that the live database gets; stamp: in the names of what stays."""
+    """A restore that is under way. before: the name that the live database gets; stamp: in the names of what stays.
+
+    beside: whether what comes lies beside the volumes; a former version had it inside of them.
+    """
 
     id: str
     repository: str
@@ -82,16 +83,21 @@ class Journal(NamedTuple):
     before: str
     stamp: str
     way: str
+    beside: bool = False
 
 
 class Planned(NamedTuple):
-    """What a restore would do. before: under which name the present database stays, if it is replaced."""
+    """What a restore would do. before: under which name the present database stays, if it is replaced.
+
+    doubt: what speaks against the backup's origin, if somebody accepted that.
+    """
 
     backup: Backup
     manifest: Dict[str, Any]
     parts: List[str]
     before: str
     stamp: str
+    doubt: str = ""
 
 
 def pending(directory: str) -> Optional[Journal]:
@@ -102,8 +108,15 @@ def pending(directory: str) -> Optional[Journal]:
 class Restoring:
     """A restore on its way, of one stack."""
 
-    def __init__(self, stack: Stack, progress: Progress, deadline: float = 300) -> None:
-        """*deadline*: seconds that a service has to become ready."""
+    def __init__(
+        self, stack: Stack, progress: Progress, deadline: float = 300, key: str = "", unsigned: bool = False
+    ) -> None:
+        """*deadline*: seconds that a service has to become ready.
+
+        key: has signed what this host took, see signing. unsigned: whether somebody wants also what it has not.
+        """
+        self._key = key
+        self._unsigned = unsigned
         self._stack = stack
         self._progress = progress
         self._deadline = deadline
@@ -122,14 +135,17 @@ class Restoring:
     def plan(self, store: Restic, which: str, parts: Sequence[str], source: str = "") -> Planned:
         """Choose a backup and refuse what cannot work; changes nothing. source: the stack that made it, if another."""
         chosen = backups.choose(store, source or self._stack.name, which)
-        found = backups.manifest(store, chosen)
+        found, verdict = backups.judged_manifest(store, chosen, self._key)
         unknown = sorted(set(parts) - set(PARTS))
         if unknown:
             raise OperatorError("There is no part %s: a restore takes %s." % (unknown[0], ", ".join(PARTS)))
+        words = signing.check(chosen.id, verdict, self._unsigned)
+        if words:
+            self._progress("look", words)
         self._refuse(found, source, parts)
         stamp = time.strftime("%Y%m%dt%H%M%Sz", time.gmtime())
         before = self._database.called(database.BEFORE + stamp) if "database" in parts else ""
-        planned = Planned(chosen, found, [part for part in PARTS if part in parts], before, stamp)
+        planned = Planned(chosen, found, [part for part in PARTS if part in parts], before, stamp, words or "")
         if "database" in parts:
             self._check_space(planned)
         return planned
@@ -167,7 +183,7 @@ class Restoring:
         if directory:
             needed += planned.manifest["size"]
         else:
-            directory = os.path.dirname(os.path.dirname(database.archive_directory(self._stack)))
+            directory = os.path.dirname(database.shared_place(self._stack))
         needed, free = room.needed_and_free(directory, needed)
         if free < needed:
             raise OperatorError(
@@ -188,6 +204,7 @@ class Restoring:
             planned.before,
             planned.stamp,
             PREPARING,
+            beside=True,
         )
         self._note(journal)
         try:
@@ -211,7 +228,7 @@ class Restoring:
         planned = self.plan(store, which, ["database"])
         scratch = self._database.called(database.RESTORING)
         journal = Journal(
-            planned.backup.id, store.repository.name, planned.parts, scratch, "", planned.stamp, PREPARING
+            planned.backup.id, store.repository.name, planned.parts, scratch, "", planned.stamp, PREPARING, beside=True
         )
         self._note(journal)
         try:
@@ -233,7 +250,7 @@ class Restoring:
         if journal is None:
             return False
         # A server whose disk is full does not come up.
-        shutil.rmtree(database.archive_directory(self._stack), ignore_errors=True)
+        database.remove_archives(self._stack)
         services.start_database(self._stack, self._deadline, self._progress)
         if journal.way == FORWARD:
             self._progress("swap", "a former restore was cut off: completing it")
@@ -260,9 +277,10 @@ class Restoring:
         """Remove everything that was prepared beside the live data."""
         # What takes most room goes first: a server whose disk is full does not come up.
         if "database" in journal.parts:
-            shutil.rmtree(database.archive_directory(self._stack), ignore_errors=True)
+            database.remove_archives(self._stack)
         for directory in self._volumes().values():
-            shutil.rmtree(os.path.join(directory, _COMING), ignore_errors=True)
+            with self._entered(directory, journal) as volume:
+                volumes.forget(volume)
         self._settle(journal)
         if "database" in journal.parts:
             self._database.drop(journal.scratch)
@@ -283,6 +301,13 @@ class Restoring:
     def _volumes(self) -> Dict[str, str]:
         return backups.volumes(self._stack)
 
+    @contextlib.contextmanager
+    def _entered(self, directory: str, journal: Journal) -> Iterator[volumes.Volume]:
+        with volumes.entered(directory, self._stack.name) as volume:
+            if not journal.beside:
+                volumes.take_over(volume, volumes.BEFORE + journal.stamp)
+            yield volume
+
     # -- the database -----------------------------------------------------------------------
 
     def _fill(self, store: Restic, planned: Planned, journal: Journal) -> None:
@@ -291,31 +316,33 @@ class Restoring:
         self._database.end_dead_runs()
         self._database.drop(journal.scratch)
         self._create(journal.scratch, planned.manifest)
-        target = database.archive_directory(self._stack)
-        shutil.rmtree(target, ignore_errors=True)
-        os.makedirs(target, 0o700)
+        database.remove_archives(self._stack)
         part = planned.manifest["parts"][DATABASE]
         self._make_roles(store, planned)
         self._progress("fill", "%s from %s into %s" % (room.human(part["bytes"]), store, journal.scratch))
-        kept_at = os.path.join(target, backups.DUMP)
-        with self._database.client() as client:
+        archived = database.kept_archive(self._stack, backups.DUMP)
+        with self._database.client() as client, archived as (path, file):
             # The rows are filled in while they come; what needs them all takes the archive from the disk.
-            with _Watched(kept_at, backups.Meter(self._progress, "fill", part["bytes"])):
-                commands = ["tee", kept_at], client.restore_data(journal.scratch)
-                printed, kept, filled = store.pipe(part["snapshot"], "/" + backups.DUMP, *commands, named=client.pipe)
+            with _Watched(file, backups.Meter(self._progress, "fill", part["bytes"])):
+                printed, kept, filled = store.pipe(
+                    part["snapshot"],
+                    "/" + backups.DUMP,
+                    ["tee", beneath.path(file)],
+                    client.restore_data(journal.scratch),
+                    named=client.pipe,
+                    handed=[file],
+                )
             if printed.rc and not unheard(printed):
                 raise store.failure(printed)
             # A full disk may take the server with it, which then says something else.
-            done = Result(filled.rc or kept.rc, "", filled.err + kept.err)
+            done = Result(filled.rc or kept.rc, "", filled.err + kept.err.replace(beneath.path(file), path))
             if done.rc == 0:
                 self._progress("fill", "indexes and constraints")
-                done = self._stack.runner.run(client.restore_rest(journal.scratch, backups.DUMP, _JOBS))
+                done = self._stack.runner.run(client.restore_rest(journal.scratch, path, _JOBS))
             if done.rc:
-                shutil.rmtree(target)
                 raise database.failure(done, "The backup cannot be restored, and nothing was changed")
             self.filling = time.monotonic() - began
-            self._compare(journal.scratch, planned.manifest, client)
-        shutil.rmtree(target)
+            self._compare(journal.scratch, planned.manifest, client, path)
         self._database.quiet(journal.scratch, False)
         for words in self._database.take_on(journal.scratch, planned.manifest.get("properties", [])):
             self._progress("fill", words)
@@ -331,13 +358,13 @@ class Restoring:
             self._progress("fill", "the new database is made like the present one: %s" % exc.message)
             self._database.create(name)
 
-    def _compare(self, name: str, manifest: Dict[str, Any], client: Client) -> None:
+    def _compare(self, name: str, manifest: Dict[str, Any], client: Client, archived: str) -> None:
         self._progress("check", "comparing %s with the manifest" % name)
         known = self._database
         compared = known.called(database.COMPARED)
 
         def refill() -> Result:
-            return self._stack.runner.run(client.restore_definitions(compared, backups.DUMP))
+            return self._stack.runner.run(client.restore_definitions(compared, archived))
 
         create = functools.partial(self._create, manifest=manifest)
         comparison = _Comparison(self._stack.runner, client, known.session, create, known.drop)
@@ -376,7 +403,8 @@ class Restoring:
                 if "database" in journal.parts:
                     self._prepare_tables()
                 for directory in self._volumes().values():
-                    swap_directory(directory, BEFORE + journal.stamp)
+                    with self._entered(directory, journal) as volume:
+                        volumes.swap(volume, volumes.BEFORE + journal.stamp)
                 self._writers.start()
                 self.away = time.monotonic() - began
         except (OperatorError, OSError, KeyboardInterrupt) as failure:
@@ -417,8 +445,12 @@ class Restoring:
 
     def _swap_back(self, journal: Journal, deploys: bool = False) -> None:
         """Put the former data back, however far the swap came; what was restored goes."""
-        before = BEFORE + journal.stamp
-        moved = [path for path in self._volumes().values() if os.path.isdir(os.path.join(path, before))]
+        before = volumes.BEFORE + journal.stamp
+        moved = []
+        for directory in self._volumes().values():
+            with self._entered(directory, journal) as volume:
+                if volumes.has(volume, before):
+                    moved.append(directory)
         swapped = False
         if "database" in journal.parts:
             services.start_database(self._stack, self._deadline, self._progress)
@@ -429,7 +461,8 @@ class Restoring:
         if swapped:
             self._database.swap(journal.before, journal.scratch, back=True)
         for directory in moved:
-            swap_directory_back(directory, before)
+            with self._entered(directory, journal) as volume:
+                volumes.swap_back(volume, before)
         try:
             self._writers.start()
         except OperatorError as exc:
@@ -457,13 +490,11 @@ class Restoring:
             if directory is None:
                 self._progress("fetch", "%s: this stack has no such volume, it is left out" % part)
                 continue
-            coming = os.path.join(directory, _COMING)
-            shutil.rmtree(coming, ignore_errors=True)
-            os.mkdir(coming, 0o700)
             self._progress("fetch", "%s from %s" % (part, store))
             snapshot = planned.manifest["parts"][part]["snapshot"]
-            if snapshot != backups.NOTHING:
-                store.restore(snapshot, coming)
+            with volumes.entered(directory, self._stack.name) as volume, volumes.coming(volume) as coming:
+                if snapshot != backups.NOTHING:
+                    store.restore(snapshot, coming)
 
     def _put_files_beside(self, store: Restic, planned: Planned) -> None:
         """The files of the release never replace those of the running one: they are there to be looked at."""
@@ -541,10 +572,10 @@ class _Comparison(NamedTuple):
 
 
 class _Watched:
-    """Tells how far a file has grown, while others write it."""
+    """Tells how far an open file has grown, while others write it."""
 
-    def __init__(self, path: str, moved: Callable[[int], None]) -> None:
-        self._path = path
+    def __init__(self, file: int, moved: Callable[[int], None]) -> None:
+        self._file = file
         self._moved = moved
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._watch, daemon=True)
@@ -558,53 +589,21 @@ class _Watched:
 
     def _watch(self) -> None:
         while not self._ended.wait(1):
-            with contextlib.suppress(OSError):
-                self._moved(os.path.getsize(self._path))
-
-
-def swap_directory(directory: str, before: str) -> None:
-    """Put what was fetched into a volume in the place of its content, which is kept in *before*.
-
-    May be cut off anywhere and called again: first everything old moves out, then everything new moves in.
-    """
-    coming, arriving, old = (os.path.join(directory, name) for name in (_COMING, _ARRIVING, before))
-    if os.path.isdir(coming):
-        os.makedirs(old, 0o700, exist_ok=True)
-        for name in sorted(os.listdir(directory)):
-            if not name.startswith(".tamma-"):
-                os.rename(os.path.join(directory, name), os.path.join(old, name))
-        os.rename(coming, arriving)
-    if os.path.isdir(arriving):
-        for name in sorted(os.listdir(arriving)):
-            os.rename(os.path.join(arriving, name), os.path.join(directory, name))
-        os.rmdir(arriving)
-
-
-def swap_directory_back(directory: str, before: str) -> None:
-    """Put the content from *before* back into a volume, however far :func:`swap_directory` came.
-
-    May be cut off anywhere and called again. As long as there is something still to come, what lies in the volume is
-    the former content.
-    """
-    coming, arriving, old = (os.path.join(directory, name) for name in (_COMING, _ARRIVING, before))
-    if os.path.isdir(old):
-        if not os.path.isdir(coming):
-            os.makedirs(arriving, 0o700, exist_ok=True)
-            for name in sorted(os.listdir(directory)):
-                if not name.startswith(".tamma-"):
-                    os.rename(os.path.join(directory, name), os.path.join(arriving, name))
-            os.rename(arriving, coming)
-        for name in sorted(os.listdir(old)):
-            os.rename(os.path.join(old, name), os.path.join(directory, name))
-        os.rmdir(old)
-    shutil.rmtree(coming, ignore_errors=True)
+            self._moved(os.fstat(self._file).st_size)
 
 
 class Drill:
     """Restores a backup where nobody is disturbed, compares it, and removes it."""
 
-    def __init__(self, stack: Stack, progress: Progress, where: str = "server") -> None:
-        """*where*: beside the live database, or in a server of its own in a container that is thrown away."""
+    def __init__(
+        self, stack: Stack, progress: Progress, where: str = "container", key: str = "", unsigned: bool = False
+    ) -> None:
+        """*where*: beside the live database, or in a server of its own in a container that is thrown away.
+
+        key, unsigned: as for :class:`Restoring`.
+        """
+        self._key = key
+        self._unsigned = unsigned
         self._stack = stack
         self._progress = progress
         self._where = where
@@ -613,7 +612,10 @@ class Drill:
     def run(self, store: Restic, which: str = "latest") -> Backup:
         """Raise OperatorError unless the backup can be restored and is what its manifest says."""
         chosen = backups.choose(store, self._stack.name, which)
-        found = backups.manifest(store, chosen)
+        found, verdict = backups.judged_manifest(store, chosen, self._key)
+        words = signing.check(chosen.id, verdict, self._unsigned)
+        if words:
+            self._progress("drill", words)
         self._database.end_dead_runs()
         differences = (self._in_a_container if self._where == "container" else self._beside)(store, found)
         if differences:

@@ -14,7 +14,7 @@ import stat
 import subprocess
 import tempfile
 import threading
-from typing import IO, Any, Callable, Dict, List, NamedTuple, Optional
+from typing import IO, Any, Callable, Dict, List, NamedTuple, Optional, Sequence
 
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
 
@@ -192,6 +192,7 @@ class Runner:
         reader: Optional[Callable[[bytes], None]] = None,
         read_from: str = "",
         first: Optional["Runner"] = None,
+        handed: Sequence[int] = (),
     ) -> List[Result]:
         """Run programs with each one's output as the next one's input; return what became of each.
 
@@ -205,7 +206,7 @@ class Runner:
 
         reader: is given what the last one prints, piece by piece, or what is written into the named pipe *read_from* as
         long as the last one lives; there is no output in the results then. first: has the environment of the first one,
-        if that is another one.
+        if that is another one. handed: descriptors that all of them have.
         """
         processes: List["subprocess.Popen[str]"] = []
         errors = [_temporary() for _command in commands]
@@ -229,6 +230,7 @@ class Runner:
                         stdin=ends[0] if ends and left == 0 else before,
                         stdout=ends[1] if ends and left == 1 else subprocess.PIPE,
                         stderr=errors[number],
+                        pass_fds=handed,
                         encoding="utf-8",
                         errors="replace",
                     )

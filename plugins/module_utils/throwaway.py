@@ -11,10 +11,10 @@ import secrets
 import ssl
 import tempfile
 import time
-from typing import Dict, Iterator, List, Tuple
+from types import MappingProxyType
+from typing import Any, Dict, Iterator, List, Mapping, Tuple
 
 from ansible_collections.meywd.tamma.plugins.module_utils.compose import explain_pull_failures
-from ansible_collections.meywd.tamma.plugins.module_utils.engine import addresses
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
 from ansible_collections.meywd.tamma.plugins.module_utils.files import File, write
 from ansible_collections.meywd.tamma.plugins.module_utils.logins import Postgres, PostgresSession
@@ -25,6 +25,14 @@ LABEL = "tamma.throw-away"
 
 _SCRATCH = "/run/tamma"
 _LOGIN = "/etc/tamma"
+_SOCKETS = "/var/run/postgresql"
+# What the image needs to become its own user, and nothing else.
+_CONFINED = {
+    "CapDrop": ["ALL"],
+    "CapAdd": ["CHOWN", "DAC_OVERRIDE", "FOWNER", "KILL", "SETGID", "SETUID"],
+    "SecurityOpt": ["no-new-privileges:true"],
+    "PidsLimit": 512,
+}
 _SECONDS_TO_START = 120
 
 
@@ -42,7 +50,13 @@ def remove_leftovers(stack: Stack) -> None:
 
 @contextlib.contextmanager
 def _container(
-    stack: Stack, name: str, argv: List[str], binds: List[str], network: str, environment: Dict[str, str]
+    stack: Stack,
+    name: str,
+    argv: List[str],
+    binds: List[str],
+    network: str,
+    environment: Dict[str, str],
+    confined: Mapping[str, Any] = MappingProxyType({}),
 ) -> Iterator[str]:
     engine = stack.engine
     if engine.image(name) is None:
@@ -54,7 +68,7 @@ def _container(
                 % problem,
                 rc=done.rc,
             )
-    identifier = engine.launch(name, argv, binds, network, environment, {LABEL: stack.name})
+    identifier = engine.launch(name, argv, binds, network, environment, {LABEL: stack.name}, confined)
     try:
         yield identifier
     finally:
@@ -95,18 +109,33 @@ def _authorities() -> str:
 
 @contextlib.contextmanager
 def server(stack: Stack, major: int, user: str, database: str) -> Iterator[Tuple[str, Postgres]]:
-    """A server with an empty database, in a container with this id."""
+    """A server with an empty database, in a container with this id, which has no network: whoever runs there stays.
+
+    This host reaches it through a socket in a directory of root's alone.
+    """
     password = secrets.token_hex(24)
     environment = {"POSTGRES_USER": user, "POSTGRES_DB": database, "POSTGRES_PASSWORD": password}
-    with _container(stack, image(stack, major), [], [], "bridge", environment) as identifier:
+    os.makedirs(_SCRATCH, mode=0o700, exist_ok=True)
+    with contextlib.ExitStack() as open_now:
+        around = open_now.enter_context(tempfile.TemporaryDirectory(prefix=stack.name + "-restore-", dir=_SCRATCH))
+        sockets = os.path.join(around, "socket")
+        os.mkdir(sockets)
+        # For whatever user the server is; nobody else gets to it.
+        os.chmod(sockets, 0o777)  # noqa: S103
+        binds = ["%s:%s:z" % (sockets, _SOCKETS)]
+        identifier = open_now.enter_context(
+            _container(stack, image(stack, major), [], binds, "none", environment, _CONFINED)
+        )
         until = time.monotonic() + _SECONDS_TO_START
         while True:
             found = stack.engine.container(identifier) or {}
             try:
-                # While it is made ready it listens on no address.
-                login = Postgres((addresses(found) or ["127.0.0.1"])[0], 5432, database, user, password, "disable")
-                with PostgresSession(login):
-                    break
+                login = Postgres(sockets, 5432, database, user, password, "disable")
+                with PostgresSession(login) as session:
+                    # While it is made ready it listens on no address.
+                    if session.query("SHOW listen_addresses") != [[""]]:
+                        break
+                raise OperatorError("It is still made ready.")
             except OperatorError as exc:
                 running = (found.get("State") or {}).get("Running")
                 if not running or time.monotonic() > until:

@@ -31,6 +31,7 @@ from ansible_collections.meywd.tamma.plugins.module_utils import (
     retained,
     room,
     services,
+    signing,
     upgrades,
 )
 from ansible_collections.meywd.tamma.plugins.module_utils.configuration import configuration, configuration_or_none
@@ -768,7 +769,9 @@ class Update:
             "guard", "the copy from before release %d is gone: the backup from then is restored" % item.number
         )
         store = work.store_with(item.backup)
-        restore.Restoring(self._stack(), self._progress, self._base.deadline).fill_beside(store, item.backup, name)
+        key = signing.key(self._base.project)
+        work_on = restore.Restoring(self._stack(), self._progress, self._base.deadline, key)
+        work_on.fill_beside(store, item.backup, name)
         self.history.note(item._replace(guard=name))
 
     def _complete(self, work: Deployment, journal: Journal, entry: Entry, planned: Optional[Planned] = None) -> Entry:

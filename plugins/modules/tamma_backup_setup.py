@@ -84,6 +84,11 @@ options:
     description: Seconds by which a timer is delayed at most, so that a fleet does not begin at once.
     type: int
     default: 0
+  signing_key:
+    description:
+      - The key that signs the backups of this host, and that a restore looks for; empty to keep the host's own one.
+    type: str
+    default: ""
   overdue_hours:
     description: How many hours old the last good V(backup), V(drill), V(check) and V(prune) may be; 0 for any age.
     type: dict
@@ -201,6 +206,7 @@ def wanted(params: Dict[str, Any], store: bool) -> backup_setup.Wanted:
         params["completion"],
         store,
         params["keep_workflows"],
+        params["signing_key"],
     )
 
 
@@ -249,7 +255,8 @@ def main() -> None:
             "host": {"type": "str", "default": ""},
             "keep": {"type": "dict", "default": {}},
             "check_subset": {"type": "str", "default": "5%"},
-            "drill": {"type": "str", "choices": list(DRILLS), "default": "server"},
+            "drill": {"type": "str", "choices": list(DRILLS), "default": "container"},
+            "signing_key": {"type": "str", "default": "", "no_log": True},
             "lock_seconds": {"type": "int", "default": 60},
             "schedule": {"type": "dict", "default": {}},
             "keep_workflows": {"type": "str", "default": ""},

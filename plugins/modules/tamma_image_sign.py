@@ -109,8 +109,8 @@ from typing import Any, Dict
 
 from ansible.module_utils.basic import AnsibleModule
 
+from ansible_collections.meywd.tamma.plugins.module_utils import image_signing
 from ansible_collections.meywd.tamma.plugins.module_utils import module as shell
-from ansible_collections.meywd.tamma.plugins.module_utils import signing
 from ansible_collections.meywd.tamma.plugins.module_utils.registry import Login
 from ansible_collections.meywd.tamma.plugins.module_utils.runner import Runner
 
@@ -118,11 +118,11 @@ from ansible_collections.meywd.tamma.plugins.module_utils.runner import Runner
 def sign(module: AnsibleModule) -> Dict[str, Any]:
     """Sign what has no signature yet."""
     given = module.params
-    signer = signing.Signer(
+    signer = image_signing.Signer(
         Runner(), given["key"], given["password"], given["cosign"], given["known_as"], given["plain_http"]
     )
     logins = [Login(**item) for item in given["registry_logins"]]
-    signed = signing.sign(signer, given["images"], given["statements"], logins, module.check_mode)
+    signed = image_signing.sign(signer, given["images"], given["statements"], logins, module.check_mode)
     return {"changed": bool(signed), "signed": signed}
 
 

@@ -37,6 +37,10 @@ options:
     description: The host that made the backup, as the inventory calls it, when that is not this one.
     type: str
     default: ""
+  unsigned:
+    description: Restore also a backup that this host has not signed, on which it would insist otherwise.
+    type: bool
+    default: false
   deadline:
     description: Seconds that a service has to become ready after the swap.
     type: int
@@ -71,6 +75,7 @@ restore:
   description:
     - What was restored, or would be. C(kept_as) is the name of the former database, C(fill_seconds) how long the new
       one was filled beside it, C(away_seconds) how long the services that write were stopped.
+    - C(doubt) says what speaks against the origin of the backup, if anything does.
     - In check mode C(pending) names the backup of a restore that has begun and not ended, which comes first, and
       C(cut_off) who is in the database beside the stack's services, and C(stopping) says what is lost because services
       stop.
@@ -78,7 +83,7 @@ restore:
   type: dict
   sample:
     {id: 20260101T120000Z-1a2b, time: "2026-01-01T12:00:00Z", repository: local, parts: [database], postgres: "15.10",
-     rows: 1200, kept_as: tamma_before_20260131t120500z, fill_seconds: 8.1, away_seconds: 3.4}
+     rows: 1200, kept_as: tamma_before_20260131t120500z, doubt: "", fill_seconds: 8.1, away_seconds: 3.4}
 """
 
 from typing import Any, Dict
@@ -105,6 +110,7 @@ def main() -> None:
             },
             "source": {"type": "str", "default": ""},
             "host": {"type": "str", "default": ""},
+            "unsigned": {"type": "bool", "default": False},
             "deadline": {"type": "int", "default": 300},
             "wait": {"type": "int", "default": 0},
         },
@@ -114,10 +120,14 @@ def main() -> None:
     def work() -> Dict[str, Any]:
         params = module.params
         operations = operations_of(configuration(params["project"]), lambda _phase, _words: None, params["wait"])
-        chosen = (params["backup"], params["parts"], params["repository"], params["source"], params["host"])
+        chosen = [params[name] for name in ("backup", "parts", "repository", "source", "host", "unsigned")]
         if module.check_mode:
-            return {"changed": True, "restore": operations.plan_restore(*chosen)}
-        return {"changed": True, "restore": operations.restore(*chosen, params["deadline"])}
+            found = operations.plan_restore(*chosen)
+        else:
+            found = operations.restore(*chosen, params["deadline"])
+        if found["doubt"]:
+            module.warn("On %s %s." % (params["project"], found["doubt"]))
+        return {"changed": True, "restore": found}
 
     shell.finish(module, work)
 

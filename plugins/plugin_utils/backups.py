@@ -15,6 +15,7 @@ from ansible_collections.meywd.tamma.plugins.module_utils.elsa import retention
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
 from ansible_collections.meywd.tamma.plugins.module_utils.placeholders import is_placeholder
 from ansible_collections.meywd.tamma.plugins.module_utils.retention import RULES
+from ansible_collections.meywd.tamma.plugins.module_utils.signing import SHORTEST
 from ansible_collections.meywd.tamma.plugins.plugin_utils import variables
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]*")
@@ -49,6 +50,16 @@ def problems(settings: Mapping[str, Any]) -> list[str]:
             for name, count in sorted(settings[variable].items())
             if not re.fullmatch(r"\d+", str(count))
         ]
+    key = str(settings.get("signing_key") or "")
+    if key and (len(key) < SHORTEST or key != "".join(key.split())):
+        found.append(
+            f"tamma_backup_signing_key has less than {SHORTEST} characters, or white space in it: "
+            "'openssl rand -hex 32' makes one; vault it."
+        )
+    elif key and is_placeholder(key):
+        found.append(
+            "tamma_backup_signing_key is a placeholder or easily guessed: 'openssl rand -hex 32' makes another one."
+        )
     if not _SUBSET.fullmatch(str(settings["check_subset"])):
         found.append(
             f"tamma_backup_check_subset is {settings['check_subset']!r}: it takes a share such as 5%, a part such as "

@@ -29,9 +29,14 @@ SETTINGS = "/etc/tamma/tamma/backup.json"
 REPOSITORY = "/var/backups/tamma"
 VOLUMES = "/var/lib/docker/volumes"
 DATABASE_VOLUME = f"{VOLUMES}/tamma_tamma-pg-data/_data"
-FILES_VOLUME = f"{VOLUMES}/tamma_tamma-elsa-storage/_data"
+FILES_PLACE = f"{VOLUMES}/tamma_tamma-elsa-storage"
+FILES_VOLUME = f"{FILES_PLACE}/_data"
 # By hand alone: no timer shall come between.
-BACKUPS = {"tamma_backup_password": "a repository's throw-away password", "tamma_backup_schedule": {}}
+BACKUPS = {
+    "tamma_backup_password": "a repository's throw-away password",
+    "tamma_backup_schedule": {},
+    "tamma_backup_signing_key": "0123456789abcdef" * 4,
+}
 #: What is generated; the whole suite takes the greater one.
 MEBIBYTES, MANY_MEBIBYTES = 24, 1024
 UNWELL, BUSY, INTERRUPTED = 3, 4, 130
@@ -140,7 +145,8 @@ class Backups:
             time.sleep(0.2)
         left = f"""
             ls -A /run/tamma | grep -v 'tamma.lock$'
-            ls -Ad {DATABASE_VOLUME}/tamma-* {FILES_VOLUME}/.tamma-restoring {FILES_VOLUME}/.tamma-arriving 2>/dev/null
+            ls -Ad {DATABASE_VOLUME}/tamma-* {FILES_VOLUME}/.tamma-* /var/lib/tamma/tamma/volume-* 2>/dev/null
+            ls -A {VOLUMES}/*/ | grep '^[.]tamma-' | grep -v before
             ls -A /opt/tamma/.tamma | grep restore
             pgrep -a 'restic|pg_dump|pg_restore'
             docker ps -aq --filter label=tamma.throw-away
@@ -154,7 +160,7 @@ class Backups:
         """Remove what restores have kept."""
         for name in self.sql("SELECT datname FROM pg_database WHERE datname ~ '_before_'").split():
             self.sql(f'DROP DATABASE "{name}"', "postgres")
-        self.shell(f"rm -rf {FILES_VOLUME}/.tamma-before-*")
+        self.shell(f"rm -rf {FILES_PLACE}/.tamma-before-*")
 
     @contextlib.contextmanager
     def settings(self, change: Callable[[dict[str, Any]], None]) -> Iterator[None]:
@@ -217,6 +223,9 @@ def test_an_empty_host_gets_everything_back(backups: Backups) -> None:
     wrong = stack.play("restore", variables={**yearly, "tamma_backup_password": "that of another one"})
     assert wrong.status != 0
     assert "is not opened by its password" in wrong.output
+    foreign = stack.play("restore", variables={**yearly, "tamma_backup_signing_key": "fedcba9876543210" * 4})
+    assert foreign.status != 0
+    assert "does not bear the signature of this host" in foreign.output
     # Nothing backs the empty stack up, which would be the newest backup then.
     timer = "systemctl is-enabled tamma-backup.timer 2>&1 || true"
     assert "enabled" not in backups.shell(timer)
@@ -235,7 +244,7 @@ def test_a_restore_keeps_what_it_replaces(backups: Backups) -> None:
     found = backups.found("restore latest")["restore"]
     assert backups.marked() == first
     assert backups.sql("SELECT mark FROM load.mark", found["kept_as"]) == second
-    assert backups.shell(f"cat {FILES_VOLUME}/.tamma-before-*/mark").strip() == second
+    assert backups.shell(f"cat {FILES_PLACE}/.tamma-before-*/mark").strip() == second
     backups.clean()
     backups.forget_former()
 
@@ -302,7 +311,7 @@ def test_an_operator_may_die_anywhere(backups: Backups, operation: str) -> None:
     backups.shell(f"{faults.PREFIX} tammactl {'backup' if operation == 'backup' else 'restore latest'}")
     effects = faults.effects(CONTAINER)
     # The files of the release are alike, and there are many.
-    alike = [name for name in effects if "/release/" in name][1:]
+    alike = [name for mark in ("/release/", "/.tamma-storing/") for name in [one for one in effects if mark in one][1:]]
 
     def survive(fault: Fault) -> None:
         SURVIVE[operation](backups, fault)

@@ -48,7 +48,7 @@ def store(tmp_path: Path) -> Restic:
     listed = []
     for number, identifier in enumerate(IDS):
         tags = ["stack=tamma", "backup=" + identifier]
-        parts = {"database": "database-%d" % number, "state": "state-%d" % number}
+        parts = {"database": "da%d" % number, "state": "57a7e%d" % number}
         listed += [
             {"id": item, "time": iso(identifier), "tags": [*tags, "part=" + part]} for part, item in parts.items()
         ]
@@ -76,7 +76,7 @@ def change_manifest(store: Restic, number: int, **changed: Any) -> None:
 def test_only_what_has_a_manifest_is_a_backup(store: Restic) -> None:
     assert [item.id for item in find(store, "tamma")] == list(IDS)
     assert find(store, "tamma")[0] == Backup(
-        IDS[0], "2026-01-01T02:30:00Z", "local", "manifest-0", {"database": "database-0", "state": "state-0"}
+        IDS[0], "2026-01-01T02:30:00Z", "local", "manifest-0", {"database": "da0", "state": "57a7e0"}
     )
 
 
@@ -126,9 +126,9 @@ def test_a_manifest_whose_parts_are_not_there(store: Restic) -> None:
     chosen = find(store, "tamma")[0]
     assert manifest(store, chosen)["id"] == IDS[0]
     with pytest.raises(OperatorError, match="is not whole in the repository local: the part database is missing"):
-        manifest(store, chosen._replace(parts={"state": "state-0"}))
+        manifest(store, chosen._replace(parts={"state": "57a7e0"}))
     with pytest.raises(OperatorError, match="the part database is missing"):
-        manifest(store, chosen._replace(parts={"state": "state-0", "database": "another"}))
+        manifest(store, chosen._replace(parts={"state": "57a7e0", "database": "a07"}))
 
 
 def test_an_empty_part_needs_no_snapshot(store: Restic) -> None:
@@ -147,6 +147,42 @@ def test_a_manifest_that_is_none(store: Restic, text: str) -> None:
     (Path(store.repository.location) / "manifest-0").write_text(text, encoding="utf-8")
     with pytest.raises(OperatorError, match="The manifest of the backup 20260101T023000Z-aaaa cannot be read"):
         manifest(store, find(store, "tamma")[0])
+
+
+HOSTILE: dict[str, Any] = {
+    "id": "20260101T023000Z-aaaa/../../../etc",
+    "parts": {"volume:../../etc": {"snapshot": "da0", "bytes": 1}},
+    "postgres": {"version": "15; DROP", "database": "tamma"},
+    "creation": [[{"sql": "x"}]],
+    "extensions": "all",
+    "counts": {"public.t": "1"},
+    "sequences": {"public.s": [1, True, "x"]},
+    "tags": [7],
+    "large_objects": "many",
+}
+
+
+@pytest.mark.parametrize("field", HOSTILE)
+def test_a_manifest_that_nobody_of_ours_has_written(store: Restic, field: str) -> None:
+    change_manifest(store, 0, **{field: HOSTILE[field]})
+    with pytest.raises(OperatorError, match=f"cannot be read: its {field} is nothing that this collection writes"):
+        manifest(store, find(store, "tamma")[0])
+
+
+def test_only_what_is_known_of_a_manifest_is_passed_on(store: Restic) -> None:
+    change_manifest(store, 0, properties=[["COMMENT ON  DATABASE ", " IS 'x'"]], more="whatever")
+    found = manifest(store, find(store, "tamma")[0])
+    assert found["properties"] == [["COMMENT ON DATABASE ", " IS 'x'"]]
+    assert "more" not in found
+
+
+@pytest.mark.parametrize("identifier", ["../../../etc/cron.d", "20260104T000000Z-aaaa/..", "", "-rf"])
+def test_an_id_that_becomes_a_path_is_none(store: Restic, identifier: str) -> None:
+    path = Path(store.repository.location) / "snapshots.json"
+    listed = json.loads(path.read_text(encoding="utf-8"))
+    tags = ["stack=tamma", "backup=" + identifier, "part=manifest"]
+    path.write_text(json.dumps([*listed, {"id": "x", "time": "2026-01-04T00:00:00Z", "tags": tags}]), encoding="utf-8")
+    assert [item.id for item in find(store, "tamma")] == list(IDS)
 
 
 @given(st.datetimes(datetime.datetime(2000, 1, 1), datetime.datetime(2099, 1, 1)))

@@ -337,3 +337,21 @@ def test_the_record_names_every_file(host: Host) -> None:
     own = {name for name in host.tree() if "wants" not in name and name not in (TAMMACTL, "etc/tamma/tamma/files.json")}
     assert set(recorded) == own
     assert backup_setup.records("tamma") == "var/lib/tamma/tamma/backups.json"
+
+
+def test_a_key_is_the_operators_or_stays_the_hosts_own(host: Host) -> None:
+    path = host.root / "etc/tamma/tamma/backup-signing.key"
+    host.converge()
+    assert not path.exists()
+    # As the first backup makes it.
+    path.write_text("own\n", encoding="utf-8")
+    assert host.converge() == []
+    given = WANTED._replace(signing_key="given")
+    assert ("etc/tamma/tamma/backup-signing.key", "update") in host.converge(given)
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert "given" not in "".join(change.diff for change in host.setup(given._replace(signing_key="other")).changes())
+    # None is given any more: it stays, or nothing of before could be restored.
+    host.converge()
+    assert path.read_text(encoding="utf-8") == "given\n"
+    host.converge(present=False)
+    assert not path.exists()

@@ -62,11 +62,8 @@ def test_a_membership_comes_with_either_side() -> None:
 
 @given(st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1))
 def test_any_name_of_a_role_is_understood(name: str) -> None:
-    if "\u2028" in name or "\u2029" in name or "\x85" in name:
-        # A name over two lines does not stand on one.
-        return
     dump = "CREATE ROLE %s;\n" % identifier(name)
-    assert missing_roles(dump, set()) == [dump.rstrip("\n")]
+    assert [one.replace('"', "") for one in missing_roles(dump, set())] == [dump.rstrip("\n").replace('"', "")]
     assert missing_roles(dump, {name}) == []
 
 

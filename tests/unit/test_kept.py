@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from ansible_collections.meywd.tamma.plugins.module_utils import kept, restore
+from ansible_collections.meywd.tamma.plugins.module_utils import kept, volumes
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
 from ansible_collections.meywd.tamma.plugins.module_utils.kept import Kept, choose, directories, is_former
 
@@ -17,14 +17,16 @@ FOUND = [Kept("database", "tamma_before_x", 10), Kept("directory", "/v/.tamma-be
 
 
 def test_only_what_restores_kept_is_listed(tmp_path: Path) -> None:
-    for name in ("one/" + restore.BEFORE + "b", "one/" + restore.BEFORE + "a", "one/data", "two"):
+    """Beside a volume's content, and inside, where former versions have kept it; and nothing that a link leads to."""
+    before = volumes.BEFORE
+    for name in ("one/%sb" % before, "one/_data/%sa" % before, "one/_data/data", "two/_data"):
         (tmp_path / name).mkdir(parents=True)
-    (tmp_path / "one" / (restore.BEFORE + "a") / "file").write_bytes(b"x" * 10000)
-    (tmp_path / "one" / (restore.BEFORE + "link")).symlink_to(tmp_path / "two")
-    found = directories([str(tmp_path / "two"), str(tmp_path / "one")])
+    (tmp_path / "one" / "_data" / (before + "a") / "file").write_bytes(b"x" * 10000)
+    (tmp_path / "one" / "_data" / (before + "link")).symlink_to(tmp_path / "two")
+    found = directories([str(tmp_path / "two" / "_data"), str(tmp_path / "one" / "_data")])
     assert [(item.kind, item.name) for item in found] == [
-        ("directory", str(tmp_path / "one" / (restore.BEFORE + "a"))),
-        ("directory", str(tmp_path / "one" / (restore.BEFORE + "b"))),
+        ("directory", str(tmp_path / "one" / "_data" / (before + "a"))),
+        ("directory", str(tmp_path / "one" / (before + "b"))),
     ]
     assert found[0].bytes >= 10000
     assert found[1].bytes == 0

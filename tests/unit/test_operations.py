@@ -80,8 +80,9 @@ class Away:
 
     failure: BaseException
 
-    def __init__(self, *_words: object, **_options: object) -> None:
-        pass
+    def __init__(self, *_words: object, **options: object) -> None:
+        # What this host takes is signed with its own key.
+        assert options["key"] == "the key of tamma"
 
     def take(self, _reason: str, _tags: list[str], done: Callable[[Taken], None]) -> list[Taken]:
         done(Taken("local", "20260101T120000Z-1a2b", "", 10, 5, {"database": 1.0}))
@@ -93,6 +94,7 @@ def away(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> type[Away]:
     monkeypatch.setattr(lock, "RUN", str(tmp_path / "run"))
     monkeypatch.setattr(operations.backup, "_SCRATCH", str(tmp_path / "run"))
     monkeypatch.setattr(operations.backup, "Taking", Away)
+    monkeypatch.setattr(operations.signing, "make_key", lambda project: "the key of %s" % project)
     monkeypatch.setattr(operations.Operations, "_at_rest", lambda _self: None)
     monkeypatch.setattr("shutil.which", lambda *_words, **_options: "/usr/bin/restic")
     return Away

@@ -9,7 +9,7 @@ import contextlib
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,18 +17,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.meywd.tamma.plugins.module_utils import restore
+from ansible_collections.meywd.tamma.plugins.module_utils import beneath, restore, volumes
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
 from ansible_collections.meywd.tamma.plugins.module_utils.restore import (
     JOURNAL,
     Journal,
     pending,
-    swap_directory,
-    swap_directory_back,
 )
 
-BEFORE = restore.BEFORE + "20260101t000000z"
-EFFECTS = ("rename", "rmdir", "mkdir")
+BEFORE = volumes.BEFORE + "20260101t000000z"
+EFFECTS = ("rename", "rmdir", "mkdir", "unlink", "link", "symlink")
 
 Tree = dict[str, str]
 
@@ -54,19 +52,52 @@ def content(directory: Path) -> Tree:
     }
 
 
-def volume(place: Path, old: Tree, new: Tree) -> Path:
-    """A volume with the files *old*, and the files *new* fetched beside them."""
+def volume(place: Path, old: Tree, new: Tree, inside: bool = False) -> Path:
+    """A volume with the files *old*, and the files *new* fetched for it: beside it, or as a former version had them."""
     shutil.rmtree(place, ignore_errors=True)
-    place.mkdir(parents=True)
-    build(place, old)
-    coming = place / restore._COMING
+    (place / "_data").mkdir(parents=True)
+    build(place / "_data", old)
+    coming = (place / "_data" if inside else place) / volumes.COMING
     coming.mkdir()
     build(coming, new)
     return place
 
 
-def interrupted(number: int, after: bool, place: Path, swap: Callable[[str, str], None] = swap_directory) -> int:
-    """Swap, killed at the effect with that number; return how many effects there were."""
+@pytest.fixture(params=["beside", "elsewhere"], autouse=True, scope="module")
+def where(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Where things are prepared: beside a volume's content, or on another file system."""
+    with pytest.MonkeyPatch.context() as patch:
+        if request.param == "elsewhere":
+            patch.setattr(beneath, "same_mount", lambda *_: False)
+        patch.setattr(volumes, "_ELSEWHERE", str(tmp_path_factory.mktemp("elsewhere")))
+        yield str(request.param)
+
+
+def moved_over(place: Path, where: str) -> None:
+    """Put what was fetched where it is prepared."""
+    if where == "elsewhere":
+        with volumes.entered(str(place / "_data"), "tamma") as opened:
+            os.rename(place / volumes.COMING, os.path.join(opened.place, volumes.COMING))
+
+
+def swap(place: Path) -> None:
+    with volumes.entered(str(place / "_data"), "tamma") as opened:
+        volumes.swap(opened, BEFORE)
+
+
+def swap_back(place: Path) -> None:
+    with volumes.entered(str(place / "_data"), "tamma") as opened:
+        volumes.swap_back(opened, BEFORE)
+
+
+def take_over(place: Path) -> None:
+    with volumes.entered(str(place / "_data"), "tamma") as opened:
+        volumes.take_over(opened, BEFORE)
+        volumes.swap(opened, BEFORE)
+
+
+def interrupted(number: int, after: bool, place: Path, work: Callable[[Path], None] = swap) -> int:
+    """Do some work, killed at the effect with that number; return how many effects there were."""
     count = 0
     with pytest.MonkeyPatch.context() as patch:
 
@@ -86,27 +117,30 @@ def interrupted(number: int, after: bool, place: Path, swap: Callable[[str, str]
         for name in EFFECTS:
             patch.setattr(os, name, wrap(getattr(os, name)))
         with contextlib.suppress(Killed):
-            swap(str(place), BEFORE)
+            work(place)
     return count
 
 
 def assert_swapped(place: Path, old: Tree, new: Tree) -> None:
-    found = content(place)
+    found = content(place / "_data")
     assert {name: text for name, text in found.items() if not name.startswith(".tamma-")} == new
-    assert content(place / BEFORE) == old
-    assert not (place / restore._COMING).exists()
-    assert not (place / restore._ARRIVING).exists()
+    kept = place / BEFORE if (place / BEFORE).exists() else place / "_data" / BEFORE
+    assert content(kept) == old
+    for directory in (place, place / "_data", Path(volumes._ELSEWHERE)):
+        assert not list(directory.rglob(volumes.COMING))
+        assert not list(directory.rglob(volumes.ARRIVING))
 
 
 @given(trees, trees)
 def test_what_was_there_is_kept_and_what_was_fetched_is_there(
-    tmp_path_factory: pytest.TempPathFactory, old: Tree, new: Tree
+    tmp_path_factory: pytest.TempPathFactory, where: str, old: Tree, new: Tree
 ) -> None:
     place = volume(tmp_path_factory.mktemp("swap") / "volume", old, new)
-    swap_directory(str(place), BEFORE)
+    moved_over(place, where)
+    swap(place)
     assert_swapped(place, old, new)
     # Again, as after a kill right behind the last effect.
-    swap_directory(str(place), BEFORE)
+    swap(place)
     assert_swapped(place, old, new)
 
 
@@ -119,15 +153,23 @@ def test_what_was_there_is_kept_and_what_was_fetched_is_there(
         ({"a": "1", ".hidden": "1"}, {}),
     ],
 )
-def test_killed_at_any_effect_the_next_run_completes_it(tmp_path: Path, old: Tree, new: Tree, after: bool) -> None:
+@pytest.mark.parametrize("formerly", [False, True])
+def test_killed_at_any_effect_the_next_run_completes_it(
+    tmp_path: Path, where: str, old: Tree, new: Tree, after: bool, formerly: bool
+) -> None:
+    """Also what a former version has begun, which had it inside of the volume."""
     number = 0
+    work = take_over if formerly else swap
     while True:
         number += 1
-        place = volume(tmp_path / "volume", old, new)
-        effects = interrupted(number, after, place)
-        # Nothing is lost meanwhile either.
-        assert sorted(content(place).values()) == sorted([*old.values(), *new.values()])
-        swap_directory(str(place), BEFORE)
+        place = volume(tmp_path / "volume", old, new, formerly)
+        if not formerly:
+            moved_over(place, where)
+        effects = interrupted(number, after, place, work)
+        if where == "beside":
+            # Nothing is lost meanwhile either.
+            assert sorted(content(place).values()) == sorted([*old.values(), *new.values()])
+        work(place)
         assert_swapped(place, old, new)
         if effects < number:
             break
@@ -136,18 +178,20 @@ def test_killed_at_any_effect_the_next_run_completes_it(tmp_path: Path, old: Tre
 
 @given(trees, trees, st.integers(1, 12), st.integers(1, 12), st.booleans())
 def test_killed_twice(
-    tmp_path_factory: pytest.TempPathFactory, old: Tree, new: Tree, first: int, second: int, after: bool
+    tmp_path_factory: pytest.TempPathFactory, where: str, old: Tree, new: Tree, first: int, second: int, after: bool
 ) -> None:
     place = volume(tmp_path_factory.mktemp("swap") / "volume", old, new)
+    moved_over(place, where)
     interrupted(first, after, place)
     interrupted(second, not after, place)
-    swap_directory(str(place), BEFORE)
+    swap(place)
     assert_swapped(place, old, new)
 
 
 @given(trees, trees, st.integers(1, 12), st.booleans(), st.integers(1, 12), st.booleans())
 def test_the_way_back_leads_from_everywhere(
     tmp_path_factory: pytest.TempPathFactory,
+    where: str,
     old: Tree,
     new: Tree,
     forward: int,
@@ -156,26 +200,38 @@ def test_the_way_back_leads_from_everywhere(
     back_after: bool,
 ) -> None:
     place = volume(tmp_path_factory.mktemp("back") / "volume", old, new)
+    moved_over(place, where)
     interrupted(forward, after, place)
-    interrupted(back, back_after, place, swap_directory_back)
-    swap_directory_back(str(place), BEFORE)
-    assert content(place) == old
-    assert not [name for name in os.listdir(place) if name.startswith(".tamma-")]
+    interrupted(back, back_after, place, swap_back)
+    swap_back(place)
+    assert content(place) == {"_data/" + name: text for name, text in old.items()}
+    assert not list(place.rglob(".tamma-*"))
+
+
+def test_a_swap_that_a_former_version_was_half_through_is_completed(tmp_path: Path) -> None:
+    place = volume(tmp_path / "volume", {"b": "1"}, {}, inside=True)
+    (place / "_data" / volumes.COMING).rmdir()
+    build(place / "_data", {volumes.ARRIVING + "/c": "2", BEFORE + "/a": "1"})
+    (place / "_data" / "b").rename(place / "_data" / BEFORE / "b")
+    take_over(place)
+    assert_swapped(place, {"a": "1", "b": "1"}, {"c": "2"})
 
 
 def test_a_volume_for_which_nothing_was_fetched_is_left_alone(tmp_path: Path) -> None:
-    build(tmp_path, {"a": "1"})
-    swap_directory(str(tmp_path), BEFORE)
-    assert content(tmp_path) == {"a": "1"}
-    assert os.listdir(tmp_path) == ["a"]
+    build(tmp_path / "_data", {"a": "1"})
+    swap(tmp_path)
+    assert content(tmp_path) == {"_data/a": "1"}
+    assert os.listdir(tmp_path / "_data") == ["a"]
 
 
-def test_what_former_restores_keep_stays(tmp_path: Path) -> None:
+def test_what_former_restores_keep_stays(tmp_path: Path, where: str) -> None:
     place = volume(tmp_path / "volume", {"a": "1"}, {"a": "2"})
-    build(place, {restore.BEFORE + "earlier/a": "0"})
-    swap_directory(str(place), BEFORE)
-    assert content(place / (restore.BEFORE + "earlier")) == {"a": "0"}
-    assert content(place / BEFORE) == {"a": "1"}
+    moved_over(place, where)
+    build(place, {volumes.BEFORE + "earlier/a": "0"})
+    build(place / "_data", {volumes.BEFORE + "before/a": "0"})
+    swap(place)
+    assert content(place / (volumes.BEFORE + "earlier")) == {"a": "0"}
+    assert content(place / "_data" / (volumes.BEFORE + "before")) == {"a": "0"}
 
 
 def test_the_journal_is_read_back(tmp_path: Path) -> None:

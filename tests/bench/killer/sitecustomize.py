@@ -62,6 +62,7 @@ PLAN = _plan()
 def _effect(description: str) -> Iterator[None]:
     # What is different in every run: ids, moments, names of temporary directories, numbers of releases.
     description = re.sub(r"[0-9a-f]{64}|\d{8}[tT]\d{6}[zZ](-[0-9a-f]{4})?", "…", description)
+    description = re.sub(r"(tamma-[a-z]+-)[0-9a-f]{16}\b", r"\1…", description)
     description = re.sub(r"(backup|restore|candidate)-[a-z0-9_]{8}\b", r"\1-…", description)
     description = re.sub(r"(_guard_|_failed_|releases/)\d+\b", r"\1…", description)
     if description.startswith("sql "):
@@ -94,7 +95,7 @@ def _strike(when: str) -> None:
 def _wrap(function: Any, describe: Callable[..., str | None]) -> Any:
     def wrapped(*arguments: Any, **named: Any) -> Any:
         # An effect that is part of another one is not told by itself.
-        description = None if getattr(_inside, "effect", "") else describe(*arguments)
+        description = None if getattr(_inside, "effect", "") else describe(*arguments, **named)
         if description is None:
             return function(*arguments, **named)
         with _effect(description):
@@ -103,8 +104,11 @@ def _wrap(function: Any, describe: Callable[..., str | None]) -> Any:
     return functools.update_wrapper(wrapped, function)
 
 
-def _known(verb: str, path: Any) -> str | None:
+def _known(verb: str, path: Any, directory: int | None = None) -> str | None:
+    """*directory*: an open one that the path is relative to."""
     path = path if isinstance(path, int) else os.fspath(path)
+    if directory is not None:
+        path = os.path.join(os.readlink("/proc/self/fd/%d" % directory), path)
     for place, name in PLACES.items():
         if isinstance(path, str) and path.startswith(place):
             return "%s %s%s" % (verb, name, path[len(place) :])
@@ -123,11 +127,11 @@ def _command(argv: list[str], *_: Any, **__: Any) -> str | None:
     return verb if program == "docker" else "%s %s" % (program, verb)
 
 
-def _request(_connection: Any, method: str, path: str, *_: Any) -> str | None:
+def _request(_connection: Any, method: str, path: str, *_: Any, **__: Any) -> str | None:
     return None if method == "GET" else "%s %s" % (method, path.partition("?")[0])
 
 
-def _statement(_socket: Any, data: Any, *_: Any) -> str | None:
+def _statement(_socket: Any, data: Any, *_: Any, **__: Any) -> str | None:
     found = SQL.search(bytes(data[5:]).decode("utf-8", "replace")) if bytes(data[:1]) == b"Q" else None
     return "sql " + found.group(1) if found else None
 
@@ -140,13 +144,13 @@ def _start(self: Any, argv: list[str], *arguments: Any, **named: Any) -> None:
 
 _system = os.system
 _start_process = subprocess.Popen.__init__
-os.replace = _wrap(os.replace, lambda _source, target: _known("replace", target))
-os.rename = _wrap(os.rename, lambda source, *_: _known("rename", source))
-os.unlink = _wrap(os.unlink, lambda path, *_: _known("remove", path))
-setattr(shutil, "rmtree", _wrap(shutil.rmtree, lambda path, *_: _known("remove tree", path)))  # noqa: B010
+os.replace = _wrap(os.replace, lambda _source, target, **_: _known("replace", target))
+os.rename = _wrap(os.rename, lambda source, *_, src_dir_fd=None, **__: _known("rename", source, src_dir_fd))
+os.unlink = _wrap(os.unlink, lambda path, *_, dir_fd=None: _known("remove", path, dir_fd))
+setattr(shutil, "rmtree", _wrap(shutil.rmtree, lambda path, *_, **__: _known("remove tree", path)))  # noqa: B010
 subprocess.run = _wrap(subprocess.run, _command)
 # In a pipeline the operator is there while its programs work.
-setattr(subprocess.Popen, "__init__", _wrap(_start, lambda _self, argv, *_: _command(argv)))  # noqa: B010
+setattr(subprocess.Popen, "__init__", _wrap(_start, lambda _self, argv, *_, **__: _command(argv)))  # noqa: B010
 setattr(socket.socket, "sendall", _wrap(socket.socket.sendall, _statement))  # noqa: B010
 setattr(http.client.HTTPConnection, "request", _wrap(http.client.HTTPConnection.request, _request))  # noqa: B010
 if PLAN.get("clock"):

@@ -165,7 +165,7 @@ _HELP = {
         ),
     ),
     "drill": (
-        "restore a backup beside the live database, compare it, and remove it",
+        "restore a backup where it disturbs nobody, compare it, and remove it",
         "Proves that a backup can be restored, without touching anything that is served.\n\n" + _BACKUPS,
     ),
     "check": (
@@ -261,6 +261,7 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--plan", action="store_true", help="say what would happen, and change nothing")
     command.add_argument("--source", default="", metavar="STACK", help="take the backup of another stack")
     command.add_argument("--host", default="", metavar="HOST", help="take the backup of another host")
+    command.add_argument("--unsigned", action="store_true", help="also one that this host has not signed")
     add_repository(command, "from this repository (default: the first)")
     add_yes(command)
     command = add("discard")
@@ -270,6 +271,7 @@ def parser() -> argparse.ArgumentParser:
     add_yes(command)
     command = add("drill")
     command.add_argument("backup", nargs="?", default="latest", help="which backup (default: latest)")
+    command.add_argument("--unsigned", action="store_true", help="also one that this host has not signed")
     add_repository(command, "from this repository alone (default: from each)")
     command = add("check")
     command.add_argument("--everything", action="store_true", help="read all of it, not a part")
@@ -724,7 +726,8 @@ def _agree(lines: List[str]) -> None:
 
 def _restore(work: operations.Operations, arguments: argparse.Namespace) -> int:
     parts = arguments.part or ["database", "broker", "volumes"]
-    chosen = (arguments.backup, parts, arguments.repository, arguments.source, arguments.host)
+    options = (arguments.repository, arguments.source, arguments.host, arguments.unsigned)
+    chosen = (arguments.backup, parts, *options)
     if arguments.plan:
         planned = work.plan_restore(*chosen)
         _show(arguments, {"ok": True, "restore": planned}, _planned(planned))
@@ -755,6 +758,8 @@ def _planned(planned: Dict[str, Any]) -> List[str]:
         "Would restore %s of %s, %d rows, from %s."
         % (", ".join(planned["parts"]), planned["id"], planned["rows"], planned["repository"])
     )
+    if planned["doubt"]:
+        lines.append("Beware: %s." % planned["doubt"])
     if planned["kept_as"]:
         lines.append(
             "The services that write would be stopped for some seconds; the present database would be kept as %s."
@@ -848,7 +853,7 @@ COMMANDS: Dict[str, Callable[[operations.Operations, argparse.Namespace], int]] 
     "restore": _restore,
     "discard": _discard,
     "drill": lambda work, arguments: _results(
-        "the drill", arguments, work.drill(arguments.backup, arguments.repository)
+        "the drill", arguments, work.drill(arguments.backup, arguments.repository, arguments.unsigned)
     ),
     "check": lambda work, arguments: _results(
         "the check", arguments, work.check(arguments.repository, arguments.everything)

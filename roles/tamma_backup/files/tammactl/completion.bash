@@ -25,9 +25,9 @@ _tammactl() {
                 update) words+=" --reason --plan" ;;
                 rollback) words+=" --plan --yes" ;;
                 backup) words+=" --reason --tag --repository" ;;
-                restore) words+=" latest --part --plan --source --host --repository --yes" ;;
+                restore) words+=" latest --part --plan --source --host --repository --unsigned --yes" ;;
                 discard) words+=" --all --needed --yes" ;;
-                drill) words+=" latest --repository" ;;
+                drill) words+=" latest --repository --unsigned" ;;
                 check) words+=" --everything --repository" ;;
                 prune) words+=" --repository --workflows-finished-before --failed --dry-run" ;;
                 logs) words+=" --tail --follow" ;;
