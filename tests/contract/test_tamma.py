@@ -23,7 +23,6 @@ ENGINE = "start --mode service"
 #: Where that of the processes is.
 HEALTHY = Path("/tmp/tamma-engine-healthy")
 DEFINITION = {"id": "d", "name": "n", "version": 1, "description": "", "activities": [], "isPublished": True}
-STREAM = b"GET /api/engine/events/state HTTP/1.1\r\nHost: x\r\n\r\n"
 
 PLAN = {
     "issueNumber": 1,
@@ -52,10 +51,10 @@ def _no_other_engine() -> Iterator[None]:
     HEALTHY.unlink(missing_ok=True)
 
 
-def stream(api: Service) -> socket.socket:
+def stream(api: Service, path: str = "/api/engine/events/state") -> socket.socket:
     host, port = api.url.removeprefix("http://").split(":")
     connection = socket.create_connection((host, int(port)))
-    connection.sendall(STREAM)
+    connection.sendall(b"GET %s HTTP/1.1\r\nHost: tamma\r\n\r\n" % path.encode())
     return connection
 
 
@@ -201,6 +200,25 @@ def test_an_open_stream_holds_it_for_ten_seconds(tamma: Driver) -> None:
         assert connection.recv(100)
         ended = api.stop()
     assert (ended.status, 9 < ended.seconds < 13) == (1, True)
+
+
+def test_a_stream_that_was_left_holds_it_no_longer(tamma: Driver) -> None:
+    api = tamma.start(arguments=SERVER).health()
+    with stream(api) as connection:
+        assert connection.recv(100)
+    with stream(api, "/api/engine/events/logs"):
+        api.ask("/api/health")
+    ended = api.stop()
+    assert (ended.status, ended.seconds < 5) == (0, True)
+
+
+def test_of_the_log_nothing_comes_while_its_engine_does_nothing(tamma: Driver) -> None:
+    api = tamma.start(arguments=SERVER).health()
+    with stream(api, "/api/engine/events/logs") as connection:
+        connection.settimeout(3)
+        # Not even a header, by which it could be told from a request that takes long.
+        with pytest.raises(TimeoutError):
+            connection.recv(100)
 
 
 # The engine

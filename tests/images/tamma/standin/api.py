@@ -20,6 +20,8 @@ HEALTH = "/api/health"
 REQUESTS, PER_SECONDS = 100, 60
 #: How long an open stream holds it when it is told to stop.
 SECONDS_TO_STOP = 10
+#: How often the stream of its engine's log says that it is there; nothing else comes while that engine does nothing.
+HEARTBEAT_SECONDS = 15
 #: What node-postgres opens at the most.
 NODE_POSTGRES_POOL = "10"
 #: What answers something that nobody here fills.
@@ -135,6 +137,10 @@ def _add_routes(server: Server, database: Database | None, engine: Engine) -> No
     def stream(_: Request) -> Stream:
         return Stream(_states(engine))
 
+    @server.route("GET", "/api/engine/events/logs")
+    def log_stream(_: Request) -> Stream:
+        return Stream(_heartbeats())
+
     @server.route("GET", "/api/dashboard/summary")
     def summary(_: Request) -> Answer:
         return Answer({"engineCount": 1, "activeEngines": int(engine.state != "IDLE")})
@@ -149,6 +155,16 @@ def _states(engine: Engine) -> Iterator[str]:
     while not (process.FUTURE and process.stopping.is_set()):
         yield f"event: state\ndata: {json.dumps({'state': engine.state, 'timestamp': _moment()})}\n\n"
         time.sleep(1)
+
+
+def _heartbeats() -> Iterator[str]:
+    """Tell nothing but that it is there, whatever happens to the service; an empty text is a look at the connection."""
+    last = time.monotonic()
+    while not (process.FUTURE and process.stopping.is_set()):
+        time.sleep(0.2)
+        due = time.monotonic() - last >= HEARTBEAT_SECONDS
+        last = time.monotonic() if due else last
+        yield ":heartbeat\n\n" if due else ""
 
 
 def _add_workflows(server: Server) -> None:

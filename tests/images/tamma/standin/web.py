@@ -2,6 +2,7 @@
 
 import json
 import re
+import select
 import socket
 import time
 from collections.abc import Callable, Iterable
@@ -224,7 +225,15 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             for block in stream.events:
-                self.wfile.write(block.encode())
-                self.wfile.flush()
+                if self._is_left():
+                    return
+                if block:
+                    self.wfile.write(block.encode())
+                    self.wfile.flush()
         except (OSError, ValueError):
             return
+
+    def _is_left(self) -> bool:
+        """Whether the other side has closed the connection; what it sends is no matter."""
+        readable, _, _ = select.select([self.connection], [], [], 0)
+        return bool(readable) and not self.connection.recv(1, socket.MSG_PEEK)
