@@ -45,9 +45,9 @@ up() {
     [ "$count" -eq 7 ] || fail "$count of 7 services are healthy."
 }
 
-# The address answers, with this in it.
+# The address answers, with this in it. RabbitMQ is healthy before it has its page.
 answers() {
-    curl --fail --silent --show-error --max-time 10 --output answer "$1" || fail "$1 does not answer."
+    curl --fail --silent --show-error --max-time 10 --retry 30 --retry-delay 1 --retry-all-errors --output answer "$1" 2>curl.log || fail "$1 does not answer: $(tail -n 1 curl.log)"
     grep -Eq "$2" answer || fail "$1 does not say $2."
     say "$1 answers"
 }
