@@ -53,7 +53,7 @@ class ActionModule(ActionBase):
             "tammactl": base64.b64encode(zipapp(_COLLECTION)).decode("ascii"),
             "completion": completion.read_text(encoding="utf-8"),
         }
-        result.update(execute(self, "tamma_backup_setup", arguments, task_vars))
+        result.update(execute(self, "tamma_backup_setup", arguments, task_vars or {}))
         # A few hundred kilobytes that nobody reads.
         (result.get("invocation") or {}).get("module_args", {}).pop("tammactl", None)
         if not self._task.diff:
