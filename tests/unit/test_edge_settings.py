@@ -8,7 +8,6 @@ from __future__ import annotations
 import re
 from typing import Any
 
-import jinja2
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,7 +17,6 @@ from ansible_collections.meywd.tamma.plugins.plugin_utils.edge_settings import (
     production_problems,
     warnings,
 )
-from tests.tools.roles import ROOT
 
 HASH = "$2y$10$abcdefghijklmnopqrstuuABCDEFGHIJKLMNOPQRSTUVWXYZ01234"
 GOOD: dict[str, Any] = {
@@ -259,31 +257,3 @@ def test_a_key_stays_one_word() -> None:
     for key in ('a"b', "a b", "{env.HOME}", "a\nb"):
         (problem,) = wrong("elsa_api_key", key)
         assert key not in problem
-
-
-@pytest.mark.parametrize(
-    ("paths", "forward_auth", "open_paths"),
-    [
-        ([], "", None),
-        (["/workflows/a", "/workflows/b/*"], "", "/workflows/a /workflows/b/*"),
-        (["/workflows/a"], "http://a:4180", "/oauth2/* /workflows/a"),
-    ],
-)
-def test_the_page_of_somebody_else_starts_nothing_but_what_is_open(
-    paths: list[str], forward_auth: str, open_paths: str | None
-) -> None:
-    environment = jinja2.Environment(trim_blocks=True, undefined=jinja2.ChainableUndefined, autoescape=False)
-    template = environment.from_string((ROOT / "roles/tamma_stack/templates/Caddyfile.j2").read_text(encoding="utf-8"))
-    asked = {
-        "tamma_stack_domain": "tamma.example.org",
-        "tamma_stack_edge_open_paths": ["/api/health"],
-        "tamma_stack_edge_elsa_domain": "elsa.example.org",
-        "tamma_stack_edge_elsa_open_paths": paths,
-        "tamma_stack_edge_forward_auth": forward_auth,
-    }
-    (matcher,) = re.findall(
-        r"@foreign \{\n(.*?)\n\t\}\n\thandle @foreign \{\n\t\trespond 403", template.render(asked), re.DOTALL
-    )
-    lines = [line.strip() for line in matcher.splitlines()]
-    expected = [] if open_paths is None else [f"not path {open_paths}"]
-    assert lines == [*expected, "header_regexp Sec-Fetch-Site ^(cross|same)-site$"]
