@@ -11,7 +11,6 @@ import ssl
 import subprocess
 import threading
 import time
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple

@@ -32,8 +32,8 @@ def asking(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Caddy]:
         yield running
 
 
-#: Request target → what a stranger is answered, and which path a service sees of somebody who is logged in; 400 for both
-#: where it is "refused".
+#: Request target → what a stranger is answered, and which path a service sees of somebody who is logged in; both are
+#: answered 400 where it is "refused".
 TARGETS = {
     # Ordinary ones.
     "/api/health": (200, "/api/health"),
