@@ -47,8 +47,8 @@ _STREAM = b"\r\ncontent-type: text/event-stream"
 _POLL_SECONDS = 0.1
 _BACKLOG = 4096
 _CHUNK = 65536
-# So many of a service wait; what comes then gets 503 at once. A webhook finds room beside them, and no more than that: open
-# paths are those of strangers (the edge says which requests came there).
+# So many of a service wait; what comes then gets 503 at once. A webhook finds room beside them, and no more than that:
+# open paths are those of strangers (the edge says which requests came there).
 _MOST = 1024
 _MOST_WITHOUT_LOGIN = 32
 _WITHOUT_LOGIN = b"\r\nx-tamma-without-login:"
