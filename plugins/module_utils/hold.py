@@ -57,7 +57,7 @@ _KEPT = 16384
 _AHEAD = 4096
 _WATCH_SECONDS = 1.0
 # What has waited does not come over a container that has just started all at once: so many of a service wait for the
-# beginning of an answer at a time, or have waited for so long. Requests that are too large to be kept have turns of their own.
+# beginning of an answer at a time, or have waited for so long. What is too large to be kept has turns of its own.
 _AT_ONCE = 64
 _LARGE_AT_ONCE = 16
 _ANSWER_SECONDS = 5.0

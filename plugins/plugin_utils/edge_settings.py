@@ -9,6 +9,7 @@ value that holds one would become other words of the configuration than the one 
 
 from __future__ import annotations
 
+import base64
 import ipaddress
 import re
 from collections.abc import Iterable, Mapping
@@ -35,6 +36,7 @@ _KEY = re.compile(r"[A-Za-z0-9._~+/=-]*")
 _USER = re.compile(r"[\w.@+-]+")
 # What Caddy replaces wherever it begins a line.
 _DIRECTIVE = "import"
+_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 _BCRYPT = re.compile(r"\$2[aby]\$([0-9]{2})\$[./A-Za-z0-9]{53}")
 # Each more doubles the time of a login, and of every wrong password that somebody sends: 12 is about a quarter of a second.
 _HIGHEST_COST = 12
@@ -96,6 +98,27 @@ def warnings(variables: Mapping[str, Any]) -> Iterable[str]:
 
 def _logins(variables: Mapping[str, Any]) -> tuple[Any, Any]:
     return variables.get("tamma_stack_edge_users"), variables.get("tamma_stack_edge_forward_auth")
+
+
+def basic_names(users: Iterable[str]) -> str:
+    """Write a regular expression for what a request's login (RFC 7617) begins with when it names one of the *users*.
+
+    >>> basic_names(["abc"])
+    'YWJjO[ghijklmnopqrstuv]'
+    """
+    return "|".join(_begins(f"{user}:".encode()) for user in sorted(map(str, users)))
+
+
+def _begins(name: bytes) -> str:
+    known, rest = divmod(len(name), 3)
+    start = base64.b64encode(name[: known * 3]).decode().replace("+", "[+]")
+    if not rest:
+        return start
+    # What follows decides the last bits of the last letter.
+    most = [base64.b64encode(name[known * 3 :] + bytes([end] * (3 - rest))).decode()[: rest + 1] for end in (0, 255)]
+    first, last = (_LETTERS.index(letters[-1]) for letters in most)
+    fixed = most[0][:-1].replace("+", "[+]")
+    return f"{start}{fixed}[{_LETTERS[first : last + 1]}]"
 
 
 def _text(value: Any) -> str:

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 
 import jinja2
 
+from ansible_collections.meywd.tamma.plugins.plugin_utils.edge_settings import basic_names
 from tests.tools.roles import ROOT
 from tests.tools.run import run
 
@@ -40,6 +41,7 @@ VARIABLES: dict[str, Any] = {
     "tamma_stack_edge_elsa_open_paths": ["/workflows/open/*"],
     "tamma_stack_edge_rabbitmq_domain": RABBITMQ,
     "tamma_stack_engine_runs": "engine",
+    "__tamma_stack_edge_names": basic_names([LOGIN[0]]),
 }
 
 

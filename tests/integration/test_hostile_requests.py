@@ -262,6 +262,18 @@ def test_queues_have_the_names_they_have(caddy: Caddy) -> None:
     assert caddy.ask("/api/queues/../x", AUTHORIZATION, site=RABBITMQ).status == 400
 
 
+def test_a_guess_costs_no_hash(caddy: Caddy) -> None:
+    """Of a name that nobody has; Caddy would compute one of the cost 14, a second and more."""
+    began = time.monotonic()
+    for number in range(20):
+        guess = base64.b64encode(b"operato%d:bench-password" % number).decode()
+        answer = caddy.ask("/", f"Authorization: Basic {guess}")
+        assert (answer.status, answer.headers["www-authenticate"]) == (401, 'Basic realm="restricted"')
+    assert time.monotonic() - began < 10
+    wrong = base64.b64encode(b"operator:another").decode()
+    assert caddy.ask("/", f"Authorization: Basic {wrong}").status == 401
+
+
 # -- pages of somebody else -----------------------------------------------------------------
 
 OWN, OTHER = f"Origin: https://{DOMAIN}", "Origin: https://evil.example"

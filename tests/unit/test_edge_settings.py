@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from typing import Any
 
@@ -13,6 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ansible_collections.meywd.tamma.plugins.plugin_utils.edge_settings import (
+    basic_names,
     exposed_problems,
     problems,
     warnings,
@@ -197,6 +199,17 @@ def test_what_is_accepted_stays_one_word_of_the_configuration(text: str) -> None
             assert "domain" not in name or "," not in text
     if not wrong("edge_open_paths", [text]) or not wrong("edge_users", {text: HASH}):
         assert not SPECIAL.search(text)
+
+
+NAMES = st.text(st.characters(codec="utf-8", exclude_characters=":"), min_size=1, max_size=8)
+
+
+@given(NAMES, NAMES, st.binary(max_size=4))
+def test_the_beginning_of_a_login_tells_whose_it_is(name: str, other: str, password: bytes) -> None:
+    pattern = re.compile(basic_names([name]))
+    assert pattern.match(base64.b64encode(name.encode() + b":" + password).decode()) or not password
+    if other != name:
+        assert not pattern.match(base64.b64encode(other.encode() + b":" + password).decode())
 
 
 # -- what others than the host reach ----------------------------------------------------------

@@ -16,8 +16,8 @@ from tests.bench.scan import open_ports
 from tests.tools.deployed import compose, paused
 
 OPEN = [("GET", "/api/health", 200), ("GET", "/elsa-api/health", 200), ("POST", "/api/github/webhooks", 202)]
-# Other ways to write a path: what is no open one needs the login, and what could be read as two paths is refused. All are
-# in tests/integration/test_hostile_requests.py.
+# Other ways to write a path: what is no open one needs the login, and what could be read as two paths is refused.
+# All are in tests/integration/test_hostile_requests.py.
 ELSEWHERE = ["/api/health/", "/api/healthy", "/API/engines"]
 ODD = ["/api/health/../engines", "/api/engines/..%2fhealth", "//api/engines"]
 
