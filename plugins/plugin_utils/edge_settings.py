@@ -38,7 +38,7 @@ _USER = re.compile(r"[\w.@+-]+")
 _DIRECTIVE = "import"
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 _BCRYPT = re.compile(r"\$2[aby]\$([0-9]{2})\$[./A-Za-z0-9]{53}")
-# Each more doubles the time of a login, and of every wrong password that somebody sends: 12 is about a quarter of a second.
+# Each more doubles the time of a login, and of every wrong password: 12 is about a quarter of a second.
 _HIGHEST_COST = 12
 NO_EDGE = "Production publishes the edge alone, and tamma_stack_edge is false: leave it out, or use another profile."
 
