@@ -81,8 +81,8 @@ def exposed_problems(
         else ""
     )
     yield (
-        f"An edge without a login is refused{no_login}: set tamma_stack_edge_users or tamma_stack_edge_forward_auth, or "
-        f"tamma_stack_without_login to true if whoever reaches {_text(variables.get('tamma_stack_domain'))} may do "
+        f"An edge without a login is refused{no_login}: set tamma_stack_edge_users or tamma_stack_edge_forward_auth, "
+        f"or tamma_stack_without_login to true if whoever reaches {_text(variables.get('tamma_stack_domain'))} may do "
         "everything there."
     )
 
