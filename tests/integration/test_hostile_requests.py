@@ -1,7 +1,7 @@
 # Copyright (c) 2026 the Tamma collection contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What the edge answers to those who mean no good: a real Caddy with our configuration, and services that tell what they saw."""
+"""What the edge answers to those who mean no good: a real Caddy with our configuration, and services that tell."""
 
 from __future__ import annotations
 
