@@ -57,6 +57,8 @@ class ActionModule(ActionBase):
                 "shares_postgres": {"type": "bool", "default": True},
                 "edge": {"type": "dict", "default": {}, "no_log": True},
                 "production": {"type": "bool", "default": False},
+                "exposed": {"type": "bool", "default": False},
+                "without_login": {"type": "bool", "default": False},
                 "backups": {"type": "dict", "default": {}, "no_log": True},
                 "secret_variables": {"type": "list", "elements": "str", "default": [], "no_log": False},
                 "image_keys": {"type": "list", "elements": "dict", "default": [], "no_log": False},
@@ -77,7 +79,7 @@ class ActionModule(ActionBase):
                 problems += _clear_text(task_vars.get("tamma_stack_service_environment"))
             about_settings += settings.warnings(arguments["settings"], table)
             about_settings += settings.service_warnings(given, table)
-            about_settings += edge_settings.warnings(arguments["edge"], arguments["production"])
+            about_settings += edge_settings.warnings(arguments["edge"])
             if not arguments["edge"]:
                 about_settings += settings.published(arguments["settings"])
             about_settings += shared_repositories(task_vars)
@@ -128,10 +130,15 @@ class ActionModule(ActionBase):
         about_certificate, soon = _certificate(arguments["edge"])
         warnings = [*about_settings, *soon]
         problems += about_certificate
-        if arguments["production"]:
-            problems += edge_settings.production_problems(
-                arguments["edge"], settings.enables_auth(arguments["settings"])
+        if arguments["production"] and not arguments["edge"]:
+            problems.append(edge_settings.NO_EDGE)
+        elif arguments["exposed"]:
+            problems += edge_settings.exposed_problems(
+                arguments["edge"],
+                claims_login=settings.enables_auth(arguments["settings"]),
+                without_login=arguments["without_login"],
             )
+        if arguments["exposed"]:
             problems += map(placeholders.refusal, placeholders.found(arguments["secret_variables"], values))
         if problems:
             result.update(failed=True, msg="\n".join(problems))

@@ -7,6 +7,9 @@ A held service's upstream is a Unix socket in the edge's own directory. This pro
 unread by anybody, and passes it on to the containers when they are healthy again. What has waited for too long gets 503
 with Retry-After. When nothing waits any more, the edge is told of the containers themselves.
 
+Whoever may send requests shall not fill the host with them, nor take the others' time: so many of a service wait and no
+more, few of them without a login, each with its first bytes, and whoever sends slowly waits for himself alone.
+
 Caddy cannot keep requests by itself: at a reload it aborts what it tries again and again, and until 2.11.1 it loses the
 body of a POST at the first try that reaches nobody (github.com/caddyserver/caddy/issues/7546).
 
@@ -22,10 +25,11 @@ import glob
 import itertools
 import os
 import resource
+import select
 import socket
 import threading
 import time
-from typing import Any, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Tuple
+from typing import Any, Dict, Iterable, Iterator, List, Mapping, NamedTuple, Optional, Sequence, Set, Tuple
 
 from ansible_collections.meywd.tamma.plugins.module_utils.edge import ON_THEIR_WAY_SECONDS, UPSTREAMS, Edge
 from ansible_collections.meywd.tamma.plugins.module_utils.engine import Engine, addresses
@@ -45,9 +49,19 @@ _ANSWERED = b"\r\ncontent-type: text/event-stream"
 _POLL_SECONDS = 0.1
 _BACKLOG = 4096
 _CHUNK = 65536
+# So many of a service wait; what comes then gets 503 at once. A webhook finds room beside them, and no more than that:
+# open paths are those of strangers (the edge says which requests came there).
+_MOST = 1024
+_MOST_WITHOUT_LOGIN = 32
+_WITHOUT_LOGIN = b"\r\nx-tamma-without-login:"
+# So much of a request is kept here; and what asyncio reads ahead, twice at most.
+_KEPT = 16384
+_AHEAD = 4096
+_WATCH_SECONDS = 1.0
 # What has waited does not come over a container that has just started all at once: so many of a service wait for the
-# beginning of an answer at a time, or have waited for so long.
+# beginning of an answer at a time, or have waited for so long. What is too large to be kept has turns of its own.
 _AT_ONCE = 64
+_LARGE_AT_ONCE = 16
 _ANSWER_SECONDS = 5.0
 _CONNECT_SECONDS = 2.0
 # A healthy container may be slow to take many connections; nobody has read the requests yet.
@@ -200,6 +214,8 @@ class Gate:
         self._listener = listener
         self._seconds = seconds
         self._turns: Iterator[Target] = iter(())
+        # What waits and came without a login.
+        self._strangers: Set["_Request"] = set()
         # What is open, and whether it is a stream.
         self._tasks: Dict["asyncio.Task[None]", bool] = {}
         self._loop = asyncio.new_event_loop()
@@ -236,7 +252,10 @@ class Gate:
     async def _serve(self) -> None:
         self._opened = asyncio.Event()
         self._slots = asyncio.Semaphore(_AT_ONCE)
-        self._server = await asyncio.start_unix_server(self._accept, sock=self._listener)
+        self._large = asyncio.Semaphore(_LARGE_AT_ONCE)
+        self._server = await asyncio.start_unix_server(
+            self._accept, sock=self._listener, limit=_AHEAD, backlog=_BACKLOG
+        )
 
     async def _close(self) -> None:
         self._server.close()
@@ -257,23 +276,44 @@ class Gate:
             del self._tasks[task]
 
     async def _handle(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        first = await reader.read(_CHUNK)
-        if first and not self._opened.is_set():
-            try:
-                await asyncio.wait_for(self._opened.wait(), self._seconds)
-            except asyncio.TimeoutError:
-                await _refuse(reader, writer)
-                return
-        # Whoever has given up shall not be served any more.
-        if first and not reader.at_eof():
-            await self._exchange(first, reader, writer)
+        if not self._opened.is_set() and len(self._tasks) > _MOST:
+            await _refuse(reader, writer)
+            return
+        _read_at_once(writer, _AHEAD)
+        request = _Request(reader)
+        try:
+            came = await asyncio.wait_for(self._wait(request, writer), self._seconds)
+        except asyncio.TimeoutError:
+            came = False
+        finally:
+            self._strangers.discard(request)
+        if came:
+            await self._exchange(request, reader, writer)
+        else:
+            await _refuse(reader, writer)
 
-    async def _exchange(self, first: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def _wait(self, request: "_Request", writer: asyncio.StreamWriter) -> bool:
+        """Wait until a request is there and may be passed on; say whether there is room for it."""
+        await request.head()
+        if not self._opened.is_set() and request.without_login:
+            if len(self._strangers) >= _MOST_WITHOUT_LOGIN:
+                return False
+            self._strangers.add(request)
+        await request.arrive()
+        while not self._opened.is_set():
+            with contextlib.suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(self._opened.wait(), _WATCH_SECONDS)
+            _still_there(writer)
+        return True
+
+    async def _exchange(self, request: "_Request", reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task: Any = asyncio.current_task()
-        async with self._slots:
+        async with self._slots if request.is_whole else self._large:
+            _still_there(writer)
             far_reader, far_writer = await _connect(self._turns)
-            self._tasks[task] = _ASKED in first.lower()
-            far_writer.write(first)
+            self._tasks[task] = request.is_stream
+            far_writer.write(request.take())
+            _read_at_once(writer, _CHUNK)
             sending = asyncio.ensure_future(_pump(reader, far_writer))
             answer = asyncio.ensure_future(far_reader.read(_CHUNK))
             await asyncio.wait({answer}, timeout=_ANSWER_SECONDS)
@@ -285,6 +325,90 @@ class Gate:
         finally:
             sending.cancel()
             far_writer.close()
+
+
+class _Request:
+    """What has come of a request: Caddy sends one at a time over a connection."""
+
+    def __init__(self, reader: asyncio.StreamReader) -> None:
+        self._reader = reader
+        self._kept = bytearray()
+        self.is_whole = False
+
+    @property
+    def without_login(self) -> bool:
+        """Whether it came to a path that is open to everybody."""
+        return _WITHOUT_LOGIN in self._headers()
+
+    @property
+    def is_stream(self) -> bool:
+        """Whether it asks for an answer without an end."""
+        return _ASKED in self._headers()
+
+    def _headers(self) -> bytes:
+        return bytes(self._kept).partition(b"\r\n\r\n")[0].lower() + b"\r\n"
+
+    async def head(self) -> None:
+        """Read until its headers are there, or more than is kept."""
+        while b"\r\n\r\n" not in self._kept and len(self._kept) < _KEPT:
+            await self._more()
+
+    async def arrive(self) -> None:
+        """Read until all of it is there, or as much as is kept."""
+        self.is_whole = _is_whole(bytes(self._kept))
+        while not self.is_whole and len(self._kept) < _KEPT:
+            await self._more()
+            self.is_whole = _is_whole(bytes(self._kept))
+
+    async def _more(self) -> None:
+        chunk = await self._reader.read(_AHEAD)
+        if not chunk:
+            raise ConnectionAbortedError("it has given up")
+        self._kept += chunk
+
+    def take(self) -> bytes:
+        """Give away what is kept."""
+        kept, self._kept = bytes(self._kept), bytearray()
+        return kept
+
+
+def _is_whole(request: bytes) -> bool:
+    head, end, body = request.partition(b"\r\n\r\n")
+    if not end:
+        return False
+    lines = [line.partition(b":") for line in head.lower().split(b"\r\n")[1:]]
+    fields = {name.strip(): value.strip() for name, _, value in lines}
+    try:
+        if fields.get(b"transfer-encoding", b"").endswith(b"chunked"):
+            return _has_last_chunk(body)
+        return len(body) >= int(fields.get(b"content-length", b"0"))
+    except ValueError:
+        return False
+
+
+def _has_last_chunk(body: bytes) -> bool:
+    while True:
+        line, end, rest = body.partition(b"\r\n")
+        if not end:
+            return False
+        size = int(line.partition(b";")[0], 16)
+        if not size:
+            return rest.startswith(b"\r\n") or b"\r\n\r\n" in rest
+        body = rest[size + 2 :]
+
+
+def _read_at_once(writer: asyncio.StreamWriter, most: int) -> None:
+    """Let a connection bring so many bytes with one look; asyncio would take a quarter of a megabyte."""
+    transport: Any = writer.transport
+    transport.max_size = most
+
+
+def _still_there(writer: asyncio.StreamWriter) -> None:
+    """Raise ConnectionAbortedError when whoever sent a request has given up and shall not be served any more."""
+    poll = select.poll()
+    poll.register(writer.get_extra_info("socket").fileno(), select.POLLRDHUP)
+    if poll.poll(0):
+        raise ConnectionAbortedError("it has given up")
 
 
 async def _refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -9,6 +9,7 @@ value that holds one would become other words of the configuration than the one 
 
 from __future__ import annotations
 
+import base64
 import ipaddress
 import re
 from collections.abc import Iterable, Mapping
@@ -35,9 +36,11 @@ _KEY = re.compile(r"[A-Za-z0-9._~+/=-]*")
 _USER = re.compile(r"[\w.@+-]+")
 # What Caddy replaces wherever it begins a line.
 _DIRECTIVE = "import"
+_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 _BCRYPT = re.compile(r"\$2[aby]\$([0-9]{2})\$[./A-Za-z0-9]{53}")
-# Each more doubles the time of a login: 14 is about a second.
-_HIGHEST_COST = 14
+# Each more doubles the time of a login, and of every wrong password: 12 is about a quarter of a second.
+_HIGHEST_COST = 12
+NO_EDGE = "Production publishes the edge alone, and tamma_stack_edge is false: leave it out, or use another profile."
 
 
 def problems(variables: Mapping[str, Any]) -> list[str]:
@@ -56,33 +59,66 @@ def problems(variables: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def production_problems(variables: Mapping[str, Any], claims_login: bool) -> list[str]:
-    """Find what production misses; without any *variables* it has no edge. claims_login: TAMMA_ENABLE_AUTH is set."""
+def exposed_problems(
+    variables: Mapping[str, Any], *, claims_login: bool = False, without_login: bool = False
+) -> Iterable[str]:
+    """Find what a stack misses that others than its host reach; without any *variables* it has no edge.
+
+    claims_login: TAMMA_ENABLE_AUTH is set. without_login: somebody has said that nobody shall be asked.
+    """
+    if without_login or any(_logins(variables)):
+        return
     if not variables:
-        return [
-            "Production publishes the edge alone, and tamma_stack_edge is false: leave it out, or use another profile."
-        ]
-    logins = (variables.get("tamma_stack_edge_users"), variables.get("tamma_stack_edge_forward_auth"))
-    if any(logins):
-        return []
+        yield (
+            "TAMMA_BIND_ADDRESS lets others than the host reach every service without a login: leave it out and use "
+            "tamma_stack_edge with tamma_stack_edge_users, or set tamma_stack_without_login to true if whoever "
+            "reaches the host there may do everything."
+        )
+        return
     no_login = (
         ", and TAMMA_ENABLE_AUTH is none, because Tamma answers every login with 401 when it is true"
         if claims_login
         else ""
     )
-    return [
-        f"Production without a login is refused{no_login}: set tamma_stack_edge_users or tamma_stack_edge_forward_auth."
-    ]
+    yield (
+        f"An edge without a login is refused{no_login}: set tamma_stack_edge_users or tamma_stack_edge_forward_auth, "
+        f"or tamma_stack_without_login to true if whoever reaches {_text(variables.get('tamma_stack_domain'))} may do "
+        "everything there."
+    )
 
 
-def warnings(variables: Mapping[str, Any], production: bool) -> Iterable[str]:
-    """Find an edge that asks nobody who they are; production refuses it."""
-    logins = (variables.get("tamma_stack_edge_users"), variables.get("tamma_stack_edge_forward_auth"))
-    if variables and not production and not any(logins):
+def warnings(variables: Mapping[str, Any]) -> Iterable[str]:
+    """Find an edge that asks nobody who they are."""
+    if variables and not any(_logins(variables)):
         yield (
             f"The edge has no login, and Tamma asks for none: whoever reaches {variables.get('tamma_stack_domain')} "
             "may do everything there. Set tamma_stack_edge_users or tamma_stack_edge_forward_auth."
         )
+
+
+def _logins(variables: Mapping[str, Any]) -> tuple[Any, Any]:
+    return variables.get("tamma_stack_edge_users"), variables.get("tamma_stack_edge_forward_auth")
+
+
+def basic_names(users: Iterable[str]) -> str:
+    """Write a regular expression for what a request's login (RFC 7617) begins with when it names one of the *users*.
+
+    >>> basic_names(["abc"])
+    'YWJjO[ghijklmnopqrstuv]'
+    """
+    return "|".join(_begins(f"{user}:".encode()) for user in sorted(map(str, users)))
+
+
+def _begins(name: bytes) -> str:
+    known, rest = divmod(len(name), 3)
+    start = base64.b64encode(name[: known * 3]).decode().replace("+", "[+]")
+    if not rest:
+        return start
+    # What follows decides the last bits of the last letter.
+    most = [base64.b64encode(name[known * 3 :] + bytes([end] * (3 - rest))).decode()[: rest + 1] for end in (0, 255)]
+    first, last = (_LETTERS.index(letters[-1]) for letters in most)
+    fixed = most[0][:-1].replace("+", "[+]")
+    return f"{start}{fixed}[{_LETTERS[first : last + 1]}]"
 
 
 def _text(value: Any) -> str:
@@ -175,12 +211,15 @@ def _two_logins(users: Any, forward_auth: Any) -> Iterable[str]:
 
 def _elsa(variables: Mapping[str, Any]) -> Iterable[str]:
     """Find what would let anybody in at ELSA: its own key and login are built in, and known to everybody."""
-    logins = (variables.get("tamma_stack_edge_users"), variables.get("tamma_stack_edge_forward_auth"))
-    if _text(variables.get("tamma_stack_edge_elsa_domain")) and not any(logins):
-        yield (
-            "tamma_stack_edge_elsa_domain is set, and the edge has no login: ELSA's own one is built in and known to "
-            "everybody, so set tamma_stack_edge_users or tamma_stack_edge_forward_auth, or leave that name out."
-        )
+    for name, why in (
+        ("tamma_stack_edge_elsa_domain", "ELSA's own one is built in and known to everybody"),
+        ("tamma_stack_edge_rabbitmq_domain", "RabbitMQ's own one was not made to be tried by the world"),
+    ):
+        if _text(variables.get(name)) and not any(_logins(variables)):
+            yield (
+                f"{name} is set, and the edge has no login: {why}, so set tamma_stack_edge_users or "
+                "tamma_stack_edge_forward_auth, or leave that name out."
+            )
     if not _KEY.fullmatch(_text(variables.get("tamma_stack_elsa_api_key"))):
         yield "tamma_stack_elsa_api_key has characters that the edge cannot send: use letters, digits and ._~+/=-."
     name = "tamma_stack_edge_elsa_open_paths"

@@ -39,7 +39,7 @@ PAGE = (
     '<!DOCTYPE html><title>blank</title><link rel="stylesheet" href="/assets/index-2.css">'
     '<script type="module" crossorigin src="/assets/index-1.js"></script>'
 )
-PROFILES = {"development": [], "production": ["docker-compose.production.yml"]}
+PROFILES = {"development": [], "production": ["docker-compose.hardened.yml", "docker-compose.production.yml"]}
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@ import json
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote_plus
 
 import httpx
 import pytest
@@ -100,7 +101,8 @@ def test_the_certificate_comes_from_the_acme_server(edge: Edge) -> None:
 def test_a_stranger_is_sent_to_the_login(edge: Edge, path: str) -> None:
     answer = edge.ask("GET", path)
     assert answer.status_code == 302
-    assert answer.headers["Location"] == f"/oauth2/sign_in?rd=https://{edge.domain}{path}"
+    back = quote_plus(f"https://{edge.domain}{path}")
+    assert answer.headers["Location"] == f"/oauth2/sign_in?rd={back}"
     assert "<title>Sign In" in edge.ask("GET", answer.headers["Location"]).text
 
 

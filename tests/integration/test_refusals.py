@@ -15,6 +15,7 @@ from tests.integration.conftest import PrivateRegistry, Stack
 
 # What somebody may take for a secret, and for a hash or a key.
 EASY = "Change-Me-In-Production-2026!"
+ASKED = {"tamma_stack_without_login": False}
 PLAIN = "a-plain-password-of-somebody"
 
 
@@ -159,7 +160,27 @@ IN_PRODUCTION: Cases = {
         {"tamma_stack_elsa_api_key": "Change_Me!"},
         "tamma_stack_elsa_api_key is a placeholder or easily guessed",
     ),
-    "no-login": ({"tamma_stack_edge_users": {}}, "Production without a login is refused"),
+    "no-login": ({"tamma_stack_edge_users": {}}, "An edge without a login is refused"),
+    "no-login-in-lite": (
+        {"tamma_stack_profile": "lite", "tamma_stack_edge": True, "tamma_stack_edge_users": {}, **ASKED},
+        "An edge without a login is refused",
+    ),
+    "no-login-without-an-edge": (
+        {"tamma_stack_profile": "development", **ASKED},
+        "TAMMA_BIND_ADDRESS lets others than the host reach every service without a login",
+    ),
+    "easy-password-in-development": (
+        {"tamma_stack_profile": "development", "tamma_stack_postgres_password": "tamma_dev_only"},
+        "tamma_stack_postgres_password is a placeholder or easily",
+    ),
+    "no-login-at-rabbitmq": (
+        {
+            "tamma_stack_edge_users": {},
+            "tamma_stack_edge_rabbitmq_domain": "r.example",
+            "tamma_stack_without_login": True,
+        },
+        "tamma_stack_edge_rabbitmq_domain is set, and the edge has no login",
+    ),
     "false-login": (
         {"tamma_stack_edge_users": {}, "tamma_stack_environment": {"TAMMA_ENABLE_AUTH": True}},
         "and TAMMA_ENABLE_AUTH is none, because Tamma answers every login with 401",
@@ -246,10 +267,20 @@ def test_refused_with_a_sentence(told: dict[str, str], name: str) -> None:
     assert UNFIT[name][1] in told[name]
 
 
+#: What nobody but the host reaches may have an easy secret.
+ALONE = {
+    "tamma_stack_environment": {
+        "POSTGRES_IMAGE": f"{REGISTRY_ADDRESS}/postgres:15",
+        "RABBITMQ_IMAGE": f"{REGISTRY_ADDRESS}/rabbitmq:3",
+        "TAMMA_BIND_ADDRESS": "127.0.0.1",
+    }
+}
+
+
 @pytest.fixture
 def with_a_placeholder(stack: Stack) -> Iterator[Stack]:
-    """The host with a secret from an example, which it was given while the profile was another."""
-    assert stack.play("site", variables={"tamma_stack_jwt_secret": EASY}).status == 0
+    """The host with a secret from an example, which it was given while nobody else reached it."""
+    assert stack.play("site", variables={**ALONE, "tamma_stack_jwt_secret": EASY}).status == 0
     yield stack
     assert stack.play("site").status == 0
 
@@ -257,7 +288,7 @@ def with_a_placeholder(stack: Stack) -> Iterator[Stack]:
 def test_a_secret_on_the_host_that_production_refuses(with_a_placeholder: Stack) -> None:
     before = with_a_placeholder.containers()
     kept = {"tamma_stack_jwt_secret": ""}
-    assert with_a_placeholder.play("site", variables=kept).unchanged
+    assert with_a_placeholder.play("site", variables={**ALONE, **kept}).unchanged
     sentence = "What this host has for TAMMA_JWT_SECRET is a placeholder or easily guessed"
     for options in ((), ("--check",)):
         outcome = with_a_placeholder.play("site", *options, variables={"tamma_stack_profile": "production", **kept})
@@ -265,7 +296,9 @@ def test_a_secret_on_the_host_that_production_refuses(with_a_placeholder: Stack)
         assert sentence in " ".join(outcome.output.split())
         assert EASY not in outcome.output
     assert with_a_placeholder.containers() == before
-    rotated = with_a_placeholder.play("rotate_secrets", variables={**kept, "tamma_stack_rotate": ["TAMMA_JWT_SECRET"]})
+    rotated = with_a_placeholder.play(
+        "rotate_secrets", variables={**ALONE, **kept, "tamma_stack_rotate": ["TAMMA_JWT_SECRET"]}
+    )
     assert rotated.status == 0, rotated.output
     accepted = with_a_placeholder.play("site", "--check", variables={"tamma_stack_profile": "production", **kept})
     assert accepted.status == 0, accepted.output

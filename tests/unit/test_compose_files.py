@@ -207,7 +207,12 @@ def test_the_stack_s_own_files() -> None:
 
 def test_what_production_asks_of_a_host() -> None:
     files = Path(__file__).resolve().parents[2] / "roles/tamma_stack/files/compose"
-    names = ("docker-compose.yml", "docker-compose.production.yml", "docker-compose.edge.yml")
+    names = (
+        "docker-compose.yml",
+        "docker-compose.hardened.yml",
+        "docker-compose.production.yml",
+        "docker-compose.edge.yml",
+    )
     found = {item.name: item for item in services([(files / name).read_text(encoding="utf-8") for name in names], {})}
     assert found["postgres"][2:] == (1, 2.0, 2048, 512, (), "")
     assert found["elsa-server"][2:7] == (1, 1.0, 1024, 512, ())

@@ -5,12 +5,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import socket
 import socketserver
 import threading
 import time
+import tracemalloc
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,7 +34,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 class Container(socketserver.ThreadingTCPServer):
-    """Answers each connection with its name and what it read until its client had no more."""
+    """Answers each connection with its name and the body of its request."""
 
     daemon_threads = True
     allow_reuse_address = True
@@ -52,7 +54,9 @@ class _Echo(socketserver.StreamRequestHandler):
     server: Container
 
     def handle(self) -> None:
-        text = self.rfile.read()
+        head = list(iter(self.rfile.readline, b"\r\n"))
+        (length,) = [int(line.split()[1]) for line in head if line.startswith(b"Content-Length:")]
+        text = self.rfile.read(length)
         self.server.came.append(text)
         self.wfile.write(self.server.name + b":" + text)
 
@@ -80,6 +84,12 @@ def dial(path: Path, text: bytes = b"") -> socket.socket:
     return client
 
 
+def post(body: bytes, length: int = -1, *headers: bytes) -> bytes:
+    """A request with a body, or with the beginning of one."""
+    number = b"Content-Length: %d" % (len(body) if length < 0 else length)
+    return b"\r\n".join([b"POST /api/events HTTP/1.1", b"Host: x", number, *headers, b"", body])
+
+
 def rest(client: socket.socket) -> bytes:
     with client, client.makefile("rb") as stream:
         return stream.read()
@@ -95,13 +105,12 @@ def until(condition: Any) -> None:
 def test_what_waits_is_passed_on_in_turn_once_there_is_somebody(tmp_path: Path, containers: list[Container]) -> None:
     path = tmp_path / "api.socket"
     with gate(path) as made:
-        clients = [dial(path, b"request %d" % number) for number in range(4)]
+        clients = [dial(path, post(b"request %d" % number, 22)) for number in range(4)]
         until(lambda: made.requests == 4)
         assert not any(item.came for item in containers)
         made.pass_on([item.target for item in containers])
         for client in clients:
             client.sendall(b" and its body")
-            client.shutdown(socket.SHUT_WR)
         answers = sorted(rest(client) for client in clients)
         assert [answer.partition(b":")[0] for answer in answers] == [b"one", b"one", b"two", b"two"]
         assert sorted(answer.partition(b":")[2] for answer in answers) == [
@@ -116,8 +125,7 @@ def test_what_comes_later_does_not_wait(tmp_path: Path, containers: list[Contain
     path = tmp_path / "api.socket"
     with gate(path) as made:
         made.pass_on([containers[0].target])
-        client = dial(path, b"late")
-        client.shutdown(socket.SHUT_WR)
+        client = dial(path, post(b"late"))
         assert rest(client) == b"one:late"
 
 
@@ -147,13 +155,12 @@ def test_the_edge_says_the_same_when_the_operator_is_gone() -> None:
 def test_who_has_given_up_is_not_served(tmp_path: Path, containers: list[Container]) -> None:
     path = tmp_path / "api.socket"
     with gate(path) as made:
-        dial(path, b"impatient").close()
-        patient = dial(path, b"patient")
+        dial(path, post(b"impatient")).close()
+        patient = dial(path, post(b"patient"))
         until(lambda: made.connections == 2)
         time.sleep(0.1)
         made.pass_on([containers[0].target])
         until(lambda: made.requests == 1)
-        patient.shutdown(socket.SHUT_WR)
         assert rest(patient) == b"one:patient"
     assert containers[0].came == [b"patient"]
 
@@ -164,8 +171,7 @@ def test_a_container_that_does_not_listen_is_passed_over(tmp_path: Path, contain
     path = tmp_path / "api.socket"
     with gate(path) as made:
         made.pass_on([nobody, containers[0].target])
-        client = dial(path, b"here")
-        client.shutdown(socket.SHUT_WR)
+        client = dial(path, post(b"here"))
         assert rest(client) == b"one:here"
 
 
@@ -201,13 +207,101 @@ def test_a_container_that_goes_away_ends_the_connection(tmp_path: Path) -> None:
     path = tmp_path / "api.socket"
     with socket.create_server(("127.0.0.1", 0)) as server, gate(path) as made:
         made.pass_on([Target("one", "127.0.0.1", server.getsockname()[1])])
-        client = dial(path, b"request")
+        client = dial(path, post(b"request"))
         far, _ = server.accept()
-        assert far.recv(10) == b"request"
+        assert far.recv(4096) == post(b"request")
         far.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
         far.close()
         assert rest(client) == b""
         until(lambda: made.requests == 0)
+
+
+# -- those who send much, or slowly -----------------------------------------------------------
+
+
+def test_whoever_sends_slowly_waits_for_himself_alone(tmp_path: Path, containers: list[Container]) -> None:
+    path = tmp_path / "api.socket"
+    with gate(path) as made:
+        slow = [dial(path, post(b"a", 1000)) for _ in range(128)]
+        slow += [dial(path, post(b"a" * 20000, 25_000_000)) for _ in range(64)]
+        until(lambda: made.requests == 192)
+        honest = dial(path, post(b"honest"))
+        until(lambda: made.requests == 193)
+        began = time.monotonic()
+        made.pass_on([item.target for item in containers])
+        assert rest(honest).endswith(b":honest")
+        assert time.monotonic() - began < 3
+        for client in slow:
+            client.close()
+
+
+def test_a_request_that_waits_takes_little(tmp_path: Path) -> None:
+    path = tmp_path / "api.socket"
+    with gate(path) as made:
+        tracemalloc.start()
+        before = tracemalloc.get_traced_memory()[0]
+        clients = [dial(path) for _ in range(32)]
+        for client in clients:
+            client.setblocking(False)
+            with contextlib.suppress(BlockingIOError):
+                client.sendall(post(b"a" * 1_000_000))
+        until(lambda: made.requests == 32)
+        time.sleep(0.5)
+        taken = (tracemalloc.get_traced_memory()[0] - before) / 32
+        tracemalloc.stop()
+        for client in clients:
+            client.close()
+    assert taken < 64 * 1024
+
+
+def test_what_comes_when_too_many_wait_is_told_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hold, "_MOST", 3)
+    path = tmp_path / "api.socket"
+    with gate(path) as made:
+        waiting = [dial(path, post(b"a")) for _ in range(3)]
+        until(lambda: made.requests == 3)
+        began = time.monotonic()
+        assert b"503 Service Unavailable\r\nRetry-After: 10" in dial(path, post(b"a")).recv(4096)
+        assert time.monotonic() - began < 2
+        # Whoever gives up makes room.
+        waiting.pop().close()
+        until(lambda: made.requests == 2)
+        waiting.append(dial(path, post(b"a")))
+        until(lambda: made.requests == 3)
+
+
+def test_without_a_login_few_wait(tmp_path: Path, containers: list[Container], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hold, "_MOST_WITHOUT_LOGIN", 2)
+    path = tmp_path / "api.socket"
+    stranger = post(b"hook", 4, b"X-Tamma-Without-Login: 1")
+    with gate(path) as made:
+        clients = [dial(path, stranger) for _ in range(2)]
+        until(lambda: len(made._strangers) == 2)
+        assert b"503 Service" in dial(path, stranger).recv(4096)
+        known = dial(path, post(b"known", 5, b"X-Other: x-tamma-without-login:"))
+        until(lambda: made.connections == 4)
+        made.pass_on([containers[0].target])
+        assert [rest(client) for client in [*clients, known]] == [b"one:hook", b"one:hook", b"one:known"]
+
+
+@pytest.mark.parametrize(
+    ("request_", "whole"),
+    [
+        (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", True),
+        (b"GET / HTTP/1.1\r\nHost: x\r\n", False),
+        (b"POST / HTTP/1.1\r\nContent-Length: 3\r\n\r\nab", False),
+        (b"POST / HTTP/1.1\r\ncontent-length: 3\r\n\r\nabc", True),
+        (b"POST / HTTP/1.1\r\nContent-Length: x\r\n\r\nabc", False),
+        (b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n", False),
+        (b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n", False),
+        (b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n", True),
+        (b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n5;x=y\r\n0\r\n\r\n\r\n", False),
+        (b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX: y\r\n\r\n", True),
+        (b"POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", False),
+    ],
+)
+def test_a_request_is_whole(request_: bytes, whole: bool) -> None:
+    assert hold._is_whole(request_) == whole
 
 
 def test_a_socket_may_lie_deep_and_replaces_what_was_left(tmp_path: Path) -> None:
@@ -281,11 +375,14 @@ def test_a_hold_from_the_beginning_to_the_end(tmp_path: Path, caddy: Caddy, cont
         "fail_duration 0s",
         "max_fails 1",
     ]
-    client = dial(Path(edge.socket("api")), b"waits")
-    # Caddy never ends one direction alone: whoever does that while it waits has given up.
-    threading.Timer(0.3, client.shutdown, [socket.SHUT_WR]).start()
+    client = dial(Path(edge.socket("api")), post(b"waits"))
+    answers: list[bytes] = []
+    # As Caddy does, which ends a connection that is idle.
+    reading = threading.Thread(target=lambda: answers.append(rest(client)))
+    reading.start()
     assert work.release({"api": ["new"]}, 5) == 1
-    assert rest(client) == b"one:waits"
+    reading.join()
+    assert answers == [b"one:waits"]
     assert edge.names("api") == ["tamma-new"]
     assert (edge.held, len(caddy.loaded)) == ([], 2)
     assert not list(tmp_path.rglob("*.socket"))
@@ -317,9 +414,7 @@ def test_somebody_elses_hold_is_released(
 
     def retry() -> None:
         until((tmp_path / "edge/upstreams/api.socket").exists)
-        client = dial(tmp_path / "edge/upstreams/api.socket", b"tried again")
-        time.sleep(0.1)
-        client.shutdown(socket.SHUT_WR)
+        client = dial(tmp_path / "edge/upstreams/api.socket", post(b"tried again"))
         answers.append(rest(client))
 
     thread = threading.Thread(target=retry)
