@@ -203,6 +203,8 @@ def caddyfile() -> str:
         tamma_stack_edge_acme_root="",
         tamma_stack_edge_elsa_domain="",
         tamma_stack_edge_rabbitmq_domain="",
+        # Of a name that only its environment knows no expression can be made: every name gets its hash computed.
+        __tamma_stack_edge_names="",
     )
     replacements = {
         "\ttls internal\n": "\t{$EDGE_TLS}\n",
@@ -225,7 +227,7 @@ def development() -> str:
 
 def production() -> str:
     """``docker-compose.production.yml``."""
-    overlays = ("docker-compose.production.yml", "docker-compose.dashboard.yml", "docker-compose.edge.yml")
+    overlays = tuple(f"docker-compose.{name}.yml" for name in ("hardened", "production", "dashboard", "edge"))
     stack = _stack(overlays, REQUIRED_IN_PRODUCTION)
     edge = stack["services"]["edge"]
     _without_mount(edge, "/etc/caddy")
