@@ -201,21 +201,23 @@ class Deployment:
         client = registry_client.Client(self._runner, release.registry_logins, self._engine.access())
         record = signatures.Record(release.directory)
         scratch = os.path.join(_SCRATCH, release.project + "-candidate-")
-        verifier = signatures.Verifier(trust, self._runner, client, record, scratch)
         self._progress("plan", "asking for the signatures of the images")
         known = {} if release.pull_always else self._pins(project)
         problems = []
         found = {}
-        for name, service in sorted(project.services.items()):
-            repository = images.repository(images.untagged(service.image.partition("@")[0]))
-            if service.image in found or not trust.about(repository):
-                continue
-            reference = self._with_digest(service.image, known.get(name), client, repository)
-            problem = verifier.problem(reference) if "@" in reference else reference
-            if problem:
-                problems.append(problem)
-            else:
-                found[service.image] = reference
+        logins = os.path.join(_SCRATCH, release.project + "-registry-")
+        with registry.logged_in(self._runner, list(release.registry_logins), logins) as runner:
+            verifier = signatures.Verifier(trust, self._runner, client, record, scratch, runner)
+            for name, service in sorted(project.services.items()):
+                repository = images.repository(images.untagged(service.image.partition("@")[0]))
+                if service.image in found or not trust.about(repository):
+                    continue
+                reference = self._with_digest(service.image, known.get(name), client, repository)
+                problem = verifier.problem(reference) if "@" in reference else reference
+                if problem:
+                    problems.append(problem)
+                else:
+                    found[service.image] = reference
         if problems:
             raise OperatorError(signatures.refusal(problems))
         if note:

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: tamma_images_load
 short_description: Bring the images of an archive to a host
-version_added: 0.5.0
+version_added: 0.6.0
 author: the Tamma collection contributors (@meywd)
 description:
   - Sends what the host lacks of an archive that M(meywd.tamma.tamma_images_archive) wrote, compares every checksum and,
