@@ -4,8 +4,8 @@
 """The images of a release in one file, for hosts that reach no registry.
 
 It is a tar file with an OCI image layout, which other tools read as well (``skopeo``, as ``oci-archive:``). Each blob
-is in it once, under its digest. ``tamma.json``, the first file in it, says what else there is. The signatures beside the
-images are in it too.
+is in it once, under its digest. ``tamma.json``, the first file in it, says what else there is. The signatures beside
+the images are in it too.
 """
 
 from __future__ import annotations
