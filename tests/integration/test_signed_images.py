@@ -5,8 +5,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
@@ -17,7 +19,7 @@ from tests.bench.names import REGISTRY_ADDRESS
 from tests.integration.conftest import SANDBOX, Stack
 from tests.integration.test_deploy import sandbox_settings
 from tests.tools.outcome import Outcome
-from tests.tools.run import follow
+from tests.tools.run import follow, run
 
 #: Nobody else's images stand there.
 PLACE = f"signed-{SANDBOX.lower()}/tamma-api"
@@ -156,8 +158,7 @@ def test_what_was_verified_needs_no_registry_again(signed: Signed) -> None:
     assert signed.sign("other")["signed"]
     outcome = signed.deploy("other")
     assert outcome.status == 0, outcome.output
-    signed.stack.shell("cp /etc/hosts /root/hosts && echo 127.0.0.9 registry.bench >> /etc/hosts")
-    try:
+    with without_a_registry(signed.stack):
         assert signed.deploy("other").unchanged
         back = signed.stack.play("rollback")
         assert back.status == 0, back.output
@@ -166,6 +167,59 @@ def test_what_was_verified_needs_no_registry_again(signed: Signed) -> None:
         refused = signed.deploy()
         assert refused.status != 0
         assert f"The registry {REGISTRY_ADDRESS} cannot be asked about" in refused.output
-    finally:
-        signed.stack.shell("cat /root/hosts > /etc/hosts")
     assert signed.deploy().unchanged
+
+
+@contextlib.contextmanager
+def without_a_registry(stack: Stack) -> Iterator[None]:
+    """A host that finds its registry where nobody answers."""
+    stack.shell("cp /etc/hosts /root/hosts && echo 127.0.0.9 registry.bench >> /etc/hosts")
+    try:
+        yield
+    finally:
+        stack.shell("cat /root/hosts > /etc/hosts")
+
+
+def test_an_archive_brings_an_image_to_a_host_without_a_registry(signed: Signed, tmp_path: Path) -> None:
+    """Its digest is that of the registry; one that was cut, or that nobody signed, is refused, and nothing changes."""
+    stack = signed.stack
+    rules = signed.variables()["tamma_stack_image_keys"]
+    for tag, version in (("carried", "0.1.0"), ("nobodys", "0.3.0")):
+        registry.copy(f"tamma-api:{version}", f"{PLACE}:{tag}")
+        if tag == "carried":
+            assert signed.sign(tag)["signed"]
+        archive = {"path": f"/root/{tag}.tar", "images": [f"{REGISTRY_ADDRESS}/{PLACE}:{tag}"]}
+        made = module(stack, "tamma_images_archive", {**archive, "insecure_registries": [REGISTRY_ADDRESS]})
+        assert made["changed"]
+        run(["docker", "cp", f"{stack.container}:/root/{tag}.tar", tmp_path])
+    cut = tmp_path / "cut.tar"
+    cut.write_bytes((tmp_path / "carried.tar").read_bytes()[:-100_000])
+    refused = module(
+        stack,
+        "tamma_images_archive",
+        {
+            "path": "/root/refused.tar",
+            "images": [f"{REGISTRY_ADDRESS}/{PLACE}:unsigned"],
+            "image_keys": rules,
+            "insecure_registries": [REGISTRY_ADDRESS],
+        },
+    )
+    assert "has no signature for what is behind it now" in refused["msg"]
+    with without_a_registry(stack):
+        before = stack.state()
+        for tag, name, words in (
+            ("carried", "cut.tar", "is no whole archive of images"),
+            ("nobodys", "nobodys.tar", "has no signature for what is behind it now"),
+            ("nobodys", "carried.tar", "The archive has no"),
+        ):
+            outcome = signed.deploy(tag, tamma_stack_images_archive=str(tmp_path / name))
+            assert outcome.status != 0
+            assert words in outcome.output
+        assert stack.state() == before
+        carried = {"tamma_stack_images_archive": str(tmp_path / "carried.tar")}
+        outcome = signed.deploy("carried", **carried)
+        assert outcome.status == 0, outcome.output
+        assert signed.deploy("carried", **carried).unchanged
+        digests = "docker image inspect -f '{{.RepoDigests}}' %s/%s:carried" % (REGISTRY_ADDRESS, PLACE)
+        assert signed.digest("carried") in stack.shell(digests)
+        assert stack.shell("ls -A /var/lib/tamma/images").strip() == ""
