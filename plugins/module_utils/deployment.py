@@ -127,8 +127,8 @@ def _contents(release: Release) -> Dict[str, str]:
 
 def _not_carried(references: Iterable[str]) -> str:
     return (
-        "This host does not have %s, and the archive has not either: write one of this release with the playbook archive."
-        % ", ".join(references)
+        "This host does not have %s, and the archive has not either: write one of this release with the playbook "
+        "archive." % ", ".join(references)
     )
 
 

@@ -130,11 +130,11 @@ def of_text(content: Optional[str]) -> Trust:
 class Source:
     """Where images and their signatures are: a registry, or an archive. This one has none."""
 
-    def manifest(self, repository: str, reference: str) -> Optional[Manifest]:
+    def manifest(self, _repository: str, _reference: str) -> Optional[Manifest]:
         """See ``registry_client.Client``."""
         return None
 
-    def blob(self, repository: str, digest: str) -> Optional[bytes]:
+    def blob(self, _repository: str, _digest: str) -> Optional[bytes]:
         """See ``registry_client.Client``."""
         return None
 
