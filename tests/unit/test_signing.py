@@ -97,7 +97,7 @@ def test_what_cannot_be_signed_is_refused_before(home: Path) -> None:
         signing.sign(signer(home, password="another"), [IMAGE], {})
     with pytest.raises(OperatorError, match="no image with a digest"):
         signing.sign(signer(home), [IMAGE, "registry.example:5000/team/tamma-api:1"], {})
-    with pytest.raises(OperatorError, match="the statement .* is not there"):
+    with pytest.raises(OperatorError, match=r"the statement .* is not there"):
         signing.sign(signer(home), [IMAGE], {IMAGE: {"spdxjson": "/nowhere"}})
     with pytest.raises(OperatorError, match="has no /nowhere/cosign: install it"):
         signing.sign(signer(home)._replace(program="/nowhere/cosign"), [IMAGE], {})
