@@ -97,9 +97,8 @@ def workspace(installation: Path, tmp_path_factory: pytest.TempPathFactory) -> I
     registry.ensure()
     found = Workspace(Installed(installation), tmp_path_factory.mktemp("source") / "workspace")
     yield found
-    listed = docker("image", "ls", "--format", "{{.Repository}}:{{.Tag}}", f"{found.registry}/*").split()
-    if listed:
-        docker("image", "rm", "--force", *listed)
+    if listed := docker("image", "ls", "--quiet", "--no-trunc", f"{found.registry}/*").split():
+        docker("image", "rm", "--force", *dict.fromkeys(listed))
 
 
 @pytest.fixture(scope="module")
@@ -182,10 +181,12 @@ def test_the_engine_writes_where_it_works(built: dict[str, Any]) -> None:
 
 def test_the_dashboard_serves_a_page_that_browsers_can_load(built: dict[str, Any]) -> None:
     image = built["tamma_images_environment"]["DASHBOARD_IMAGE"]
+    # As the stack's Compose file has them.
+    owned = "mode=1777,uid=101,gid=101"
     writable = [
         word
-        for place in ("/etc/nginx/conf.d", "/var/cache/nginx", "/run")
-        for word in ("--tmpfs", f"{place}:mode=1777")
+        for place in ("/etc/nginx/conf.d", "/var/cache/nginx", "/var/run")
+        for word in ("--tmpfs", f"{place}:{owned}")
     ]
     with running(image, *writable) as container:
         healthy(container)
