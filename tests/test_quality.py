@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import ast
 import os
+import platform
 import re
 import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 from tests.tools import check_specs, roles, variables
@@ -92,6 +94,26 @@ def test_shellcheck() -> None:
 
 def test_zizmor() -> None:
     run(["zizmor", "--offline", "--no-progress", "--persona=pedantic", ".github/workflows"])
+
+
+def _dockerfiles() -> list[Path]:
+    # Those that users build with; the bench's own have whatever Debian has today.
+    return project_files(":(glob)roles/**/*Dockerfile")
+
+
+def test_hadolint() -> None:
+    assert _dockerfiles()
+    run(["hadolint", "--no-color", "--failure-threshold=style", *_dockerfiles()])
+    assert not [path for path in project_files() if path.name in (".hadolint.yaml", ".hadolint.yml")]
+    assert not [path for path in _dockerfiles() if "hadolint" in (ROOT / path).read_text(encoding="utf-8")]
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="it comes for this kind of machine alone")
+def test_trivy() -> None:
+    for directory in {path.parent for path in _dockerfiles()}:
+        alone = ["--skip-check-update", "--skip-version-check", "--disable-telemetry", "--ignorefile="]
+        run(["trivy", "config", "--quiet", "--exit-code=1", *alone, directory])
+    assert not [path for path in _dockerfiles() if "trivy:ignore" in (ROOT / path).read_text(encoding="utf-8")]
 
 
 def test_workflow_schema() -> None:

@@ -78,7 +78,7 @@ def page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def _results(profiles: tuple[str, ...]) -> Results:
-    found = Results(Built("c0ffee" * 6 + "beef", Path("/nowhere")))
+    found = Results(Built("c0ffee" * 6 + "beef", Path("/nowhere"), Path("/source")))
     for profile in profiles:
         found.add(profile, "tamma-engine", healthy_after="1.5 s")
         found.add(profile, "tamma-engine", issue_processed="yes")

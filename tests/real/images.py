@@ -5,18 +5,23 @@ The .NET services come as stand-ins beside them: building those takes a .NET SDK
 
 from __future__ import annotations
 
+import json
+import os
 from pathlib import Path
 
-from tests.bench import images, registry, releases
+from tests.bench import bases, images, registry, releases
 from tests.bench.command import docker, one_at_a_time
 from tests.bench.images import context_hash, docker_build
-from tests.bench.names import LABEL
+from tests.bench.names import LABEL, REPOSITORY
+from tests.tools.run import run
 
 from .source import Built
 
 HERE = Path(__file__).parent
 SERVICES = ("tamma-api", "tamma-engine", "tamma-dashboard")
 STANDINS = ("tamma-elsa", "tamma-api-dotnet")
+#: Whether everything is tried on images that the role makes, or on such as Tamma's own Dockerfiles make.
+BY_ROLE = os.environ.get("TAMMA_DOCKERFILES", "") == "role"
 #: For an update something has to be new: these releases differ by a label.
 RELEASES = ("", "-again")
 #: On top of the images of API and engine, as whoever runs an engine makes one: upstream's have neither.
@@ -32,6 +37,28 @@ USER tamma
 
 def build(built: Built) -> dict[str, str]:
     """Make the image of each service, as far as it is missing, and return them by service."""
+    return by_role(built, agent="") if BY_ROLE else as_upstream(built)
+
+
+def by_role(built: Built, agent: str) -> dict[str, str]:
+    """Let the role make them, as an operator does who has no registry, with a version of the agent or without one."""
+    variables = {
+        "tamma_images_source": str(built.source),
+        "tamma_images_registry": "tamma-bench",
+        "tamma_images_names": SERVICES,
+        "tamma_images_push": False,
+        "tamma_images_node_image": bases.node(),
+        "tamma_images_nginx_image": bases.nginx(),
+        "tamma_images_claude_version": agent,
+    }
+    env = {**os.environ, "ANSIBLE_CONFIG": str(REPOSITORY / "ansible.cfg")}
+    run(["ansible-playbook", "meywd.tamma.images", "-e", json.dumps(variables)], env=env, timeout=900, echo=True)
+    dirty = "-dirty" if built.commit.endswith("+") else ""
+    return {name: f"tamma-bench/{name}:sha-{built.commit[:7]}{dirty}" for name in SERVICES}
+
+
+def as_upstream(built: Built) -> dict[str, str]:
+    """Make them as Tamma's own Dockerfiles do, of what source.py has built."""
     with one_at_a_time():
         images.build()
         found = {}

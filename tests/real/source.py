@@ -41,6 +41,7 @@ class Built(NamedTuple):
     #: Of the source; with a plus when something in it is not committed.
     commit: str
     directory: Path
+    source: Path
 
     @property
     def name(self) -> str:
@@ -51,7 +52,7 @@ class Built(NamedTuple):
 def build() -> Built:
     """Build the tree that TAMMA_SOURCE names, unless it is built."""
     source = _source()
-    built = Built(_commit(source), CACHE / _digest(source))
+    built = Built(_commit(source), CACHE / _digest(source), source)
     if not (built.directory / "node").exists():
         with clock.phase("building Tamma"):
             say(f"Building the TypeScript services of Tamma {built.name}.")
