@@ -132,9 +132,14 @@ def test_every_other_image_is_refused_and_nothing_is_pulled_or_changed(signed: S
     outcome = signed.stack.play_each("site", cases)
     assert outcome.status != 0
     for tag, words in REFUSED.items():
-        assert words in outcome.output, tag
+        assert words in said(outcome), tag
     assert signed.stack.state() == before
-    assert "nothing was pulled" in outcome.output.lower()
+    assert "Nothing was pulled or changed." in said(outcome)
+
+
+def said(outcome: Outcome) -> str:
+    """What Ansible printed, which breaks lines anywhere."""
+    return " ".join(outcome.output.split())
 
 
 def signature(digest: str) -> str:
@@ -149,7 +154,7 @@ def test_a_tag_that_is_moved_does_not_bring_what_nobody_signed(signed: Signed) -
         assert signed.deploy().unchanged
         refused = signed.deploy(tamma_stack_pull="always")
         assert refused.status != 0
-        assert "has no signature for what is behind it now" in refused.output
+        assert "has no signature for what is behind it now" in said(refused)
         assert kept in signed.stack.shell("cat /opt/tamma/docker-compose.images.yml")
     finally:
         registry.copy("tamma-api:0.2.0", f"{PLACE}:signed")
@@ -168,7 +173,7 @@ def test_what_was_verified_needs_no_registry_again(signed: Signed) -> None:
         signed.stack.shell("rm /opt/tamma/.tamma/verified.json")
         refused = signed.deploy()
         assert refused.status != 0
-        assert f"The registry {REGISTRY_ADDRESS} cannot be asked about" in refused.output
+        assert f"The registry {REGISTRY_ADDRESS} cannot be asked about" in said(refused)
     assert signed.deploy().unchanged
 
 
@@ -216,7 +221,7 @@ def test_an_archive_brings_an_image_to_a_host_without_a_registry(signed: Signed,
         ):
             outcome = signed.deploy(tag, tamma_stack_images_archive=str(tmp_path / name))
             assert outcome.status != 0
-            assert words in outcome.output
+            assert words in said(outcome)
         assert stack.state() == before
         carried = {"tamma_stack_images_archive": str(tmp_path / "carried.tar")}
         outcome = signed.deploy("carried", **carried)
