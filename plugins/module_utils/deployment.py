@@ -15,7 +15,7 @@ import os
 import shutil
 import tempfile
 import time
-from typing import Callable, Dict, Iterator, List, NamedTuple, Optional, Tuple
+from typing import Any, Callable, Dict, Iterable, Iterator, List, NamedTuple, Optional, Tuple
 
 from ansible_collections.meywd.tamma.plugins.module_utils import (
     edge,
@@ -125,6 +125,13 @@ def _contents(release: Release) -> Dict[str, str]:
     return {item.path: item.content for item in release.files}
 
 
+def _not_carried(references: Iterable[str]) -> str:
+    return (
+        "This host does not have %s, and the archive has not either: write one of this release with the playbook "
+        "archive." % ", ".join(references)
+    )
+
+
 def sweep(release: Release) -> None:
     """Remove what a killed deploy of a stack left of its candidate and its hold; call this under the lock."""
     for pattern in (release.project + "-candidate-*", release.project + "-registry-*"):
@@ -198,24 +205,28 @@ class Deployment:
         self._use(release)
         with self._candidate(wanted_files(release, self._env)) as compose:
             project = compose.outline()
-        client = registry_client.Client(self._runner, release.registry_logins, self._engine.access())
+        client: Any = signatures.Source()
+        if not release.carried:
+            client = registry_client.Client(self._runner, release.registry_logins, self._engine.access())
         record = signatures.Record(release.directory)
         scratch = os.path.join(_SCRATCH, release.project + "-candidate-")
-        verifier = signatures.Verifier(trust, self._runner, client, record, scratch)
         self._progress("plan", "asking for the signatures of the images")
         known = {} if release.pull_always else self._pins(project)
         problems = []
         found = {}
-        for name, service in sorted(project.services.items()):
-            repository = images.repository(images.untagged(service.image.partition("@")[0]))
-            if service.image in found or not trust.about(repository):
-                continue
-            reference = self._with_digest(service.image, known.get(name), client, repository)
-            problem = verifier.problem(reference) if "@" in reference else reference
-            if problem:
-                problems.append(problem)
-            else:
-                found[service.image] = reference
+        logins = os.path.join(_SCRATCH, release.project + "-registry-")
+        with registry.logged_in(self._runner, list(release.registry_logins), logins) as runner:
+            verifier = signatures.Verifier(trust, self._runner, client, record, scratch, runner)
+            for name, service in sorted(project.services.items()):
+                repository = images.repository(images.untagged(service.image.partition("@")[0]))
+                if service.image in found or not trust.about(repository):
+                    continue
+                reference = self._with_digest(service.image, known.get(name), client, repository)
+                problem = verifier.problem(reference) if "@" in reference else reference
+                if problem:
+                    problems.append(problem)
+                else:
+                    found[service.image] = reference
         if problems:
             raise OperatorError(signatures.refusal(problems))
         if note:
@@ -224,8 +235,9 @@ class Deployment:
         self._wanted = release._replace(
             digests={**release.digests, **{image: pinned for image, pinned in found.items() if "@" not in image}}
         )
+        self._use(self._wanted)
 
-    def _with_digest(self, image: str, known: Optional[str], client: registry_client.Client, repository: str) -> str:
+    def _with_digest(self, image: str, known: Optional[str], client: Any, repository: str) -> str:
         """An image with the digest that a deploy would take now; a sentence if nobody knows one."""
         reference = self._wanted.digests.get(image) or known or image
         if "@" not in reference and not self._wanted.pull_always:
@@ -233,6 +245,8 @@ class Deployment:
             reference = "%s@%s" % (images.with_tag(image), digest) if digest else image
         if "@" in reference:
             return reference
+        if self._wanted.carried:
+            return _not_carried([image])
         manifest = client.manifest(repository, images.with_tag(image).rpartition(":")[2])
         if manifest is None:
             return explain_pull_failures({image: "manifest unknown"})[0]
@@ -517,10 +531,7 @@ class Deployment:
         if not wanted:
             return
         if self._release.carried:
-            raise OperatorError(
-                "This host does not have %s, and the archive has not either: write one of this release with the "
-                "playbook archive. Nothing was changed." % ", ".join(map(images.tagged, wanted))
-            )
+            raise OperatorError("%s Nothing was changed." % _not_carried(map(images.tagged, wanted)))
         by_image = {service.image: service.name for service in planned.project.services.values()}
         files = planned.files
         if self._release.pull_always and not self._refreshed:

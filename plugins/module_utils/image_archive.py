@@ -3,9 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """The images of a release in one file, for hosts that reach no registry.
 
-It is a tar file with an OCI image layout, which other tools read as well (``skopeo``, as ``oci-archive:``). Each blob is
-in it once, under its digest. ``tamma.json``, the first file in it, says what else there is. The signatures beside the
-images are in it too.
+It is a tar file with an OCI image layout, which other tools read as well (``skopeo``, as ``oci-archive:``). Each blob
+is in it once, under its digest. ``tamma.json``, the first file in it, says what else there is. The signatures beside
+the images are in it too.
 """
 
 from __future__ import annotations
@@ -244,8 +244,8 @@ class Archive:
     def __init__(self, path: str) -> None:
         self._path = path
         cut = OperatorError(
-            "%s is no whole archive of images: it was cut when it was copied, or is another file. Copy it again. Nothing "
-            "was changed." % path
+            "%s is no whole archive of images: it was cut when it was copied, or is another file. Copy it again. "
+            "Nothing was changed." % path
         )
         try:
             size = os.path.getsize(path)
@@ -323,8 +323,8 @@ class Staging:
         if file_digest(whole + ".part") != digest:
             os.unlink(whole + ".part")
             raise OperatorError(
-                "The archive is damaged: what it has as %s is something else. Copy it again, or write it again. Nothing "
-                "was changed." % digest
+                "The archive is damaged: what it has as %s is something else. Copy it again, or write it again. "
+                "Nothing was changed." % digest
             )
         os.replace(whole + ".part", whole)
 
@@ -398,6 +398,6 @@ def refuse_missing(contents: Contents, references: Iterable[str], is_here: Calla
     missing = sorted(item for item in set(references) if item not in contents.images and not is_here(item))
     if missing:
         raise OperatorError(
-            "The archive has no %s: it is of Tamma %s. Write one of this release with the playbook archive. Nothing was "
-            "changed." % (", ".join(missing), contents.facts.get("version", "(unknown)"))
+            "The archive has no %s: it is of Tamma %s. Write one of this release with the playbook archive. "
+            "Nothing was changed." % (", ".join(missing), contents.facts.get("version", "(unknown)"))
         )

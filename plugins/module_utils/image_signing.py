@@ -102,7 +102,7 @@ class Signer(NamedTuple):
         return self.known_as + repository[len(registry_of(image)) :] if self.known_as else repository
 
     def _transport(self) -> List[str]:
-        return ["--allow-http-registry"] if self.plain_http else []
+        return ["--allow-http-registry", "--allow-insecure-registry"] if self.plain_http else []
 
     def _run(self, *arguments: str) -> Result:
         env = {"COSIGN_PRIVATE_KEY": self.key, "COSIGN_PASSWORD": self.password}

@@ -80,6 +80,9 @@ class Access(NamedTuple):
     proxies: Mapping[str, str] = {}
 
 
+_PLAIN = Access()
+
+
 def access(info: Mapping[str, Any], libpod: Mapping[str, Any]) -> Access:
     """Read it from what an engine says of itself; *libpod*: what Podman adds."""
     known = ((info.get("RegistryConfig") or {}).get("IndexConfigs") or {}).items()
@@ -94,7 +97,7 @@ def access(info: Mapping[str, Any], libpod: Mapping[str, Any]) -> Access:
 class Client:
     """What asks registries, with the logins that were given and those that the host has."""
 
-    def __init__(self, runner: Runner, logins: Sequence[Login] = (), how: Access = Access()) -> None:
+    def __init__(self, runner: Runner, logins: Sequence[Login] = (), how: Access = _PLAIN) -> None:
         self._runner = runner
         self._how = how
         home = os.environ.get("HOME", "/root")
@@ -115,8 +118,8 @@ class Client:
         found = Manifest(content, media_type)
         if reference.startswith("sha256:") and found.digest != reference:
             raise OperatorError(
-                "The registry answers for %s@%s with something that has another digest: it was altered there, or on the "
-                "way." % (repository, reference)
+                "The registry answers for %s@%s with something that has another digest: it was altered there, or on "
+                "the way." % (repository, reference)
             )
         return found
 
@@ -208,7 +211,7 @@ class Client:
     ) -> Tuple[bytes, str]:
         if not url.startswith(("https://", "http://")):
             raise OperatorError("The registry %s names %s, which is no address of a registry." % (registry, url))
-        request = urllib.request.Request(url, headers=headers)
+        request = urllib.request.Request(url, headers=headers)  # noqa: S310 - the schemes are those above
         if authorization:
             # What a redirect leads to, elsewhere, must not have it.
             request.add_unredirected_header("Authorization", authorization)

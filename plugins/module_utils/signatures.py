@@ -46,13 +46,16 @@ class Rule(NamedTuple):
 
     images: a pattern for the names of repositories. key: a public key, one of whose signatures they need. digests:
     those that need none. signed_as: where the images were signed, if they were copied from there: the repository's
-    last part is the same.
+    last part is the same. issuer, identity: who may sign without a key of his own, and who says that it is he; cosign
+    on the host asks for that.
     """
 
     images: str
     key: str = ""
     digests: Tuple[str, ...] = ()
     signed_as: str = ""
+    issuer: str = ""
+    identity: str = ""
 
     def matches(self, repository: str) -> bool:
         """Whether the rule is about a repository, which is called by its full name."""
@@ -65,7 +68,9 @@ class Rule(NamedTuple):
     @property
     def fingerprint(self) -> str:
         """What the rule is called in the record."""
-        return hashlib.sha256(("".join(self.key.split()) + self.signed_as).encode()).hexdigest()[:16]
+        return hashlib.sha256(
+            ("".join(self.key.split()) + self.signed_as + self.issuer + self.identity).encode()
+        ).hexdigest()[:16]
 
 
 class Trust(NamedTuple):
@@ -98,9 +103,12 @@ def _rule(number: int, item: Any) -> Rule:
         raise OperatorError("%s has no public key in PEM form (-----BEGIN PUBLIC KEY-----), as cosign.pub is." % where)
     if not isinstance(digests, list) or not all(_DIGEST.match(str(one)) for one in digests):
         raise OperatorError("%s has digests that are none: each is sha256: and 64 hexadecimal digits." % where)
+    if bool(values.get("issuer")) != bool(values.get("identity")) or (key and values.get("issuer")):
+        raise OperatorError("%s has a key, or both an issuer and an identity, as 'cosign verify' asks for." % where)
     if not values.get("images"):
         raise OperatorError("%s does not say for which images it is." % where)
-    return Rule(str(values["images"]), key.strip(), tuple(map(str, digests)), str(values.get("signed_as", "")))
+    texts = [str(values.get(name, "")) for name in ("signed_as", "issuer", "identity")]
+    return Rule(str(values["images"]), key.strip(), tuple(map(str, digests)), *texts)
 
 
 def of_files(files: Iterable[File]) -> Trust:
@@ -120,15 +128,15 @@ def of_text(content: Optional[str]) -> Trust:
 
 
 class Source:
-    """Where images and their signatures are: a registry, or an archive."""
+    """Where images and their signatures are: a registry, or an archive. This one has none."""
 
-    def manifest(self, repository: str, reference: str) -> Optional[Manifest]:
+    def manifest(self, _repository: str, _reference: str) -> Optional[Manifest]:
         """See ``registry_client.Client``."""
-        raise NotImplementedError
+        return None
 
-    def blob(self, repository: str, digest: str) -> Optional[bytes]:
+    def blob(self, _repository: str, _digest: str) -> Optional[bytes]:
         """See ``registry_client.Client``."""
-        raise NotImplementedError
+        return None
 
 
 class Record:
@@ -166,8 +174,20 @@ def _line(repository: str, digest: str, rule: Rule) -> str:
 class Verifier:
     """Says whether images are believed."""
 
-    def __init__(self, trust: Trust, runner: Runner, source: Any, record: Record, scratch: str) -> None:
-        """*source*: see Source. *scratch*: begins the path of what stands on the disk meanwhile."""
+    def __init__(
+        self,
+        trust: Trust,
+        runner: Runner,
+        source: Any,
+        record: Record,
+        scratch: str,
+        cosign: Optional[Runner] = None,
+    ) -> None:
+        """*source*: see Source. *scratch*: begins the path of what stands on the disk meanwhile.
+
+        cosign: runs it with the logins for the registries; without it there are none.
+        """
+        self._cosign = cosign
         self.trust = trust
         self._runner = runner
         self._source = source
@@ -181,7 +201,7 @@ class Verifier:
         rules = self.trust.about(repository)
         if not rules or any(digest in rule.digests for rule in rules):
             return ""
-        signing = [rule for rule in rules if rule.key]
+        signing = [rule for rule in rules if rule.key or rule.issuer]
         if not signing and not any(rule.digests for rule in rules):
             return "%s is not believed: no rule of %s about it has a key." % (images.tagged(reference), _VARIABLE)
         if not signing:
@@ -192,6 +212,17 @@ class Verifier:
             )
         if self._record.has(repository, digest, signing):
             return ""
+        for rule in signing:
+            if rule.issuer and self._is_signed_by(rule, repository, digest):
+                self._record.add(repository, digest, rule)
+                return ""
+        signing = [rule for rule in signing if rule.key]
+        if not signing:
+            return "%s has no signature of an identity that %s names for it (%s)." % (
+                images.tagged(reference),
+                _VARIABLE,
+                digest,
+            )
         found = self._signatures(repository, digest)
         if not found:
             return "%s has no signature for what is behind it now (%s)." % (images.tagged(reference), digest)
@@ -229,6 +260,25 @@ class Verifier:
                 if payload is not None:
                     found.append((payload, _decoded(text)))
         return found
+
+    def _is_signed_by(self, rule: Rule, repository: str, digest: str) -> bool:
+        """Whether cosign finds a signature of somebody who had no key of his own."""
+        if self._cosign is None:
+            raise OperatorError(
+                "A rule of %s names an identity, which only a registry and cosign's authorities can prove: images that "
+                "are carried need a rule with a key. Nothing was changed." % _VARIABLE
+            )
+        if not shutil.which("cosign"):
+            raise OperatorError(
+                "This machine has no cosign, which a rule of %s with an identity needs: install it (Debian 13 has a "
+                "package cosign), or use rules with keys. Nothing was changed." % _VARIABLE
+            )
+        options = ["--certificate-oidc-issuer", rule.issuer, "--certificate-identity", rule.identity]
+        done = self._cosign.run(["cosign", "verify", *options, "%s@%s" % (repository, digest)], timeout=120)
+        if done.rc:
+            return False
+        named = re.findall(r'"docker-reference":\s*"([^"]+)"', done.out)
+        return not named or any(images.repository(one) == rule.claimed(repository) for one in named)
 
     def _is_of(self, key: str, payload: bytes, signature: bytes) -> bool:
         """Whether a signature was made with a key."""

@@ -52,7 +52,7 @@ options:
         is not on the host is refused.
     type: bool
     default: false
-    version_added: 0.5.0
+    version_added: 0.6.0
   registry_logins:
     description:
       - Logins for registries, used while pulling and not stored on the host.

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: tamma_image_sign
 short_description: Sign images in their registry
-version_added: 0.5.0
+version_added: 0.6.0
 author: the Tamma collection contributors (@meywd)
 description:
   - Signs digests with a key of C(cosign), beside them in their registry, as P(meywd.tamma.tamma_stack#role) verifies

@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: tamma_images_archive
 short_description: Write the images of a release into one file
-version_added: 0.5.0
+version_added: 0.6.0
 author: the Tamma collection contributors (@meywd)
 description:
   - Brings every image of a release from its registry, with the signatures beside it, and writes one file that hosts
@@ -153,7 +153,7 @@ def archive(module: AnsibleModule) -> Dict[str, Any]:
         trust = signatures.parse(given["image_keys"])
         with tempfile.TemporaryDirectory() as scratch:
             verifier = signatures.Verifier(
-                trust, Runner(), client, signatures.Record(scratch), os.path.join(scratch, "run", "x-")
+                trust, Runner(), client, signatures.Record(scratch), os.path.join(scratch, "run", "x-"), Runner()
             )
             problems = [verifier.problem("%s@%s" % (name.partition("@")[0], found[name])) for name in sorted(found)]
         if any(problems):

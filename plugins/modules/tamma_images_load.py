@@ -8,7 +8,7 @@ from __future__ import annotations
 DOCUMENTATION = r"""
 module: tamma_images_load
 short_description: Bring the images of an archive to a host
-version_added: 0.5.0
+version_added: 0.6.0
 author: the Tamma collection contributors (@meywd)
 description:
   - Sends what the host lacks of an archive that M(meywd.tamma.tamma_images_archive) wrote, compares every checksum and,
@@ -155,6 +155,11 @@ class Load:
 
     def look(self) -> Dict[str, Any]:
         """What has to be sent; refuse what cannot be loaded."""
+        if self._dry and not self._engine.answers():
+            # A host without an engine has no image at all.
+            image_archive.refuse_missing(self._contents, self._given["images"], lambda _name: False)
+            self._verify()
+            return {"changed": True, "lacking": sorted(self._given["images"]), "blobs": {}}
         image_archive.refuse_missing(
             self._contents, self._given["images"], lambda name: self._engine.image(name) is not None
         )

@@ -239,7 +239,7 @@ def test_only_what_a_host_lacks_is_sent(registry: Registry, tmp_path: Path) -> N
 def test_an_archive_of_another_release_is_refused(registry: Registry, tmp_path: Path) -> None:
     _target, contents = write(registry, tmp_path)
     known.refuse_missing(contents, [API, "postgres:15"], lambda name: name == "postgres:15")
-    with pytest.raises(OperatorError, match="The archive has no ghcr.io/meywd/tamma-api:2: it is of Tamma 1"):
+    with pytest.raises(OperatorError, match=r"The archive has no ghcr.io/meywd/tamma-api:2: it is of Tamma 1"):
         known.refuse_missing(contents, ["ghcr.io/meywd/tamma-api:2"], lambda _name: False)
 
 

@@ -117,7 +117,7 @@ def test_a_registry_that_refuses_is_one_sentence(registry: Registry, way: str, w
 
 
 def test_nobody_there_is_one_sentence() -> None:
-    with pytest.raises(OperatorError, match="cannot be asked about 127.0.0.1:1/team/api"):
+    with pytest.raises(OperatorError, match=r"cannot be asked about 127.0.0.1:1/team/api"):
         Client(Runner()).manifest("127.0.0.1:1/team/api", "1.0")
 
 

@@ -186,10 +186,11 @@ def test_images_that_nobody_signs(tmp_path: Path, rules: list[dict[str, Any]], i
     [
         ({"images": "*"}, "is a list"),
         (["a key"], "rule 1 of tamma_stack_image_keys is a dictionary"),
-        ([{"images": "*", "keys": "x"}], "is a dictionary of images, key, digests, signed_as"),
+        ([{"images": "*", "keys": "x"}], "is a dictionary of images, key, digests, signed_as, issuer, identity"),
         ([{"key": ""}], "does not say for which images"),
         ([{"images": "*", "key": "ssh-ed25519 AAAA"}], "no public key"),
         ([{"images": "*", "digests": ["sha256:1"]}], "64 hexadecimal"),
+        ([{"images": "*", "issuer": "https://issuer.example"}], "both an issuer and an identity"),
     ],
 )
 def test_rules_that_make_no_sense_are_refused(rules: Any, words: str) -> None:
@@ -208,3 +209,43 @@ def test_a_key_that_openssl_cannot_read_is_told(tmp_path: Path) -> None:
     broken = "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----\n"
     with pytest.raises(OperatorError, match="cannot be read by openssl"):
         problem(tmp_path, Place((payload(), "AAAA")), {"images": "*", "key": broken})
+
+
+@pytest.fixture
+def cosign(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cosign that believes one identity."""
+    program = tmp_path / "bin" / "cosign"
+    program.parent.mkdir()
+    claim = json.dumps([json.loads(payload())])
+    believes = f"case \"$*\" in *--certificate-identity\\ me*) echo '{claim}';; *) exit 1;; esac"
+    program.write_text(f'#!/bin/sh\necho "$*" > {tmp_path}/asked\n{believes}\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(program.parent), prepend=":")
+    return tmp_path / "asked"
+
+
+def keyless(tmp_path: Path, identity: str, image: str = IMAGE) -> str:
+    trust = signatures.parse([{"images": "*", "issuer": "https://issuer.example", "identity": identity}])
+    record = signatures.Record(str(tmp_path))
+    place = str(tmp_path / "run" / "x-")
+    return signatures.Verifier(trust, Runner(), Place(), record, place, Runner()).problem(image)
+
+
+def test_an_identity_is_for_cosign_to_prove(tmp_path: Path, cosign: Path) -> None:
+    assert keyless(tmp_path, "me") == ""
+    assert cosign.read_text().split() == [
+        *("verify", "--certificate-oidc-issuer", "https://issuer.example", "--certificate-identity", "me"),
+        f"{REPOSITORY}@{DIGEST}",
+    ]
+    assert "no signature of an identity" in keyless(tmp_path, "you")
+    assert "no signature of an identity" in keyless(tmp_path, "me", f"ghcr.io/meywd/tamma-elsa:1@{DIGEST}")
+
+
+def test_without_cosign_or_a_registry_an_identity_proves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(OperatorError, match="This machine has no cosign"):
+        keyless(tmp_path, "me")
+    with pytest.raises(OperatorError, match="carried need a rule with a key"):
+        problem(tmp_path, Place(), {"images": "*", "issuer": "https://issuer.example", "identity": "me"})

@@ -7,12 +7,11 @@ ARG ASPNET_IMAGE=mcr.microsoft.com/dotnet/aspnet:8.0
 FROM --platform=$BUILDPLATFORM ${DOTNET_SDK_IMAGE} AS build
 WORKDIR /src
 COPY apps/tamma-elsa/src/ ./
-ARG SOURCE_DATE_EPOCH=0
+ARG TAMMA_DATE=0
 RUN --mount=type=cache,id=tamma-nuget,target=/root/.nuget/packages --mount=type=bind,from=files,target=/mnt \
     sh /mnt/publish.sh Tamma.Api /image
 
 FROM ${ASPNET_IMAGE} AS root
-ARG SOURCE_DATE_EPOCH=0
 RUN --mount=type=bind,from=files,target=/mnt sh /mnt/root.sh dotnet /image
 
 # From nothing: what a stage took away is in no layer, and both .NET services share what they run on.

@@ -21,7 +21,7 @@ COPY tsconfig*.json ./
 COPY packages/ packages/
 # The browser asks where the page came from: the same image serves every address.
 ENV VITE_API_BASE_URL=/api
-ARG SOURCE_DATE_EPOCH=0
+ARG TAMMA_DATE=0
 RUN --mount=type=bind,from=files,source=dashboard.vite.config.mjs,target=packages/dashboard/tamma.vite.config.mjs \
     pnpm --filter "@tamma/dashboard^..." run build \
  && pnpm --filter "@tamma/dashboard" exec vite build --config tamma.vite.config.mjs
@@ -29,7 +29,6 @@ RUN --mount=type=bind,from=files,target=/mnt --mount=type=bind,from=nginx,target
     sh /mnt/page.sh packages/dashboard/dist /srv/default.conf.template /image
 
 FROM ${NGINX_IMAGE} AS root
-ARG SOURCE_DATE_EPOCH=0
 USER 0
 RUN --mount=type=bind,from=files,target=/mnt sh /mnt/root.sh dashboard /image
 USER 101:101

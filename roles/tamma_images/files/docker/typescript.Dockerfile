@@ -26,7 +26,7 @@ FROM tools AS application
 COPY --from=manifests /manifests ./
 RUN --mount=type=cache,id=tamma-pnpm,target=/pnpm \
     pnpm install --frozen-lockfile --prod --ignore-scripts --store-dir=/pnpm --filter "@tamma/cli..."
-ARG SOURCE_DATE_EPOCH=0
+ARG TAMMA_DATE=0
 RUN --mount=type=bind,from=build,source=/app,target=/built --mount=type=bind,from=files,target=/mnt \
     sh /mnt/application.sh /built /image
 
@@ -34,20 +34,16 @@ FROM --platform=$BUILDPLATFORM ${NODE_IMAGE} AS agent
 ARG NPM_CONFIG_REGISTRY=https://registry.npmjs.org/
 ARG CLAUDE_VERSION=2.1.332
 ARG TARGETARCH
-ARG SOURCE_DATE_EPOCH=0
 RUN --mount=type=cache,target=/root/.npm --mount=type=bind,from=files,target=/mnt \
     sh /mnt/agent.sh "$CLAUDE_VERSION" "$TARGETARCH" /image
 
 FROM ${NODE_IMAGE} AS program
-ARG SOURCE_DATE_EPOCH=0
 RUN --mount=type=bind,from=files,target=/mnt sh /mnt/program.sh /usr/local/bin/node /image
 
 FROM ${NODE_IMAGE} AS api-root
-ARG SOURCE_DATE_EPOCH=0
 RUN --mount=type=bind,from=files,target=/mnt sh /mnt/root.sh api /image
 
 FROM ${NODE_IMAGE} AS engine-root
-ARG SOURCE_DATE_EPOCH=0
 RUN --mount=type=bind,from=files,target=/mnt sh /mnt/root.sh engine /image
 
 # From nothing: what a stage took away is in no layer, and layers that both images have are stored once.
