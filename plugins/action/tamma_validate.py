@@ -22,6 +22,7 @@ from ansible_collections.meywd.tamma.plugins.plugin_utils import (
     certificates,
     edge_settings,
     github_app,
+    networks,
     settings,
     variables,
 )
@@ -78,6 +79,7 @@ class ActionModule(ActionBase):
             if not arguments["edge"]:
                 about_settings += settings.published(arguments["settings"])
             about_settings += shared_repositories(task_vars)
+            about_settings += networks.warnings(arguments["overrides"])
         problems += github_app.problems(arguments["github"], needed=arguments["github_needed"])
         problems += settings.doubled(arguments["overrides"])
         if not arguments["shares_postgres"]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from ansible_collections.meywd.tamma.plugins.plugin_utils.networks import settled
 from ansible_collections.meywd.tamma.plugins.plugin_utils.settings import service_overlay
 
 
@@ -16,4 +17,4 @@ class FilterModule:
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Map each filter's name to its function."""
-        return {"service_overlay": service_overlay}
+        return {"service_overlay": service_overlay, "settled_networks": settled}

@@ -176,6 +176,12 @@ class Engine:
         query = {"filters": json.dumps({"label": [PROJECT_LABEL + "=" + project]})}
         return sorted(item["Name"] for item in self._json("GET", "/networks", query))
 
+    def attached(self, network: str) -> List[Dict[str, Any]]:
+        """List the containers in a network, whoever made them."""
+        query = {"all": "1", "filters": json.dumps({"network": [network]})}
+        found: List[Dict[str, Any]] = self._json("GET", "/containers/json", query)
+        return found
+
     def logs(self, identifier: str, tail: int = 15, since: int = 0) -> List[str]:
         """Return the last lines that a container wrote (*since*: seconds of the epoch), both streams in their order."""
         query = {"stdout": "1", "stderr": "1", "tail": str(tail), "since": str(since)}
