@@ -176,6 +176,13 @@ class Engine:
         query = {"filters": json.dumps({"label": [PROJECT_LABEL + "=" + project]})}
         return sorted(item["Name"] for item in self._json("GET", "/networks", query))
 
+    def network_backend(self) -> str:
+        """What makes Podman's networks, and its version, such as "netavark 1.14.0"; empty on Docker."""
+        if self.kind != "podman":
+            return ""
+        host = (self._json("GET", _LIBPOD + "/info") or {}).get("host") or {}
+        return str((host.get("networkBackendInfo") or {}).get("version") or "")
+
     def attached(self, network: str) -> List[Dict[str, Any]]:
         """List the containers in a network, whoever made them."""
         query = {"all": "1", "filters": json.dumps({"network": [network]})}

@@ -8,6 +8,7 @@ from __future__ import annotations
 import concurrent.futures
 import ctypes
 import os
+import re
 import socket
 from typing import Dict, List, Tuple
 
@@ -17,6 +18,8 @@ from ansible_collections.meywd.tamma.plugins.module_utils.engine import PROJECT_
 # Alibaba's.
 METADATA = (("169.254.169.254", 80), ("fd00:ec2::254", 80), ("100.100.100.200", 80))
 
+# Netavark's first version with `isolate=strict`.
+_STRICT_SINCE = (1, 7)
 _NEW_NETWORK = 0x40000000
 _SECONDS = 1.0
 _AT_ONCE = 32
@@ -27,6 +30,18 @@ _RULES = {
         "add rule inet tamma forward %(family)s daddr %(address)s tcp dport 80 reject'"
     ),
 }
+
+
+def isolation(engine: Engine) -> Dict[str, str]:
+    """The setting that says how Podman keeps the stack's networks apart; nothing on Docker, which always does.
+
+    Netavark refuses to start a container where it does not know the word.
+    """
+    if engine.kind != "podman":
+        return {}
+    numbers = re.search(r"(\d+)\.(\d+)", engine.network_backend())
+    knows = numbers is not None and (int(numbers[1]), int(numbers[2])) >= _STRICT_SINCE
+    return {"NETWORK_ISOLATION": "strict" if knows else "true"}
 
 
 def rule(kind: str, address: str) -> str:

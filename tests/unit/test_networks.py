@@ -155,6 +155,7 @@ class Engine:
 
     def __init__(self, kind: str = "docker", attached: list[dict[str, Any]] | None = None) -> None:
         self.kind = kind
+        self.backend = ""
         self._attached = attached or []
 
     def containers(self, _project: str) -> list[dict[str, Any]]:
@@ -166,6 +167,9 @@ class Engine:
 
     def networks(self, _project: str) -> list[str]:
         return ["tamma_tamma-net"]
+
+    def network_backend(self) -> str:
+        return self.backend
 
     def attached(self, _network: str) -> list[dict[str, Any]]:
         return self._attached
@@ -195,6 +199,23 @@ def test_metadata_that_nobody_has(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_process_that_is_gone_reaches_nothing() -> None:
     assert not on_host.takes_connections(2**22 + 1, "127.0.0.1", 80)
+
+
+@pytest.mark.parametrize(
+    ("backend", "word"),
+    [
+        ("netavark 1.4.0", "true"),
+        ("netavark 1.7.0", "strict"),
+        ("netavark 1.14.0-2", "strict"),
+        ("netavark 2.1", "strict"),
+        ("", "true"),
+    ],
+)
+def test_the_word_that_netavark_knows(backend: str, word: str) -> None:
+    found = Engine("podman")
+    found.backend = backend
+    assert on_host.isolation(cast(Any, found)) == {"NETWORK_ISOLATION": word}
+    assert on_host.isolation(cast(Any, Engine("docker"))) == {}
 
 
 def test_rules() -> None:
