@@ -313,6 +313,10 @@ class Engine:
             raise OperatorError("The container engine refused to remove an image: %s." % _reason(body), status=status)
         return True
 
+    def remove_network(self, name: str) -> None:
+        """Remove a network that nobody is in."""
+        self._json("DELETE", "/networks/%s" % quote(name, safe=""), missing_ok=True)
+
     def remove_volume(self, name: str) -> None:
         """Remove a volume with all its data."""
         self._json("DELETE", "/volumes/%s" % quote(name, safe=""), missing_ok=True)
