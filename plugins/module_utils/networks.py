@@ -15,8 +15,12 @@ from typing import Dict, List, Tuple
 from ansible_collections.meywd.tamma.plugins.module_utils.engine import PROJECT_LABEL, SERVICE_LABEL, Engine
 
 # Where a cloud tells whoever asks from a host who that host is, often with credentials: most clouds, Amazon's by IPv6,
-# Alibaba's.
-METADATA = (("169.254.169.254", 80), ("fd00:ec2::254", 80), ("100.100.100.200", 80))
+# Alibaba's. Beside each an address that nobody has: where that takes connections as well, it is a proxy for everything.
+METADATA = (
+    ("169.254.169.254", "169.254.169.1", 80),
+    ("fd00:ec2::254", "fd00:ec2::1", 80),
+    ("100.100.100.200", "100.100.100.199", 80),
+)
 
 # Netavark's first version with `isolate=strict`.
 _STRICT_SINCE = (1, 7)
@@ -75,6 +79,10 @@ def takes_connections(process: int, address: str, port: int) -> bool:
         return False
 
 
+def _answers(process: int, address: str, nobody: str, port: int) -> bool:
+    return takes_connections(process, address, port) and not takes_connections(process, nobody, port)
+
+
 def metadata(engine: Engine, project: str) -> List[str]:
     """A sentence for each address for metadata that containers of a stack reach, with the rule against it."""
     processes: Dict[str, int] = {}
@@ -84,11 +92,11 @@ def metadata(engine: Engine, project: str) -> List[str]:
             processes.setdefault((item.get("Labels") or {}).get(SERVICE_LABEL, ""), int(state.get("Pid") or 0))
     tries: List[Tuple[str, str, "concurrent.futures.Future[bool]"]] = []
     with concurrent.futures.ThreadPoolExecutor(_AT_ONCE) as pool:
-        for address, port in METADATA:
+        for address, nobody, port in METADATA:
             for service, process in sorted(processes.items()):
-                tries.append((address, service, pool.submit(takes_connections, process, address, port)))
+                tries.append((address, service, pool.submit(_answers, process, address, nobody, port)))
     found = []
-    for address, _port in METADATA:
+    for address, _nobody, _port in METADATA:
         services = [service for at, service, answered in tries if at == address and answered.result()]
         if services:
             found.append(

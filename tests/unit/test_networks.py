@@ -179,8 +179,7 @@ class Engine:
 def answering(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Somebody who listens in the place of a cloud."""
     with socket.create_server(("127.0.0.1", 0)) as server:
-        ends = (("127.0.0.1", server.getsockname()[1]), ("127.0.0.1", 1))
-        monkeypatch.setattr(on_host, "METADATA", ends[:1])
+        monkeypatch.setattr(on_host, "METADATA", (("127.0.0.1", "127.0.0.2", server.getsockname()[1]),))
         yield
 
 
@@ -193,8 +192,14 @@ def test_metadata_that_answers_is_told_with_the_rule() -> None:
 
 
 def test_metadata_that_nobody_has(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(on_host, "METADATA", (("127.0.0.1", 1),))
+    monkeypatch.setattr(on_host, "METADATA", (("127.0.0.1", "127.0.0.2", 1),))
     assert on_host.metadata(cast(Any, Engine()), "tamma") == []
+
+
+def test_a_proxy_that_answers_for_everybody_is_no_cloud(monkeypatch: pytest.MonkeyPatch) -> None:
+    with socket.create_server(("0.0.0.0", 0)) as server:
+        monkeypatch.setattr(on_host, "METADATA", (("127.0.0.1", "127.0.0.2", server.getsockname()[1]),))
+        assert on_host.metadata(cast(Any, Engine()), "tamma") == []
 
 
 def test_a_process_that_is_gone_reaches_nothing() -> None:
