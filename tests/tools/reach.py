@@ -19,7 +19,7 @@ from typing import Any
 
 LISTENS = "0A"
 NEW_NETWORK = 0x40000000
-SECONDS = 4.0
+SECONDS = 2.0
 AT_ONCE = 200
 
 
