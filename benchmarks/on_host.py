@@ -108,7 +108,7 @@ def ready(name: str) -> float:
     begin = time.monotonic()
     run("docker start " + container)
     found = json.loads(run("docker inspect " + container))[0]
-    (network,) = found["NetworkSettings"]["Networks"].values()
+    network = next(iter(found["NetworkSettings"]["Networks"].values()))
     kind, *test = found["Config"]["Healthcheck"]["Test"]
     url = re.search(r"http://127\.0\.0\.1(:\d+\S*)", " ".join(test))
     # RabbitMQ's tools leave a cookie for its server when they come first, and the server cannot read one of root's.

@@ -23,6 +23,7 @@ from ansible_collections.meywd.tamma.plugins.plugin_utils import (
     certificates,
     edge_settings,
     github_app,
+    networks,
     settings,
     variables,
 )
@@ -83,6 +84,7 @@ class ActionModule(ActionBase):
             if not arguments["edge"]:
                 about_settings += settings.published(arguments["settings"])
             about_settings += shared_repositories(task_vars)
+            about_settings += networks.warnings(arguments["overrides"])
         about_login = list(github_app.problems(arguments["github"], needed=arguments["github_needed"]))
         if arguments["github_asked"] and not about_login:
             about_login += github_app.unknown(arguments["github"])

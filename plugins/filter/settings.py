@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ansible_collections.meywd.tamma.plugins.plugin_utils.edge_settings import basic_names
+from ansible_collections.meywd.tamma.plugins.plugin_utils.networks import settled
 from ansible_collections.meywd.tamma.plugins.plugin_utils.settings import service_overlay
 
 
@@ -17,4 +18,4 @@ class FilterModule:
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Map each filter's name to its function."""
-        return {"basic_names": basic_names, "service_overlay": service_overlay}
+        return {"basic_names": basic_names, "service_overlay": service_overlay, "settled_networks": settled}

@@ -18,6 +18,7 @@ from ansible_collections.meywd.tamma.plugins.module_utils import (
     history,
     limits,
     moments,
+    networks,
     on_host,
     status,
     update,
@@ -95,6 +96,7 @@ def _engine(work: Operations) -> List[Finding]:
         if not row.ready
     ]
     advice = status.notes(engine, settings.project)
+    advice += networks.metadata(engine, settings.project) + networks.strangers(engine, settings.project)
     return [
         *found,
         *able(settings.project, settings.directory, settings.engine_socket),

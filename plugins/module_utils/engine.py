@@ -201,6 +201,19 @@ class Engine:
         query = {"filters": json.dumps({"label": [PROJECT_LABEL + "=" + project]})}
         return sorted(item["Name"] for item in self._json("GET", "/networks", query))
 
+    def network_backend(self) -> str:
+        """What makes Podman's networks, and its version, such as "netavark 1.14.0"; empty on Docker."""
+        if self.kind != "podman":
+            return ""
+        host = (self._json("GET", _LIBPOD + "/info") or {}).get("host") or {}
+        return str((host.get("networkBackendInfo") or {}).get("version") or "")
+
+    def attached(self, network: str) -> List[Dict[str, Any]]:
+        """List the containers in a network, whoever made them."""
+        query = {"all": "1", "filters": json.dumps({"network": [network]})}
+        found: List[Dict[str, Any]] = self._json("GET", "/containers/json", query)
+        return found
+
     def logs(self, identifier: str, tail: int = 15, since: int = 0) -> List[str]:
         """Return the last lines that a container wrote (*since*: seconds of the epoch), both streams in their order."""
         query = {"stdout": "1", "stderr": "1", "tail": str(tail), "since": str(since)}
@@ -333,6 +346,10 @@ class Engine:
         """Where on this host the files of a volume are; empty if there is none of this name."""
         found = self._json("GET", "/volumes/%s" % quote(name, safe=""), missing_ok=True)
         return str((found or {}).get("Mountpoint") or "")
+
+    def remove_network(self, name: str) -> None:
+        """Remove a network that nobody is in."""
+        self._json("DELETE", "/networks/%s" % quote(name, safe=""), missing_ok=True)
 
     def remove_volume(self, name: str) -> None:
         """Remove a volume with all its data."""

@@ -74,6 +74,9 @@ def apply(engine: Engine, runner: Runner, removal: Removal, project: str, direct
         done = Compose(runner, shell.compose_program(), "/", project).down()
         if done.rc:
             raise OperatorError("Docker Compose could not remove the stack: %s." % last_line(done.err), rc=done.rc)
+        # Of two that the Compose files of two releases call the same it knows one.
+        for name in engine.networks(project):
+            engine.remove_network(name)
     for name in removal.volumes:
         engine.remove_volume(name)
     for name in removal.images:

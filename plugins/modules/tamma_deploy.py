@@ -312,7 +312,15 @@ from typing import Any, Dict, Optional
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.meywd.tamma.plugins.module_utils import module as shell
-from ansible_collections.meywd.tamma.plugins.module_utils import on_host, restore, rotation, status, stopping, update
+from ansible_collections.meywd.tamma.plugins.module_utils import (
+    networks,
+    on_host,
+    restore,
+    rotation,
+    status,
+    stopping,
+    update,
+)
 from ansible_collections.meywd.tamma.plugins.module_utils.boot import Boot
 from ansible_collections.meywd.tamma.plugins.module_utils.compose import find_compose
 from ansible_collections.meywd.tamma.plugins.module_utils.deployment import Deployment, find_preparation
@@ -454,6 +462,7 @@ def deploy(module: AnsibleModule, progress: ProgressFile) -> Dict[str, Any]:
     boot = Boot(wanted.project, wanted.directory, socket, runner)
     if module.check_mode and (find_compose() is None or not engine.answers()):
         return {**with_boot(without_engine(wanted), boot.change()), "needed": True}
+    wanted = wanted._replace(settings={**wanted.settings, **networks.isolation(engine)})
     names = module.params["rotate"]
 
     def make(what: Release, journal: Optional[rotation.Journal]) -> Deployment:

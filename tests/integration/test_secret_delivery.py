@@ -173,8 +173,9 @@ def postgres_lets_in(on: On, password: str) -> bool:
 def rabbitmq_lets_in(on: On, password: str) -> bool:
     """Ask the management interface who we are."""
     login = base64.b64encode(f"tamma:{password}".encode()).decode()
-    form = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"
-    address = on.host.shell(f"DOCKER_HOST=unix://{on.socket} docker inspect --format '{form}' tamma-rabbitmq-1").strip()
+    form = "{{range .NetworkSettings.Networks}}{{.IPAddress}} {{end}}"
+    inspect = f"DOCKER_HOST=unix://{on.socket} docker inspect --format '{form}' tamma-rabbitmq-1"
+    address = on.host.shell(inspect).split()[0]
     url = f"http://{address}:15672/api/whoami"
     answer = on.host.shell(f"curl --silent --max-time 5 --header 'Authorization: Basic {login}' {url} || true")
     return '"name":"tamma"' in answer

@@ -184,9 +184,10 @@ def test_elsa_from_outside(today: Today, path: str, options: list[str], status: 
 
 
 def test_the_engine_reaches_the_api_and_not_elsa(today: Today) -> None:
-    form = "{{range .NetworkSettings.Networks}}{{.IPAddress}}{{end}}"
-    address = today.stack.shell(f"docker inspect --format '{form}' tamma-elsa-server-1").strip()
+    form = "{{range .NetworkSettings.Networks}}{{.IPAddress}} {{end}}"
+    addresses = today.stack.shell(f"docker inspect --format '{form}' tamma-elsa-server-1").split()
+    assert addresses
     ask = "docker exec tamma-tamma-engine-1 wget -q -O /dev/null --tries=1 --timeout=2"
     assert today.stack.shell(f"{ask} http://tamma-api:3100/api/health && echo reached").strip() == "reached"
-    for host in ("elsa-server", address):
+    for host in ("elsa-server", *addresses):
         assert today.stack.shell(f"{ask} http://{host}:5000/health || echo not reached").strip() == "not reached"

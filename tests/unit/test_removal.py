@@ -9,11 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from ansible_collections.meywd.tamma.plugins.module_utils import removal as removal_module
 from ansible_collections.meywd.tamma.plugins.module_utils.engine import Engine
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
 from ansible_collections.meywd.tamma.plugins.module_utils.files import File, record, write
 from ansible_collections.meywd.tamma.plugins.module_utils.removal import Removal, apply, plan
-from ansible_collections.meywd.tamma.plugins.module_utils.runner import Runner
+from ansible_collections.meywd.tamma.plugins.module_utils.runner import Result, Runner
 from tests.unit.servers import Answers, Handler, UnixServer, running
 
 ANSWERS: Answers = {
@@ -98,6 +99,15 @@ def test_removal_leaves_what_the_user_put_there(tmp_path: Path, stack: Path) -> 
             "DELETE /images/localhost/tamma-releases/tamma:3",
         ]
     assert below(tmp_path / "srv") == ["tamma", "tamma/notes.txt"]
+
+
+def test_a_network_that_compose_leaves_goes_too(tmp_path: Path, stack: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(removal_module.shell, "compose_program", lambda: "/no/compose")
+    monkeypatch.setattr(removal_module.Compose, "down", lambda _self: Result(0, "", ""))
+    answers: Answers = {**ANSWERS, "DELETE /networks/tamma_net": (204, None)}
+    with running(UnixServer(str(tmp_path / "engine.sock"), Handler), answers) as server:
+        apply(Engine(server.server_address), Runner(), Removal([], ["tamma_net"], [], [], []), "tamma", str(stack))
+        assert [request for request, _query in server.requests] == ["GET /networks", "DELETE /networks/tamma_net"]
 
 
 @pytest.mark.parametrize("slash", ["", "/"])

@@ -30,6 +30,16 @@ LIMITS = {
     "tamma-dashboard": (256, 0.25),
     "edge": (1024, 1.0),
 }
+# Processes and threads; the edge has the engine's own limit.
+PROCESSES = {
+    "postgres": 1024,
+    "rabbitmq": 1024,
+    "elsa-server": 1024,
+    "tamma-api-dotnet": 1024,
+    "tamma-api": 512,
+    "tamma-engine": 2048,
+    "tamma-dashboard": 256,
+}
 TWICE = {"tamma-api-dotnet", "tamma-dashboard"}
 
 # Run on the host with a container's first process: what holds for every process of its cgroup.
@@ -59,7 +69,8 @@ for pid in sys.argv[1:]:
         status.append({key: lines[key].strip() for key in ("NoNewPrivs", "CapEff", "CapBnd", "CapAmb", "Uid")})
     mounts = [line.split() for line in open("/proc/%s/mountinfo" % pid)]
     root = [fields[5].split(",") for fields in mounts if fields[4] == "/"][-1]
-    found[pid] = {"memory": text(memory)[0], "cpu": cpu, "processes": status, "root": root}
+    number = text(group("pids", "pids.max", "pids.max"))[0]
+    found[pid] = {"memory": text(memory)[0], "number": number, "cpu": cpu, "processes": status, "root": root}
 json.dump(found, sys.stdout)
 """
 
@@ -123,6 +134,10 @@ def test_limits(seen: list[Seen]) -> None:
     for item in seen:
         quota, period = map(int, item.kernel["cpu"])
         assert (int(item.kernel["memory"]) // MEBIBYTE, quota / period) == LIMITS[item.service], item.service
+
+
+def test_numbers_of_processes(seen: list[Seen]) -> None:
+    assert {item.service: int(item.kernel["number"]) for item in seen if item.service in PROCESSES} == PROCESSES
 
 
 def test_logs_of_every_container_are_rotated(host: Host) -> None:
