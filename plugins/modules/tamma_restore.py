@@ -124,7 +124,7 @@ def main() -> None:
         if module.check_mode:
             found = operations.plan_restore(*chosen)
         else:
-            found = operations.restore(*chosen, params["deadline"])
+            found = operations.restore(*chosen, deadline=params["deadline"])
         if found["doubt"]:
             module.warn("On %s %s." % (params["project"], found["doubt"]))
         return {"changed": True, "restore": found}
