@@ -120,11 +120,12 @@ def main() -> None:
     def work() -> Dict[str, Any]:
         params = module.params
         operations = operations_of(configuration(params["project"]), lambda _phase, _words: None, params["wait"])
-        chosen = [params[name] for name in ("backup", "parts", "repository", "source", "host", "unsigned")]
+        options = (params["repository"], params["source"], params["host"], params["unsigned"])
+        chosen = (params["backup"], params["parts"], *options)
         if module.check_mode:
             found = operations.plan_restore(*chosen)
         else:
-            found = operations.restore(*chosen, deadline=params["deadline"])
+            found = operations.restore(*chosen, params["deadline"])
         if found["doubt"]:
             module.warn("On %s %s." % (params["project"], found["doubt"]))
         return {"changed": True, "restore": found}
