@@ -34,20 +34,30 @@ def path(descriptor: int) -> str:
     return "/proc/self/fd/%d" % descriptor
 
 
-@contextlib.contextmanager
-def opened(directory: str, parent: Optional[int] = None) -> Iterator[Optional[int]]:
+class Opened:
+    """See :func:`opened`. It is no generator, so that one can be left at any moment while it has this open."""
+
+    def __init__(self, directory: str, parent: Optional[int]) -> None:
+        self._directory = directory
+        self._parent = parent
+        self._descriptor: Optional[int] = None
+
+    def __enter__(self) -> Optional[int]:
+        try:
+            self._descriptor = os.open(self._directory, _DIRECTORY, dir_fd=self._parent)
+        except OSError as exc:
+            if exc.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EACCES):
+                raise
+        return self._descriptor
+
+    def __exit__(self, *_failure: object) -> None:
+        if self._descriptor is not None:
+            os.close(self._descriptor)
+
+
+def opened(directory: str, parent: Optional[int] = None) -> Opened:
     """A directory itself, never one that a link leads to; None when there is none. parent: an open one it is in."""
-    try:
-        descriptor = os.open(directory, _DIRECTORY, dir_fd=parent)
-    except OSError as exc:
-        if exc.errno not in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.EACCES):
-            raise
-        yield None
-        return
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
+    return Opened(directory, parent)
 
 
 @contextlib.contextmanager

@@ -377,7 +377,7 @@ def _is_whole(request: bytes) -> bool:
     if not end:
         return False
     lines = [line.partition(b":") for line in head.lower().split(b"\r\n")[1:]]
-    fields = {name.strip(): value.strip() for name, _, value in lines}
+    fields = {name.strip(): value.strip() for name, _colon, value in lines}
     try:
         if fields.get(b"transfer-encoding", b"").endswith(b"chunked"):
             return _has_last_chunk(body)

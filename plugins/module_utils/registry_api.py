@@ -92,7 +92,7 @@ def login_of(registry: str, runner: Runner, directory: str) -> Optional[Tuple[st
     helper = (config.get("credHelpers") or {}).get(name) or config.get("credsStore")
     entry = (config.get("auths") or {}).get(name) or {}
     if entry.get("auth"):
-        username, _, password = base64.b64decode(entry["auth"]).decode("utf-8", "replace").partition(":")
+        username, _colon, password = base64.b64decode(entry["auth"]).decode("utf-8", "replace").partition(":")
         return username, entry.get("identitytoken") or password
     if helper:
         done = runner.run(["docker-credential-%s" % helper, "get"], stdin=name)
@@ -222,7 +222,7 @@ class Registry:
         return self._base
 
     def _authorized(self, challenge: str, path: str) -> Dict[str, str]:
-        scheme, _, rest = challenge.partition(" ")
+        scheme, _space, rest = challenge.partition(" ")
         basic = {}
         if self._login:
             encoded = base64.b64encode(("%s:%s" % self._login).encode("utf-8")).decode("ascii")

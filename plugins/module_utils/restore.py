@@ -303,7 +303,8 @@ class Restoring:
 
     @contextlib.contextmanager
     def _entered(self, directory: str, journal: Journal) -> Iterator[volumes.Volume]:
-        with volumes.entered(directory, self._stack.name) as volume:
+        with contextlib.ExitStack() as open_ones:
+            volume = open_ones.enter_context(volumes.entered(directory, self._stack.name))
             if not journal.beside:
                 volumes.take_over(volume, volumes.BEFORE + journal.stamp)
             yield volume

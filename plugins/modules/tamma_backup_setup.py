@@ -65,7 +65,7 @@ options:
         that is thrown away.
     type: str
     choices: [server, container]
-    default: server
+    default: container
   lock_seconds:
     description: How many seconds the dump of a backup waits for a lock that somebody else has, before it gives up.
     type: int

@@ -298,7 +298,13 @@ def main() -> None:
         },
         supports_check_mode=True,
     )
-    shell.finish(module, lambda: getattr(Load(module), module.params["step"])())
+
+    def work() -> Dict[str, Any]:
+        load = Load(module)
+        steps = {"look": load.look, "take": load.take, "load": load.load}
+        return steps[module.params["step"]]()
+
+    shell.finish(module, work)
 
 
 if __name__ == "__main__":
