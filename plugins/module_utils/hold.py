@@ -49,10 +49,10 @@ _ANSWERED = b"\r\ncontent-type: text/event-stream"
 _POLL_SECONDS = 0.1
 _BACKLOG = 4096
 _CHUNK = 65536
-# So many of a service wait; what comes then gets 503 at once. A webhook finds room beside them, and no more than that:
-# open paths are those of strangers (the edge says which requests came there).
+# So many of a service wait; what comes then gets 503 at once. Open paths are those of strangers (the edge says which
+# requests came there), and of webhooks and whoever watches the service: a quarter is enough for a minute of them.
 _MOST = 1024
-_MOST_WITHOUT_LOGIN = 32
+_MOST_WITHOUT_LOGIN = 256
 _WITHOUT_LOGIN = b"\r\nx-tamma-without-login:"
 # So much of a request is kept here; and what asyncio reads ahead, twice at most.
 _KEPT = 16384
