@@ -255,7 +255,9 @@ def test_hosts_that_share_a_name_in_one_place_are_refused() -> None:
 @pytest.mark.parametrize("moment", ["daily\nUnit=x.service", "daily\r", "%h", 'da"ily', "daily\u2028", "a\\b"])
 def test_a_time_with_another_line_for_the_unit_is_refused(moment: str) -> None:
     (said,) = problems(settings(schedule={"backup": moment}))
-    assert said.startswith("tamma_backup_schedule has ") and said.isprintable() and said.isascii()
+    assert said.startswith("tamma_backup_schedule has ")
+    assert said.isprintable()
+    assert said.isascii()
 
 
 @pytest.mark.parametrize("moment", ["Mon..Fri *-*-* 02:30:00 Europe/Berlin", "*-*~1 03:00", "*:0/15", "2026-01-01 UTC"])

@@ -20,7 +20,9 @@ SIGNS = ["\n", "\r", "\t", "\0", "\x1b", "\x85", "\u2028", "\u00a0", '"', "'", "
 @pytest.mark.parametrize("place", ["/opt/ta%smma", "/opt/tamma%s", "/opt%s/tamma"])
 def test_a_path_with_a_sign_of_systemd_or_a_shell_is_refused(sign: str, place: str) -> None:
     (said,) = path_problems({"tamma_stack_directory": place % sign})
-    assert said.startswith("tamma_stack_directory is ") and said.isascii() and said.isprintable()
+    assert said.startswith("tamma_stack_directory is ")
+    assert said.isascii()
+    assert said.isprintable()
 
 
 @pytest.mark.parametrize("path", ["opt/tamma", "/opt/../etc", "/opt/./tamma", "/opt/tamma ", "/opt/ tamma", "/"])

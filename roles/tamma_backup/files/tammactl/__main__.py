@@ -865,7 +865,6 @@ COMMANDS: Dict[str, Callable[[operations.Operations, argparse.Namespace], int]] 
 }
 
 
-
 def settle_environment() -> None:
     """Look for programs where the system has them: whoever is root here may have come with another PATH."""
     os.environ["PATH"] = PROGRAM_PATH
