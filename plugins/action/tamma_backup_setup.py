@@ -11,11 +11,13 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+from ansible_collections.meywd.tamma.plugins.module_utils.backup_setup import PYTHON
 from ansible_collections.meywd.tamma.plugins.plugin_utils.action import Action
 
 _COLLECTION = Path(__file__).resolve().parents[2]
 _PACKAGE = "ansible_collections/meywd/tamma/plugins/module_utils"
-_SHEBANG = b"#!/usr/bin/env python3\n"
+# Neither PATH nor PYTHONPATH of whoever is root here chooses what runs.
+_SHEBANG = b"#!%s -I\n" % PYTHON.encode("ascii")
 # The same files make the same archive, byte for byte.
 _MOMENT = (2026, 1, 1, 0, 0, 0)
 

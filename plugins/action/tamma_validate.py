@@ -15,7 +15,7 @@ from typing import Any
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 
-from ansible_collections.meywd.tamma.plugins.module_utils import placeholders, signatures
+from ansible_collections.meywd.tamma.plugins.module_utils import placeholders, places, signatures
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
 from ansible_collections.meywd.tamma.plugins.module_utils.formats import quote_dotenv
 from ansible_collections.meywd.tamma.plugins.plugin_utils import (
@@ -64,6 +64,8 @@ class ActionModule(ActionBase):
                 "secret_variables": {"type": "list", "elements": "str", "default": [], "no_log": False},
                 "image_keys": {"type": "list", "elements": "dict", "default": [], "no_log": False},
                 "batches": {"type": "list", "elements": "str", "default": []},
+                "names": {"type": "dict", "default": {}},
+                "paths": {"type": "dict", "default": {}},
                 "webhook": {"type": "str", "default": "", "no_log": True},
             }
         )
@@ -118,6 +120,8 @@ class ActionModule(ActionBase):
             *_unprintable(every),
         ]
         problems += edge_settings.problems(arguments["edge"])
+        problems += places.project_problems(_texts(arguments["names"]))
+        problems += places.path_problems(_texts(arguments["paths"]))
         if arguments["backups"]:
             problems += backups.problems(arguments["backups"])
             about_settings += backups.warnings(arguments["backups"])
@@ -255,6 +259,10 @@ def _certificate(edge: dict[str, Any]) -> tuple[list[str], list[str]]:
         return [], []
     names = [str(value) for name, value in edge.items() if name.endswith("_domain") and value]
     return certificates.judge(certificate, key, names, datetime.datetime.now(datetime.timezone.utc))
+
+
+def _texts(values: Mapping[str, Any]) -> dict[str, str]:
+    return {name: "" if value is None else str(value) for name, value in values.items()}
 
 
 def _not_ascii(values: dict[str, Any]) -> Iterable[str]:

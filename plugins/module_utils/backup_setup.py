@@ -9,6 +9,7 @@ import base64
 import json
 import os
 import shutil
+import sys
 from typing import Dict, List, NamedTuple, Sequence, Set
 
 from ansible_collections.meywd.tamma.plugins.module_utils import boot, signing
@@ -33,6 +34,8 @@ from ansible_collections.meywd.tamma.plugins.module_utils.runner import Runner
 
 UNITS = "etc/systemd/system"
 TAMMACTL = boot.TAMMACTL.lstrip("/")
+# What every supported distribution has; see decoded.
+PYTHON = "/usr/bin/python3"
 COMPLETION = "usr/local/share/bash-completion/completions/tammactl"
 
 STORE_CACHE = CACHE.lstrip("/")
@@ -329,6 +332,9 @@ class Setup:
             )
 
 
-def decoded(text: str) -> bytes:
-    """The zipapp as it came with the module's options."""
-    return base64.b64decode(text)
+def decoded(text: str, interpreter: str = sys.executable) -> bytes:
+    """The zipapp as it came with the module's options. interpreter: runs it where PYTHON is not there."""
+    program = base64.b64decode(text)
+    if program and interpreter and not os.path.exists(PYTHON):
+        return b"#!%s -I\n" % os.fsencode(interpreter) + program.partition(b"\n")[2]
+    return program

@@ -35,7 +35,7 @@ RequiresMountsFor="{directory}"
 Type=oneshot
 RemainAfterExit=yes
 WorkingDirectory={directory}
-Environment=DOCKER_HOST=unix://{socket} HOME=/root
+Environment={host} HOME=/root
 ExecStartPre=/bin/mkdir -p -m 0700 /run/tamma
 # First what was cut off when the host went down: until then the files may be those of a release that never served.
 ExecStartPre=/bin/sh -c '\\
@@ -101,13 +101,19 @@ def unit(project: str, directory: str, socket: str, compose: Optional[str], stop
         project=project,
         directory=directory.replace("%", "%%"),
         engine={"docker": "Docker", "podman": "Podman"}[engine],
-        socket=socket,
+        host=_assigned("DOCKER_HOST=unix://" + socket),
         needs={"docker": "docker.service", "podman": "podman.socket"}[engine],
         tammactl=TAMMACTL,
         start=start.format(**words),
         stop="".join("ExecStop=/bin/echo %s\n" % _quoted(text) for text in stopping) + stop.format(**words),
         wanted_by=_WANTED_BY,
     )
+
+
+def _assigned(text: str) -> str:
+    """A variable of a unit, where % alone means something, quoted where it has to be."""
+    text = text.replace("%", "%%")
+    return '"%s"' % text if " " in text else text
 
 
 def _quoted(text: str) -> str:

@@ -12,6 +12,7 @@ from ansible_collections.meywd.tamma.plugins.module_utils.compose import find_co
 from ansible_collections.meywd.tamma.plugins.module_utils.engine import DOCKER_SOCKET
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError, of_the_system
 from ansible_collections.meywd.tamma.plugins.module_utils.files import File, FileChange
+from ansible_collections.meywd.tamma.plugins.module_utils.places import path_problems, project_problems
 from ansible_collections.meywd.tamma.plugins.module_utils.progress import ProgressFile
 from ansible_collections.meywd.tamma.plugins.module_utils.release import ENV_FILE
 from ansible_collections.meywd.tamma.plugins.module_utils.runner import Runner
@@ -115,9 +116,19 @@ def compose_program() -> str:
     return program
 
 
+def refuse_places(params: Dict[str, Any]) -> None:
+    """Raise OperatorError for a name or a path that would mean something else in a unit or in a shell's line."""
+    names = {name: params[name] for name in ("project",) if params.get(name)}
+    paths = {name: params[name] for name in ("directory", "engine_socket") if params.get(name)}
+    found = [*project_problems(names), *path_problems(paths)]
+    if found:
+        raise OperatorError(" ".join(found))
+
+
 def finish(module: Any, work: Callable[[], Dict[str, Any]]) -> None:
     """Do the work and leave with its result, or with the one sentence that says why it failed."""
     try:
+        refuse_places(module.params)
         result = work()
     except OperatorError as exc:
         module.fail_json(msg=exc.message, **exc.facts)

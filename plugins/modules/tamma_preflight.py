@@ -381,7 +381,15 @@ from typing import Any, Dict, List, Tuple
 
 from ansible.module_utils.basic import AnsibleModule
 
-from ansible_collections.meywd.tamma.plugins.module_utils import authority, clock, demands, dns, published, servers
+from ansible_collections.meywd.tamma.plugins.module_utils import (
+    authority,
+    beside,
+    clock,
+    demands,
+    dns,
+    published,
+    servers,
+)
 from ansible_collections.meywd.tamma.plugins.module_utils.engine import Engine
 from ansible_collections.meywd.tamma.plugins.module_utils.engines import SOCKETS, elsewhere
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
@@ -443,7 +451,7 @@ def judge_demands(params: Dict[str, Any], host: Host) -> Tuple[List[str], List[s
     if wanted and host.root:
         listed = Engine(SOCKETS[params["engine"]]).containers() if host.engine.running else []
         problems += published.taken(wanted, listed, params["project"])
-    return problems, demands.advice(asked, host.memory_mb)
+    return problems, [*demands.advice(asked, host.memory_mb), *beside.neighbour_advice(host.engine, wanted)]
 
 
 def judge_names(params: Dict[str, Any]) -> Tuple[List[str], List[str]]:
@@ -509,7 +517,7 @@ def main() -> None:
     try:
         host = collect(Runner(), wanted.directory, engine, module.params["workdir"] or "")
         problems = assess(host, wanted)
-        advice = [*advise(host, wanted), *authority.advice(module.params["authority"])]
+        advice = [*advise(host, wanted), *authority.advice(module.params["authority"]), *beside.user_advice()]
         judged = (judge_demands(module.params, host), judge_names(module.params), judge_servers(module.params))
         for found, hints in judged:
             problems += found

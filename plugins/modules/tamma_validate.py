@@ -99,6 +99,14 @@ options:
     type: list
     elements: dict
     default: []
+  names:
+    description: Names of stacks, by their variables.
+    type: dict
+    default: {}
+  paths:
+    description: Paths on the host, by their variables; an empty one is not set.
+    type: dict
+    default: {}
   batches:
     description: The steps in which a fleet is updated, each a number of hosts or a share of them.
     type: list

@@ -14,6 +14,7 @@ from ansible_collections.meywd.tamma.plugins.module_utils.backup_setup import TI
 from ansible_collections.meywd.tamma.plugins.module_utils.elsa import retention
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
 from ansible_collections.meywd.tamma.plugins.module_utils.placeholders import is_placeholder
+from ansible_collections.meywd.tamma.plugins.module_utils.places import path_problems
 from ansible_collections.meywd.tamma.plugins.module_utils.retention import RULES
 from ansible_collections.meywd.tamma.plugins.module_utils.signing import SHORTEST
 from ansible_collections.meywd.tamma.plugins.plugin_utils import variables
@@ -26,6 +27,8 @@ _SCHEMES = ("local", "sftp", "rest", "s3", "swift", "b2", "azure", "gs", "rclone
 _REPOSITORY_KEYS = ("name", "location", "password", "environment")
 # A share, one part of so many, or an amount, as restic takes them.
 _SUBSET = re.compile(r"\d+(\.\d+)?%|[1-9]\d*/[1-9]\d*|\d+[KMGT]?")
+# It stands in a unit of systemd.
+_MOMENT = re.compile(r"[A-Za-z0-9 *.,:/~_+-]*")
 _SHORTEST_PASSWORD = 12
 
 
@@ -42,6 +45,12 @@ def problems(settings: Mapping[str, Any]) -> list[str]:
         )
     found += _known("keep", settings["keep"], RULES)
     found += _known("schedule", settings["schedule"], (*TIMERS, WORKFLOWS))
+    found += [
+        f"tamma_backup_schedule has {str(moment)!a} for {name}: a time has letters, digits, spaces and any of "
+        "'*.,:/~_+-'."
+        for name, moment in sorted(settings["schedule"].items())
+        if not _MOMENT.fullmatch(str(moment or ""))
+    ]
     found += _workflows(settings)
     found += _known("overdue_hours", settings["overdue_hours"], tuple(TIMERS))
     for variable in ("keep", "overdue_hours"):
@@ -74,6 +83,8 @@ def problems(settings: Mapping[str, Any]) -> list[str]:
             f"tamma_backup_metrics_file is {path!r}: it is an absolute path that ends with .prom, because the node "
             "exporter reads no other files."
         )
+    elif path:
+        found += path_problems({"tamma_backup_metrics_file": path})
     return found
 
 

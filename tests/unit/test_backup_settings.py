@@ -250,3 +250,16 @@ def test_hosts_that_share_a_name_in_one_place_are_refused() -> None:
     (problem,), _warnings = together(hosts)
     assert problem.startswith("tamma1 and tamma2 store backups in one repository under the same name, main: ")
     assert together({**hosts, "tamma2": stores("main", SHARED, stack="other")})[0] == []
+
+
+@pytest.mark.parametrize("moment", ["daily\nUnit=x.service", "daily\r", "%h", 'da"ily', "daily\u2028", "a\\b"])
+def test_a_time_with_another_line_for_the_unit_is_refused(moment: str) -> None:
+    (said,) = problems(settings(schedule={"backup": moment}))
+    assert said.startswith("tamma_backup_schedule has ")
+    assert said.isprintable()
+    assert said.isascii()
+
+
+@pytest.mark.parametrize("moment", ["Mon..Fri *-*-* 02:30:00 Europe/Berlin", "*-*~1 03:00", "*:0/15", "2026-01-01 UTC"])
+def test_usual_times(moment: str) -> None:
+    assert not problems(settings(schedule={"backup": moment}))

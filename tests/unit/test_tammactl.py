@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import base64
 import importlib.util
 import io
 import json
@@ -23,6 +24,7 @@ import pytest
 from ansible_collections.meywd.tamma.plugins.action.tamma_backup_setup import zipapp
 from ansible_collections.meywd.tamma.plugins.module_utils import (
     audit,
+    backup_setup,
     configuration,
     history,
     lock,
@@ -580,7 +582,7 @@ def test_the_same_files_make_the_same_bytes() -> None:
 
 
 def test_it_holds_the_operator_and_nothing_else(program: Path) -> None:
-    assert program.read_bytes().startswith(b"#!/usr/bin/env python3\n")
+    assert program.read_bytes().startswith(b"#!/usr/bin/python3 -I\n")
     package = "ansible_collections/meywd/tamma/plugins/module_utils/"
     names = set(zipfile.ZipFile(program).namelist())
     assert {name for name in names if not name.endswith("__init__.py")} == {
@@ -606,3 +608,37 @@ def test_its_exit_statuses(program: Path) -> None:
     done = run(program, "--stack", "no-such-stack", "--json", "status")
     assert done.returncode == tammactl.FAILED
     assert json.loads(done.stdout)["problem"] == done.stderr.removeprefix("tammactl: ").rstrip("\n")
+
+
+def test_no_path_of_the_caller_chooses_its_code(program: Path, tmp_path: Path) -> None:
+    planted = "import pathlib\npathlib.Path(%r).touch()\n" % str(tmp_path / "ran")
+    for name in ("argparse.py", "sitecustomize.py", "usercustomize.py"):
+        (tmp_path / name).write_text(planted, encoding="utf-8")
+    hostile = tmp_path / "python3"
+    hostile.write_text("#!/bin/sh\ntouch %s\n" % (tmp_path / "ran"), encoding="utf-8")
+    hostile.chmod(0o755)
+    done = subprocess.run(
+        [str(program), "--help"],
+        env={"PATH": "%s:/usr/bin:/bin" % tmp_path, "PYTHONPATH": str(tmp_path), "PYTHONSTARTUP": str(hostile)},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert not (tmp_path / "ran").exists()
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("usage: tammactl ")
+
+
+def test_its_programs_are_those_of_the_system(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    tammactl.settle_environment()
+    assert os.environ["PATH"] == "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+
+
+def test_a_host_without_that_python_takes_the_one_of_the_module(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = base64.b64encode(zipapp(ROOT)).decode("ascii")
+    monkeypatch.setattr(backup_setup, "PYTHON", "/nowhere/python3")
+    changed = backup_setup.decoded(text, "/opt/python/bin/python3")
+    assert changed.startswith(b"#!/opt/python/bin/python3 -I\nPK")
+    assert zipfile.ZipFile(io.BytesIO(changed)).testzip() is None

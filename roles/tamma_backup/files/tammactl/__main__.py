@@ -41,6 +41,7 @@ from ansible_collections.meywd.tamma.plugins.module_utils.engine import Engine
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError, of_the_system
 from ansible_collections.meywd.tamma.plugins.module_utils.lock import Busy, being_worked_on
 from ansible_collections.meywd.tamma.plugins.module_utils.printable import printable
+from ansible_collections.meywd.tamma.plugins.module_utils.restic import PROGRAM_PATH
 from ansible_collections.meywd.tamma.plugins.module_utils.room import human
 from ansible_collections.meywd.tamma.plugins.module_utils.runner import Runner
 
@@ -863,6 +864,13 @@ COMMANDS: Dict[str, Callable[[operations.Operations, argparse.Namespace], int]] 
     "doctor": _doctor,
 }
 
+
+def settle_environment() -> None:
+    """Look for programs where the system has them: whoever is root here may have come with another PATH."""
+    os.environ["PATH"] = PROGRAM_PATH
+
+
 if __name__ == "__main__":
+    settle_environment()
     _end_like_an_interruption()
     sys.exit(main(sys.argv[1:]))
