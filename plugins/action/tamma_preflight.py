@@ -20,6 +20,11 @@ from ansible_collections.meywd.tamma.plugins.module_utils.host import REFUSAL
 _LOGIN = re.compile(r"//[^\s\"]+@")
 
 
+def holds_login(result: dict[str, Any]) -> bool:
+    """Whether the settings of the host's engine have an address with a login in it."""
+    return _LOGIN.search(json.dumps((result.get("host") or {}).get("daemon_config") or {})) is not None
+
+
 def addresses_of(name: str) -> list[str]:
     """Under which addresses the controller reaches a host; none when it goes another way, or a tunnel leads there."""
     try:
@@ -57,7 +62,7 @@ class ActionModule(tamma_deploy.ActionModule):
         before = time.time()
         result.update(self.execute("tamma_preflight", arguments, task_vars))
         self._compare_clocks(result, before, float(arguments.get("clock_tolerance") or 0))
-        if not result.get("failed") and _LOGIN.search(json.dumps(result.get("daemon_config") or {})):
+        if not result.get("failed") and holds_login(result):
             # The login of a proxy, for one: the role needs it, and nobody has to read it.
             result["_ansible_no_log"] = True
         return result

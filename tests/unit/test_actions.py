@@ -15,6 +15,7 @@ import pytest
 from ansible.errors import AnsibleError
 from ansible.plugins.action import ActionBase
 
+from ansible_collections.meywd.tamma.plugins.action.tamma_preflight import holds_login
 from ansible_collections.meywd.tamma.plugins.plugin_utils.action import Action
 
 ACTIONS = sorted(path.stem for path in (Path(__file__).parents[2] / "plugins/action").glob("*.py"))
@@ -81,3 +82,15 @@ def test_a_failure_leaves_it_as_it_was() -> None:
     with pytest.raises(AnsibleError):
         Started(AnsibleError("gone")).execute("tamma_deploy", {}, {})
     assert gc.isenabled()
+
+
+@pytest.mark.parametrize(
+    ("content", "hidden"),
+    [
+        ({"proxies": {"http-proxy": "http://user:pa/ss@proxy:3128"}}, True),
+        ({"proxies": {"http-proxy": "http://proxy:3128"}, "labels": ["a@b"]}, False),
+        ({}, False),
+    ],
+)
+def test_a_proxys_login_is_hidden(content: dict[str, Any], hidden: bool) -> None:
+    assert holds_login({"host": {"daemon_config": {"content": content}}}) == hidden
