@@ -106,7 +106,13 @@ class Engine:
             raise OperatorError(
                 "The container engine refused %s %s: %s." % (method, path, _reason(body)), status=status
             )
-        return json.loads(body) if body.strip() else None
+        try:
+            return json.loads(body) if body.strip() else None
+        except (ValueError, RecursionError) as exc:
+            raise OperatorError(
+                "The container engine answers %s %s with something else than JSON: see whose socket %s is."
+                % (method, path, self.path)
+            ) from exc
 
     def answers(self) -> bool:
         """Say whether there is an engine behind the socket."""
