@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import calendar
 import http.client
-import itertools
 import json
 import re
 import time
@@ -25,6 +24,8 @@ BUILT_IN_KEY = "00000000-0000-0000-0000-000000000000"
 _SERVICE, _PORT = "elsa-server", 5000
 _SECONDS = 30.0
 _PAGE = 100
+# Nobody has so many instances; a container that has been taken over may say so.
+_PAGES = 20000
 _UNITS = {"h": 3600, "d": 86400, "w": 7 * 86400}
 
 # Ended without a fault: one that failed is kept until somebody has looked at it.
@@ -132,14 +133,16 @@ class Elsa:
                     else "See 'tammactl logs elsa-server'.",
                 )
             )
-        items: List[Dict[str, Any]] = reply.content.get("items") or []
+        items = reply.content.get("items") or []
+        if not isinstance(items, list) or not all(isinstance(item, dict) and "id" in item for item in items):
+            raise OperatorError("ELSA tells its workflow instances in another form than known: see its version.")
         return items
 
     def ended(self, before: float, failed: bool = False) -> List[str]:
         """The instances that ended *before*, in seconds since 1970; *failed*: those that failed too."""
         wanted = _WELL + _FAILED if failed else _WELL
         found: Dict[str, None] = {}
-        for page in itertools.count():
+        for page in range(_PAGES):
             items = self._instances(page)
             for item in items:
                 ended = _moment(item.get("finishedAt"))

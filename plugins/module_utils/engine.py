@@ -106,7 +106,13 @@ class Engine:
             raise OperatorError(
                 "The container engine refused %s %s: %s." % (method, path, _reason(body)), status=status
             )
-        return json.loads(body) if body.strip() else None
+        try:
+            return json.loads(body) if body.strip() else None
+        except (ValueError, RecursionError) as exc:
+            raise OperatorError(
+                "The container engine answers %s %s with something else than JSON: see whose socket %s is."
+                % (method, path, self.path)
+            ) from exc
 
     def answers(self) -> bool:
         """Say whether there is an engine behind the socket."""
@@ -363,8 +369,13 @@ def of_service(listed: List[Dict[str, Any]], service: str) -> List[Dict[str, Any
 
 def addresses(inspected: Dict[str, Any]) -> List[str]:
     """The addresses of a container in all its networks."""
+    return list(addresses_by_network(inspected).values())
+
+
+def addresses_by_network(inspected: Dict[str, Any]) -> Dict[str, str]:
+    """The address of a container in each of its networks, by the network's name."""
     networks = (inspected.get("NetworkSettings") or {}).get("Networks") or {}
-    return [item["IPAddress"] for item in networks.values() if item.get("IPAddress")]
+    return {name: item["IPAddress"] for name, item in networks.items() if item.get("IPAddress")}
 
 
 _UNITS = {"docker": "docker", "podman": "podman.socket"}

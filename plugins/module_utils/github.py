@@ -53,7 +53,7 @@ class _Answer(NamedTuple):
     def content(self) -> Dict[str, Any]:
         try:
             found = json.loads(self.body)
-        except ValueError:
+        except (ValueError, RecursionError):
             return {}
         return found if isinstance(found, dict) else {}
 
@@ -90,9 +90,9 @@ def token(token_itself: str, owner: str, repository: str, connect: Connect = con
         ]
     if answer.status != 200:
         return [_other(answer.status, called)]
-    rights = answer.content.get("permissions") or {}
+    rights = answer.content.get("permissions")
     # What says nothing about it counts as yes.
-    if rights.get("push") is not False:
+    if not isinstance(rights, dict) or rights.get("push") is not False:
         return []
     return [Verdict("The token may read %s and not write to it: %s." % (called, _REMEDY))]
 

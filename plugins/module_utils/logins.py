@@ -14,17 +14,21 @@ import contextlib
 import dataclasses
 import hashlib
 import hmac
+import ipaddress
 import os
+import re
 import socket
 import ssl
 import stringprep
 import struct
+import time
 import unicodedata
 from types import TracebackType
 from typing import List, NamedTuple, NoReturn, Optional, Sequence, Tuple, Type
 
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
 
+# For a login from its first byte to its last, and for a query.
 SECONDS = 10.0
 
 # libpq's words for how TLS is used, weakest first.
@@ -78,13 +82,17 @@ class Refused(OperatorError):
 
 
 class _Connection:
-    """A TCP connection on which nothing waits longer than SECONDS."""
+    """A connection on which an exchange takes SECONDS at the most, however slowly the peer speaks.
+
+    local: whether nobody can stand in between, as on the loopback address and on a socket of this host.
+    """
 
     def __init__(self, what: str, variable: str, host: str, port: int) -> None:
         """*what* begins every sentence; *variable* is the prefix of the variables that they name."""
         self.what = what
         self.variable = variable
         self.host = host
+        self._patient = False
         try:
             self._socket = (
                 _local(host, port) if host.startswith("/") else socket.create_connection((host, port), SECONDS)
@@ -109,6 +117,21 @@ class _Connection:
                 "%s cannot be reached from this host (%s): check %s_host and the routes to it."
                 % (what, exc.strerror or exc, variable)
             ) from exc
+        self.local = _is_local(self._socket)
+        self.begin()
+
+    def begin(self) -> None:
+        """From now on the peer has SECONDS until :meth:`begin` is called again."""
+        self._heard = False
+        self._until = time.monotonic() + SECONDS
+
+    def _keep_time(self) -> None:
+        if self._patient:
+            return
+        left = self._until - time.monotonic()
+        if left <= 0:
+            raise self._silent()
+        self._socket.settimeout(left)
 
     def close(self) -> None:
         """End the connection."""
@@ -116,6 +139,7 @@ class _Connection:
 
     def be_patient(self) -> None:
         """Wait without an end; the kernel notices a peer that is gone."""
+        self._patient = True
         self._socket.settimeout(None)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
 
@@ -135,17 +159,18 @@ class _Connection:
                 ) from exc
         elif verify:
             context.load_default_certs()
+        self._keep_time()
         try:
             self._socket = context.wrap_socket(self._socket, server_hostname=self.host)
         except ssl.SSLCertVerificationError as exc:
             raise OperatorError(self._distrust(exc, bool(ca))) from exc
-        except (ssl.SSLError, ConnectionError) as exc:
+        except socket.timeout as exc:
+            raise self._silent() from exc
+        except OSError as exc:
             raise OperatorError(
                 "%s does not agree on TLS (%s): check that this port speaks TLS 1.2 or later."
                 % (self.what, getattr(exc, "reason", None) or exc.strerror or exc)
             ) from exc
-        except socket.timeout as exc:
-            raise self._silent() from exc
 
     def _distrust(self, exc: ssl.SSLCertVerificationError, own: bool) -> str:
         said = (exc.verify_message or str(exc)).rstrip(".")
@@ -169,8 +194,11 @@ class _Connection:
 
     def send(self, data: bytes) -> None:
         """Send everything."""
+        self._keep_time()
         try:
             self._socket.sendall(data)
+        except socket.timeout as exc:
+            raise self._silent() from exc
         except OSError as exc:
             raise self._broken(exc) from exc
 
@@ -178,6 +206,7 @@ class _Connection:
         """Receive exactly *count* bytes."""
         parts = []
         while count:
+            self._keep_time()
             try:
                 part = self._socket.recv(min(count, 65536))
             except socket.timeout as exc:
@@ -186,14 +215,16 @@ class _Connection:
                 raise self._broken(exc) from exc
             if not part:
                 raise self._broken(None)
+            self._heard = True
             parts.append(part)
             count -= len(part)
         return b"".join(parts)
 
     def _silent(self) -> OperatorError:
+        how = "does not come to an end within" if self._heard else "says nothing for"
         return OperatorError(
-            "%s took the connection but says nothing for %d seconds: check that %s_port is the right one and that the "
-            "server is well." % (self.what, SECONDS, self.variable)
+            "%s took the connection but %s %d seconds: check that %s_port is the right one and that the server is well."
+            % (self.what, how, SECONDS, self.variable)
         )
 
     def _broken(self, exc: Optional[OSError]) -> OperatorError:
@@ -220,7 +251,34 @@ def _local(directory: str, port: int) -> socket.socket:
         os.close(found)
 
 
+def _is_local(opened: socket.socket) -> bool:
+    if opened.family == socket.AF_UNIX:
+        return True
+    try:
+        return ipaddress.ip_address(opened.getpeername()[0].partition("%")[0]).is_loopback
+    except OSError:
+        return False  # it is gone again
+
+
+def _said(text: bytes) -> str:
+    """What a server says, for a sentence of ours."""
+    return " ".join(text[:_LONGEST_SAYING].decode("utf-8", "replace").split()).rstrip(".")
+
+
+_LONGEST_SAYING = 2000
+
 # --- PostgreSQL (frontend/backend protocol 3.0) ---------------------------------------------------
+
+# By the first byte: what the server may send during a login, and afterwards.
+_OF_LOGIN = b"RENv"
+_OF_QUERY = b"TDCIENSAKZ"
+# The longest message of a login, and what an answer to a query may take in memory.
+_LONGEST = 1 << 16
+_LARGEST = 1 << 26
+# What a row, and a column of it, take beside their text.
+_OVERHEAD = 128
+
+_WEAKER = {0: "lets everybody in without a password", 3: "asks for the password itself", 5: "asks for an MD5 of it"}
 
 
 # Of other errors the detail may show rows: object in use, not in the needed state, others depend on it.
@@ -259,6 +317,7 @@ class PostgresSession:
     ) -> None:
         # When it is gone already, what was wanted of it was had before.
         with contextlib.suppress(OperatorError):
+            self._link.begin()
             self._send(b"X", b"")
         self._link.close()
 
@@ -271,8 +330,16 @@ class PostgresSession:
 
         Raises Refused with the server's own words.
         """
+        self._link.begin()
         self._send(b"Q", _zero(sql))
         return self._until_ready()
+
+    def row(self, sql: str, columns: int) -> List[Optional[str]]:
+        """Run SQL that has one row of so many columns, and return that."""
+        rows = self.query(sql)
+        if len(rows) != 1 or len(rows[0]) != columns:
+            raise self._foreign()
+        return rows[0]
 
     def _start_tls(self) -> None:
         mode = self._server.sslmode
@@ -287,52 +354,81 @@ class PostgresSession:
     def _send(self, kind: bytes, body: bytes) -> None:
         self._link.send(kind + struct.pack("!i", len(body) + 4) + body)
 
-    def _receive(self) -> Tuple[bytes, bytes]:
+    def _receive(self, expected: bytes, longest: int) -> Tuple[bytes, bytes]:
         head = self._link.receive(5)
         kind, length = head[:1], struct.unpack("!i", head[1:])[0]
-        if kind not in b"RSKZENTDCIAGHWV3t12sn" or not 4 <= length <= 1 << 26:
-            raise OperatorError(
-                "%s does not speak PostgreSQL's protocol: check tamma_stack_postgres_port." % self._server
-            )
+        if kind not in expected or not 4 <= length <= longest:
+            raise self._foreign()
         return kind, self._link.receive(length - 4)
+
+    def _foreign(self) -> OperatorError:
+        return OperatorError("%s does not speak PostgreSQL's protocol: check tamma_stack_postgres_port." % self._server)
 
     def _until_ready(self) -> List[List[Optional[str]]]:
         rows: List[List[Optional[str]]] = []
-        errors: List[Refused] = []
+        failure: Optional[Refused] = None
+        room = _LARGEST
         while True:
-            kind, body = self._receive()
+            kind, body = self._receive(_OF_QUERY, _LARGEST)
             if kind == b"D":
-                rows.append(_row(body))
+                row = _row(body)
+                if row is None:
+                    raise self._foreign()
+                rows.append(row)
+                room -= len(body) + _OVERHEAD * (1 + len(row))
+                if room < 0:
+                    raise OperatorError("%s answers with more than a question of ours has." % self._server)
             elif kind == b"E":
-                errors.append(self._error(body))
+                failure = self._error(body)
                 if b"VFATAL" in body.split(b"\0"):
-                    raise errors[-1]  # nothing follows
+                    raise failure  # nothing follows
             elif kind == b"Z":
-                if errors:
-                    raise errors[-1]
+                if failure:
+                    raise failure
                 return rows
 
     def _authenticate(self) -> None:
+        method, rest = self._asked()
+        if method == 10:
+            self._scram(rest)
+        elif method in _WEAKER:
+            self._check_weaker(method)
+        else:
+            raise OperatorError(
+                "%s asks for another kind of login than a password (method %d): let pg_hba.conf ask this host for "
+                "scram-sha-256." % (self._server, method)
+            )
+        if method == 3:
+            self._send(b"p", _zero(self._server.password))
+        elif method == 5:
+            self._send(b"p", _zero(_md5(self._server.user, self._server.password, rest)))
+        if method and self._asked()[0] != 0:
+            raise self._foreign()
+
+    def _asked(self) -> Tuple[int, bytes]:
+        """What the server wants next of the login."""
         while True:
-            kind, body = self._receive()
+            kind, body = self._receive(_OF_LOGIN, _LONGEST)
             if kind == b"E":
                 raise self._error(body)
-            if kind != b"R":
-                continue
-            method = struct.unpack("!i", body[:4])[0]
-            if method == 0:
-                return
-            if method == 3:
-                self._send(b"p", _zero(self._server.password))
-            elif method == 5:
-                self._send(b"p", _zero(_md5(self._server.user, self._server.password, body[4:8])))
-            elif method == 10:
-                self._scram(body[4:])
-            else:
-                raise OperatorError(
-                    "%s asks for another kind of login than a password (method %d): let pg_hba.conf ask this host for "
-                    "scram-sha-256." % (self._server, method)
-                )
+            if kind == b"R":
+                if len(body) < 4:
+                    raise self._foreign()
+                return struct.unpack("!i", body[:4])[0], body[4:]
+
+    def _check_weaker(self, method: int) -> None:
+        """Refuse a login in which the server proves nothing, where somebody else could be the server.
+
+        'disable' says that the network is the operator's alone, as the stack's own ones are.
+        """
+        server = self._server
+        verified = server.sslmode == "verify-full" or (server.sslmode == "verify-ca" and bool(server.ca))
+        if self._link.local or verified or (server.sslmode == "disable" and method != 3):
+            return
+        raise OperatorError(
+            "%s %s, and so could somebody in between: let pg_hba.conf ask this host for scram-sha-256, or set "
+            "tamma_stack_postgres_sslmode to 'verify-full'." % (server, _WEAKER[method])
+        )
 
     def _scram(self, offered: bytes) -> None:
         if b"SCRAM-SHA-256" not in offered.split(b"\0"):
@@ -340,26 +436,24 @@ class PostgresSession:
         exchange = Scram(self._server.password)
         first = exchange.first().encode()
         self._send(b"p", b"SCRAM-SHA-256\0" + struct.pack("!i", len(first)) + first)
-        self._send(b"p", exchange.answer(self._sasl(11).decode()).encode())
-        if not exchange.proves(self._sasl(12).decode()):
+        self._send(b"p", exchange.answer(self._sasl(11)).encode())
+        if not exchange.proves(self._sasl(12)):
             raise OperatorError(
                 "%s cannot prove that it knows the password of %s: somebody else may be answering at this address."
                 % (self._server, self._server.user)
             )
 
-    def _sasl(self, step: int) -> bytes:
-        while True:
-            kind, body = self._receive()
-            if kind == b"E":
-                raise self._error(body)
-            if kind == b"R" and struct.unpack("!i", body[:4])[0] == step:
-                return body[4:]
+    def _sasl(self, step: int) -> str:
+        method, text = self._asked()
+        if method != step:
+            raise self._foreign()
+        return text.decode("utf-8", "replace")
 
     def _error(self, body: bytes) -> Refused:
-        fields = {part[:1]: part[1:].decode("utf-8", "replace") for part in body.split(b"\0") if part}
-        code, said = fields.get(b"C", ""), fields.get(b"M", "it did not say why").rstrip(".")
+        fields = {part[:1]: _said(part[1:]) for part in body.split(b"\0") if part}
+        code, said = fields.get(b"C", ""), fields.get(b"M", "it did not say why")
         if code[:2] in _TOLD_IN_DETAIL and b"D" in fields:
-            said += ": " + fields[b"D"].rstrip(".")
+            said += ": " + fields[b"D"]
         server = self._server
         what_to_do = {
             "28P01": "check tamma_stack_postgres_user and tamma_stack_postgres_password",
@@ -382,18 +476,24 @@ def _zero(text: str) -> bytes:
     return text.encode("utf-8") + b"\0"
 
 
-def _row(body: bytes) -> List[Optional[str]]:
+def _row(body: bytes) -> Optional[List[Optional[str]]]:
+    """The columns of a row; None when it is none."""
     row: List[Optional[str]] = []
     position = 2
-    for _column in range(struct.unpack("!h", body[:2])[0]):
-        length = struct.unpack("!i", body[position : position + 4])[0]
-        position += 4
-        if length < 0:
-            row.append(None)
-        else:
+    try:
+        for _column in range(struct.unpack_from("!H", body)[0]):
+            length = struct.unpack_from("!i", body, position)[0]
+            position += 4
+            if length == -1:
+                row.append(None)
+                continue
+            if not 0 <= length <= len(body) - position:
+                return None
             row.append(body[position : position + length].decode("utf-8", "replace"))
             position += length
-    return row
+    except struct.error:
+        return None
+    return row if position == len(body) else None
 
 
 def _md5(user: str, password: str, salt: bytes) -> str:
@@ -433,6 +533,11 @@ def saslprep(password: str) -> str:
     return text
 
 
+# RFC 7677 asks for 4096 at least. A server that wants more than this keeps a host busy rather than out.
+_ITERATIONS = (4096, 1000000)
+_SERVER_FIRST = re.compile(r"r=([\x21-\x2b\x2d-\x7e]+),s=([A-Za-z0-9+/]+={0,2}),i=([1-9][0-9]{0,8})")
+
+
 class Scram:
     """The client's half of SCRAM-SHA-256 (RFC 5802, RFC 7677) without channel binding."""
 
@@ -449,12 +554,17 @@ class Scram:
 
     def answer(self, server_first: str) -> str:
         """The proof, for the server's nonce, salt and number of iterations."""
-        given = dict(part.split("=", 1) for part in server_first.split(",") if "=" in part)
-        if not given.get("r", "").startswith(self._nonce) or "s" not in given or not given.get("i", "").isdigit():
-            raise OperatorError("The server's half of the login is not what RFC 5802 says: see its log.")
-        salted = hashlib.pbkdf2_hmac("sha256", self._password, base64.b64decode(given["s"]), int(given["i"]))
+        nonce, salt, iterations = _challenge(server_first)
+        if not nonce.startswith(self._nonce) or nonce == self._nonce:
+            raise OperatorError(_NO_SCRAM)
+        if not _ITERATIONS[0] <= iterations <= _ITERATIONS[1]:
+            raise OperatorError(
+                "The server wants %d iterations of SCRAM, and this host computes %d to %d: set scram_iterations there, "
+                "and the role's password again." % (iterations, *_ITERATIONS)
+            )
+        salted = hashlib.pbkdf2_hmac("sha256", self._password, salt, iterations)
         key = _hmac(salted, b"Client Key")
-        final = "c=biws,r=" + given["r"]
+        final = "c=biws,r=" + nonce
         message = ",".join([self._bare, server_first, final]).encode("utf-8")
         signature = _hmac(hashlib.sha256(key).digest(), message)
         self._signature = _hmac(_hmac(salted, b"Server Key"), message)
@@ -463,7 +573,21 @@ class Scram:
 
     def proves(self, server_final: str) -> bool:
         """Whether the server showed that it knows the password, too."""
-        return hmac.compare_digest(server_final, "v=" + base64.b64encode(self._signature).decode("ascii"))
+        return hmac.compare_digest(server_final.encode("utf-8"), b"v=" + base64.b64encode(self._signature))
+
+
+_NO_SCRAM = "The server's half of the login is not what RFC 5802 says: see its log."
+
+
+def _challenge(server_first: str) -> Tuple[str, bytes, int]:
+    """Nonce, salt and number of iterations."""
+    found = _SERVER_FIRST.fullmatch(server_first)
+    try:
+        if found:
+            return found.group(1), base64.b64decode(found.group(2), validate=True), int(found.group(3))
+    except ValueError:
+        pass
+    raise OperatorError(_NO_SCRAM)
 
 
 def _hmac(key: bytes, data: bytes) -> bytes:
@@ -483,6 +607,8 @@ _BIND, _BIND_OK = (50, 20), (50, 21)
 # A queue that nobody else sees and that is gone with the connection.
 _EXCLUSIVE_AUTO_DELETE = b"\x0c"
 _NO_TABLE = b"\0\0\0\0"
+_METHOD, _HEARTBEAT = 1, 8
+_FRAME_END = b"\xce"
 
 # With this the broker says why it refuses a login instead of hanging up.
 _CAPABILITIES = b"\x1cauthentication_failure_closet\x01"
@@ -496,61 +622,76 @@ def log_in_to_rabbitmq(server: RabbitMQ) -> None:
     exchange that every virtual host has needs those to write and to read. Raises OperatorError with
     the one sentence that says what to do.
     """
+    for variable, text in (("user", server.user), ("vhost", server.vhost)):
+        if len(text.encode("utf-8")) > 255:
+            raise OperatorError("tamma_stack_rabbitmq_%s is longer than AMQP allows (255 bytes)." % variable)
     link = _Connection(str(server), "tamma_stack_rabbitmq", server.host, server.port)
     try:
         if server.tls:
             link.secure(server.ca, verify=True, check_name=True)
-        link.send(b"AMQP\x00\x00\x09\x01")
-        mechanisms = _mechanisms(_expect(link, server, _START))
-        if b"PLAIN" not in mechanisms:
-            raise OperatorError("%s takes no login with a password: enable the mechanism PLAIN in it." % server)
-        login = b"\0" + server.user.encode("utf-8") + b"\0" + server.password.encode("utf-8")
-        _send(link, _START_OK, _long(_PROPERTIES) + _short(b"PLAIN") + _long(login) + _short(b"en_US"))
-        tuned = _expect(link, server, _TUNE)
-        # The broker's own limits, and no heartbeat: this is over in a moment.
-        _send(link, _TUNE_OK, tuned[:6] + b"\0\0")
-        _send(link, _OPEN, _short(server.vhost.encode("utf-8")) + _short(b"") + b"\0")
-        _expect(link, server, _OPEN_OK)
-        _send(link, _CHANNEL_OPEN, _short(b""), 1)
-        _expect(link, server, _CHANNEL_OPEN_OK)
-        _send(link, _DECLARE, b"\0\0" + _short(b"") + _EXCLUSIVE_AUTO_DELETE + _NO_TABLE, 1)
-        declared = _expect(link, server, _DECLARE_OK)
-        queue = declared[: 1 + declared[0]]
-        _send(link, _BIND, b"\0\0" + queue + _short(b"amq.direct") + queue + b"\0" + _NO_TABLE, 1)
-        _expect(link, server, _BIND_OK)
-        _send(link, _CLOSE, struct.pack("!H", 200) + _short(b"") + struct.pack("!HH", 0, 0))
-        _expect(link, server, _CLOSE_OK)
+        _talk(link, server)
+    except (struct.error, IndexError) as exc:
+        raise _no_amqp(server) from exc
     finally:
         link.close()
 
 
+def _talk(link: _Connection, server: RabbitMQ) -> None:
+    link.send(b"AMQP\x00\x00\x09\x01")
+    mechanisms = _mechanisms(_expect(link, server, _START))
+    if b"PLAIN" not in mechanisms:
+        raise OperatorError("%s takes no login with a password: enable the mechanism PLAIN in it." % server)
+    login = b"\0" + server.user.encode("utf-8") + b"\0" + server.password.encode("utf-8")
+    _send(link, _START_OK, _long(_PROPERTIES) + _short(b"PLAIN") + _long(login) + _short(b"en_US"))
+    # The broker's own limits, and no heartbeat: this is over in a moment.
+    channels, size, _heartbeat = struct.unpack("!HIH", _expect(link, server, _TUNE))
+    _send(link, _TUNE_OK, struct.pack("!HIH", channels, size, 0))
+    _send(link, _OPEN, _short(server.vhost.encode("utf-8")) + _short(b"") + b"\0")
+    _expect(link, server, _OPEN_OK)
+    _send(link, _CHANNEL_OPEN, _short(b""), 1)
+    _expect(link, server, _CHANNEL_OPEN_OK, 1)
+    _send(link, _DECLARE, b"\0\0" + _short(b"") + _EXCLUSIVE_AUTO_DELETE + _NO_TABLE, 1)
+    declared = _expect(link, server, _DECLARE_OK, 1)
+    queue = _short(_string(declared, 0))
+    _send(link, _BIND, b"\0\0" + queue + _short(b"amq.direct") + queue + b"\0" + _NO_TABLE, 1)
+    _expect(link, server, _BIND_OK, 1)
+    _send(link, _CLOSE, struct.pack("!H", 200) + _short(b"") + struct.pack("!HH", 0, 0))
+    _expect(link, server, _CLOSE_OK)
+
+
 def _send(link: _Connection, method: Tuple[int, int], arguments: bytes, channel: int = 0) -> None:
     payload = struct.pack("!HH", *method) + arguments
-    link.send(struct.pack("!BHI", 1, channel, len(payload)) + payload + b"\xce")
+    link.send(struct.pack("!BHI", 1, channel, len(payload)) + payload + _FRAME_END)
 
 
-def _expect(link: _Connection, server: RabbitMQ, wanted: Tuple[int, int]) -> bytes:
-    """Receive a method and return its arguments."""
+def _no_amqp(server: RabbitMQ) -> OperatorError:
+    return OperatorError(
+        "%s does not speak AMQP 0-9-1: check tamma_stack_rabbitmq_port and tamma_stack_rabbitmq_tls." % server
+    )
+
+
+def _expect(link: _Connection, server: RabbitMQ, wanted: Tuple[int, int], on: int = 0) -> bytes:
+    """Receive a method on a channel and return its arguments."""
     while True:
-        head = link.receive(7)
-        kind, _channel, size = struct.unpack("!BHI", head)
-        if kind not in (1, 8) or size > 1 << 20:
-            raise OperatorError(
-                "%s does not speak AMQP 0-9-1: check tamma_stack_rabbitmq_port and tamma_stack_rabbitmq_tls." % server
-            )
-        payload = link.receive(size + 1)[:-1]
-        if kind == 8:
+        kind, channel, size = struct.unpack("!BHI", link.receive(7))
+        if kind not in (_METHOD, _HEARTBEAT) or size > _LONGEST:
+            raise _no_amqp(server)
+        payload, end = link.receive(size), link.receive(1)
+        if end != _FRAME_END:
+            raise _no_amqp(server)
+        if kind == _HEARTBEAT:
             continue
-        method = struct.unpack("!HH", payload[:4])
+        method = struct.unpack_from("!HH", payload)
         if method in (_CLOSE, _CHANNEL_CLOSE):
             _refused(server, payload[4:], method == _CHANNEL_CLOSE)
-        if method == wanted:
-            return payload[4:]
+        if (method, channel) != (wanted, on):
+            raise _no_amqp(server)
+        return payload[4:]
 
 
 def _refused(server: RabbitMQ, arguments: bytes, logged_in: bool) -> NoReturn:
-    code = struct.unpack("!H", arguments[:2])[0]
-    said = arguments[3 : 3 + arguments[2]].decode("utf-8", "replace").rstrip(".")
+    code = struct.unpack_from("!H", arguments)[0]
+    said = _said(_string(arguments, 2)) or "it did not say why"
     what_to_do = {
         403: "check tamma_stack_rabbitmq_user and tamma_stack_rabbitmq_password",
         530: "create the virtual host and give the user permissions on it, or correct tamma_stack_rabbitmq_vhost",
@@ -563,9 +704,17 @@ def _refused(server: RabbitMQ, arguments: bytes, logged_in: bool) -> NoReturn:
 
 def _mechanisms(start: bytes) -> Sequence[bytes]:
     # Two bytes of version, a table of properties, the mechanisms, the locales.
-    position = 6 + struct.unpack("!I", start[2:6])[0]
-    length = struct.unpack("!I", start[position : position + 4])[0]
+    position = 6 + struct.unpack_from("!I", start, 2)[0]
+    length = struct.unpack_from("!I", start, position)[0]
     return start[position + 4 : position + 4 + length].split()
+
+
+def _string(arguments: bytes, at: int) -> bytes:
+    """A short string; raises IndexError when it is not all there."""
+    found = arguments[at + 1 : at + 1 + arguments[at]]
+    if len(found) != arguments[at]:
+        raise IndexError(at)
+    return found
 
 
 def _short(data: bytes) -> bytes:
@@ -607,8 +756,8 @@ class Database(NamedTuple):
 
 def examine(session: PostgresSession, server: Postgres) -> Database:
     """Judge a database that one is logged in to; reads only."""
-    row = session.query(_EXAMINE)[0]
-    major, version, encoding, foreign = int(row[0] or 0), row[1] or "", row[3] or "", row[9]
+    row = session.row(_EXAMINE, 10)
+    major, version, encoding, foreign = number(row[0]), row[1] or "", row[3] or "", row[9]
     standby, create, has_extension, offers_extension, schema, public = (row[n] == "t" for n in (2, 4, 5, 6, 7, 8))
     prepared = has_extension and schema
     role = identifier(server.user)
@@ -647,6 +796,11 @@ def examine(session: PostgresSession, server: Postgres) -> Database:
             % (foreign, server.database, server, foreign, role)
         )
     return Database(version, problems, prepared)
+
+
+def number(text: Optional[str]) -> int:
+    """A number as a server says it; 0 for anything else."""
+    return int(text) if text and re.fullmatch("[0-9]{1,9}", text) else 0
 
 
 def identifier(name: str) -> str:

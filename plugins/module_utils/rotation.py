@@ -20,7 +20,12 @@ from typing import Any, Dict, Iterable, List, Mapping, NamedTuple, Optional
 
 from ansible_collections.meywd.tamma.plugins.module_utils import formats, journals, logins, planner
 from ansible_collections.meywd.tamma.plugins.module_utils.compose import Compose, Project, Service, last_line
-from ansible_collections.meywd.tamma.plugins.module_utils.engine import Engine, addresses, of_service
+from ansible_collections.meywd.tamma.plugins.module_utils.engine import (
+    Engine,
+    addresses,
+    addresses_by_network,
+    of_service,
+)
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
 from ansible_collections.meywd.tamma.plugins.module_utils.files import remove
 from ansible_collections.meywd.tamma.plugins.module_utils.release import (
@@ -153,7 +158,7 @@ class Credentials:
     def bring_up(self, name: str) -> None:
         """Start the server that keeps this secret, if it does not run, and wait until it answers."""
         service = self._kept_by(name)
-        if not any(item.get("State") == "running" for item in self._containers(service.name)):
+        if not self._running(service.name):
             done = self._compose.up([service.name])
             if done.rc:
                 raise OperatorError("%s does not start: %s." % (service.name, last_line(done.err)))
@@ -200,19 +205,21 @@ class Credentials:
 
         PostgreSQL knows one password for a role. A service that is not replaced yet keeps its connections, but
         its pool closes idle ones and opens others. So the addresses of these containers, which are known to
-        have the former password, need none; nobody else is let in with it.
+        have the former password, need none for their role and their database; nobody else is let in with it.
+        What a run that was killed has left is replaced: its addresses may be others' by now.
         """
+        keeper = self._kept_by(_OF_POSTGRES).name
+        near = {network for item in self._running(keeper) for network in self._addresses(item)}
         found = sorted(
             address
             for name in users_of(_OF_POSTGRES)
-            if name != self._kept_by(_OF_POSTGRES).name
-            for item in self._containers(name)
-            if item.get("State") == "running"
-            for address in addresses(self._engine.container(item["Id"]) or {})
+            if name != keeper
+            for item in self._running(name)
+            for network, address in self._addresses(item).items()
+            if network in near
         )
-        role = logins.identifier(self._env["POSTGRES_USER"])
-        lines = ["host all %s %s trust %s" % (role, _network(address), _MARK) for address in found]
-        self._admit(lines)
+        database, role = (logins.identifier(self._env[name]) for name in ("POSTGRES_DB", "POSTGRES_USER"))
+        self._admit(["host %s %s %s trust %s" % (database, role, _network(address), _MARK) for address in found])
 
     def withdraw(self) -> None:
         """Let nobody into PostgreSQL without the password any more."""
@@ -250,6 +257,12 @@ class Credentials:
 
     def _containers(self, service: str) -> List[Dict[str, Any]]:
         return of_service(self._engine.containers(self._project.name), service)
+
+    def _running(self, service: str) -> List[Dict[str, Any]]:
+        return [item for item in self._containers(service) if item.get("State") == "running"]
+
+    def _addresses(self, item: Mapping[str, Any]) -> Dict[str, str]:
+        return addresses_by_network(self._engine.container(item["Id"]) or {})
 
     def _address(self, name: str) -> str:
         service = self._kept_by(name)

@@ -23,6 +23,7 @@ from ansible_collections.meywd.tamma.plugins.module_utils.logins import (
     RabbitMQ,
     check_postgres,
     check_rabbitmq,
+    number,
 )
 
 # Below the stack's directory, and where its directory is mounted in a container.
@@ -87,7 +88,8 @@ def connections(values: Mapping[str, str], ca: str) -> str:
     """How many connections the external database of ``.env`` allows; nothing if there is none, or it does not say."""
     for server in external_postgres(values, ca):
         with contextlib.suppress(OperatorError), PostgresSession(server) as session:
-            return session.query("SHOW max_connections")[0][0] or ""
+            found = number(session.row("SHOW max_connections", 1)[0])
+            return str(found) if found else ""
     return ""
 
 

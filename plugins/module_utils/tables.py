@@ -160,7 +160,7 @@ def look(session: PostgresSession, sql: str) -> State:
     """
     match = _MARK.search(sql)
     mark = match.group(1) if match else ""
-    marks = session.query(_MARKS)[0]
+    marks = session.row(_MARKS, 2)
     # Interpolated are names of this file.
     own = {row[0] or "": row[1] == "t" for row in session.query(_HISTORIES)}
     filled = {name: bool(session.query('SELECT FROM %s."%s" LIMIT 1' % (name, _HISTORY))) for name in own}
@@ -266,7 +266,7 @@ def prepare(preparation: Preparation) -> None:
             for item in sorted(state.astray, key=lambda one: one.kind != "routine"):
                 if item.move:
                     session.query(item.move)
-            if not _marked(session.query(_MARKS)[0]):
+            if not _marked(session.row(_MARKS, 2)):
                 for (drop,) in session.query(_EMPTY):
                     session.query(drop or "")
             if state.run:

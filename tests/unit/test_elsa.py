@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from ansible_collections.meywd.tamma.plugins.module_utils import authority, elsa
+from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
 from tests.unit.servers import Answers, running, web_server
 
 
@@ -68,3 +69,19 @@ def test_an_authority_that_answers_rubbish_is_advice(body: bytes) -> None:
     with running(web_server(), answers) as server:
         (advice,) = authority.advice("http://127.0.0.1:%d" % server.server_address[1])
     assert "it answers no JSON" in advice
+
+
+@pytest.mark.parametrize("items", ["text", [1], [None], [{"status": "Finished"}], {"id": 1}, 7])
+def test_instances_in_a_form_that_is_not_elsas(items: Any) -> None:
+    answers: Answers = {"GET /elsa/api/workflow-instances": (200, {"items": items})}
+    with running(web_server(), answers) as server, pytest.raises(OperatorError, match="another form than known"):
+        elsa.Elsa("http://127.0.0.1:%d" % server.server_address[1]).ended(1e12)
+
+
+def test_instances_without_an_end_are_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(elsa, "_PAGES", 3)
+    page = {"items": [{"id": str(number)} for number in range(elsa._PAGE)]}
+    answers: Answers = {"GET /elsa/api/workflow-instances": (200, page)}
+    with running(web_server(), answers) as server:
+        assert elsa.Elsa("http://127.0.0.1:%d" % server.server_address[1]).ended(1e12) == []
+        assert len(server.requests) == 3

@@ -255,3 +255,10 @@ def test_an_image_with_several_names_loses_them_one_by_one(server: Any, engine: 
 def test_an_image_that_is_gone_is_removed(engine: Engine) -> None:
     assert engine.remove_image("sha256:a")
     engine.untag_image("localhost/x:1")
+
+
+@pytest.mark.parametrize("body", [b"<html>", b"{", b"\xff", b"[" * 200000])
+def test_an_engine_that_speaks_no_json(server: Any, engine: Engine, body: bytes) -> None:
+    server.answers["GET /containers/json"] = (200, body)
+    with pytest.raises(OperatorError, match="with something else than JSON"):
+        engine.containers("tamma")

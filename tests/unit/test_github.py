@@ -58,6 +58,7 @@ def answering(
         (200, {"permissions": {"push": True}}, {}, None, ""),
         (200, {}, {}, None, ""),
         (200, None, {}, None, ""),
+        (200, {"permissions": ["push"]}, {}, None, ""),
         (200, {"permissions": {"push": False}}, {}, True, "may read example/a b and not write to it: set another"),
         (
             401,

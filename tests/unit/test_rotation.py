@@ -9,16 +9,21 @@ import base64
 import hashlib
 import hmac
 import os
+import subprocess
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 
+from ansible_collections.meywd.tamma.plugins.module_utils import planner
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
 from ansible_collections.meywd.tamma.plugins.module_utils.logins import Scram
 from ansible_collections.meywd.tamma.plugins.module_utils.release import Release, environment
 from ansible_collections.meywd.tamma.plugins.module_utils.rotation import (
     JOURNAL,
+    Credentials,
     Journal,
     amended,
     begin,
@@ -144,3 +149,81 @@ def test_whoever_knows_the_password_proves_it_against_the_verifier(password: str
     assert hashlib.sha256(key).digest() == base64.b64decode(stored)
     answer = hmac.new(base64.b64decode(server), message, hashlib.sha256).digest()
     assert client.proves("v=" + base64.b64encode(answer).decode())
+
+
+# -- who needs no password meanwhile --------------------------------------------------------
+
+HBA = "local all all scram-sha-256\nhost all all all scram-sha-256\n"
+
+
+class Running:
+    """Containers with their addresses, and PostgreSQL's pg_hba.conf as a file here."""
+
+    name = "tamma"
+
+    def __init__(self, hba: Path, **networks: dict[str, str]) -> None:
+        self.hba = hba
+        self.reloads = 0
+        self._networks = {service.replace("_", "-"): where for service, where in networks.items()}
+
+    def containers(self, _project: str) -> list[dict[str, Any]]:
+        labels = "com.docker.compose.service"
+        return [{"Id": name, "State": "running", "Labels": {labels: name}} for name in self._networks]
+
+    def container(self, identifier: str) -> dict[str, Any]:
+        where = self._networks[identifier]
+        return {"NetworkSettings": {"Networks": {name: {"IPAddress": where[name]} for name in where}}}
+
+    def run(self, *words: str, stdin: str = "", timeout: int = 0) -> SimpleNamespace:
+        argv = words[3:]
+        if argv[0] == "psql":
+            self.reloads += "pg_reload_conf" in stdin
+            return SimpleNamespace(rc=0, out=str(self.hba) + "\n", err="")
+        done = subprocess.run(argv, input=stdin, capture_output=True, text=True, check=False, timeout=timeout)
+        return SimpleNamespace(rc=done.returncode, out=done.stdout, err=done.stderr)
+
+    def credentials(self, monkeypatch: pytest.MonkeyPatch) -> Credentials:
+        monkeypatch.setattr(planner, "keeper", lambda *_arguments: SimpleNamespace(name="postgres"))
+        env = {"POSTGRES_USER": "tamma", "POSTGRES_DB": 'odd "name'}
+        return Credentials(self, self, self, env, deadline=1)  # type: ignore[arg-type]
+
+
+def lent(hba: Path) -> list[str]:
+    return [line.partition(" # tamma")[0] for line in hba.read_text().splitlines() if " # tamma" in line]
+
+
+def test_only_those_who_need_it_are_let_in_during_a_rotation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hba = tmp_path / "pg_hba.conf"
+    hba.write_text(HBA)
+    stack = Running(
+        hba,
+        postgres={"data": "10.1.0.2", "published": "10.9.0.2"},
+        elsa_server={"data": "10.1.0.3", "workflows": "10.2.0.3"},
+        tamma_api_dotnet={"data": "10.1.0.4", "net": "10.3.0.4"},
+        tamma_engine={"data": "10.1.0.5"},
+    )
+    keepers = stack.credentials(monkeypatch)
+    keepers.lend()
+    assert lent(hba) == [
+        'host "odd ""name" "tamma" 10.1.0.3/32 trust',
+        'host "odd ""name" "tamma" 10.1.0.4/32 trust',
+    ]
+    assert hba.read_text().endswith(HBA)
+    keepers.withdraw()
+    assert hba.read_text() == HBA
+    assert stack.reloads == 2
+
+
+def test_what_a_killed_rotation_lent_goes_with_the_next_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    hba = tmp_path / "pg_hba.conf"
+    former = 'host all "tamma" 10.1.0.9/32 trust # tamma: until the rotation ends\n'
+    hba.write_text(former + HBA)
+    # It was killed while it wrote.
+    (tmp_path / "pg_hba.conf.tamma").write_text("host all all")
+    stack = Running(hba, postgres={"data": "10.1.0.2"}, elsa_server={"data": "10.1.0.7"})
+    keepers = stack.credentials(monkeypatch)
+    keepers.lend()
+    assert lent(hba) == ['host "odd ""name" "tamma" 10.1.0.7/32 trust']
+    keepers.withdraw()
+    assert hba.read_text() == HBA
+    assert [path.name for path in tmp_path.iterdir()] == ["pg_hba.conf"]
