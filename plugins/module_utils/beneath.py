@@ -99,8 +99,10 @@ def beginning(name: str, parent: int, most: int) -> bytes:
         opened_now = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=parent)
     except OSError:
         return b""
-    with open(opened_now, "rb") as file:
-        return file.read(most) if stat.S_ISREG(os.fstat(opened_now).st_mode) else b""
+    try:
+        return os.read(opened_now, most) if stat.S_ISREG(os.fstat(opened_now).st_mode) else b""
+    finally:
+        os.close(opened_now)
 
 
 def names(directory: int) -> List[str]:
