@@ -303,7 +303,9 @@ _FIELDS: Dict[str, Callable[[Any], Any]] = {
     "tags": _list_of(_is_text),
     "postgres": _is_server,
     "properties": _list_of(_is_pair),
-    "creation": _list_of(_list_of(lambda value: value is None or _is_text(value))),
+    "creation": _list_of(
+        lambda row: _list_of(lambda value: value is None or _is_text(value))(row) and len(row) == database.CREATION
+    ),
     "extensions": _list_of(_is_text),
     "broker": lambda value: isinstance(value, bool),
     "size": _is_number,

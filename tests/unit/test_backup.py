@@ -218,7 +218,9 @@ def test_a_backup_that_was_moved_under_another_host_is_refused(store: Restic, ow
         manifest(store, find(store, "tamma")[0])
 
 
-@pytest.mark.parametrize("identifier", ["20269901T000000Z-aaaa", "../../../etc/cron.d", "20260104T000000Z-aaaa/..", "", "-rf"])
+@pytest.mark.parametrize(
+    "identifier", ["20269901T000000Z-aaaa", "../../../etc/cron.d", "20260104T000000Z-aaaa/..", "", "-rf"]
+)
 def test_an_id_that_becomes_a_path_is_none(store: Restic, identifier: str) -> None:
     path = Path(store.repository.location) / "snapshots.json"
     listed = json.loads(path.read_text(encoding="utf-8"))

@@ -5,8 +5,8 @@
 
 from __future__ import annotations
 
-from contextlib import nullcontext
 import os
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
