@@ -87,7 +87,8 @@ DEFINITIONS = "definitions.json"
 class Backup(NamedTuple):
     """A backup in one repository. id: the same in every repository. snapshot: of the manifest, see :func:`manifest`.
 
-    host: whose it is; empty for one that was made before backups told.
+    host: whose it is; empty for one that was made before backups told. time: of its id, which is signed. manifests:
+    how many call themselves so; the oldest counts.
     """
 
     id: str
@@ -96,6 +97,7 @@ class Backup(NamedTuple):
     snapshot: str
     parts: Dict[str, str]
     host: str = ""
+    manifests: int = 1
 
 
 class Taken(NamedTuple):
@@ -117,22 +119,35 @@ def find(restic: Restic, stack: str) -> List[Backup]:
 def among(restic: Restic, listed: Sequence[Snapshot]) -> List[Backup]:
     """The backups that these snapshots are, whoever made them."""
     parts: Dict[Tuple[str, str], Dict[str, str]] = {}
+    manifests: Dict[Tuple[str, str], List[Snapshot]] = {}
     # What is called as no version of ours calls one is none: the id becomes a part of paths.
-    listed = [item for item in listed if _ID.fullmatch(item.tags.get("backup", ""))]
-    for item in listed:
-        parts.setdefault(_whose(item), {})[item.tags.get("part", "")] = item.id
-    return [
+    for item in [item for item in listed if _time(item.tags.get("backup", ""))]:
+        if item.tags.get("part") == MANIFEST:
+            manifests.setdefault(_whose(item), []).append(item)
+        else:
+            parts.setdefault(_whose(item), {}).setdefault(item.tags.get("part", ""), item.id)
+    found = [
         Backup(
-            item.tags["backup"],
-            _iso(item),
+            whose[1],
+            _time(whose[1]),
             restic.repository.name,
-            item.id,
-            {name: found for name, found in parts[_whose(item)].items() if name != MANIFEST},
-            item.tags.get("host", ""),
+            same[0].id,
+            parts.get(whose, {}),
+            whose[0],
+            len(same),
         )
-        for item in listed
-        if item.tags.get("part") == MANIFEST
+        for whose, same in manifests.items()
     ]
+    # Whoever knows the password chooses the times of snapshots.
+    return sorted(found, key=lambda item: (item.time, item.id, item.host))
+
+
+def snapshots_of(listed: Sequence[Snapshot], gone: Sequence[Backup]) -> Tuple[List[str], List[str]]:
+    """Every snapshot that calls itself one of these backups: the manifests, and the parts."""
+    whose = {(item.host, item.id) for item in gone}
+    found = [item for item in listed if _whose(item) in whose]
+    manifests = [item.id for item in found if item.tags.get("part") == MANIFEST]
+    return manifests, [item.id for item in found if item.tags.get("part") != MANIFEST]
 
 
 def _whose(item: Snapshot) -> Tuple[str, str]:
@@ -180,8 +195,14 @@ def _makers(restic: Restic, every: Sequence[Backup]) -> List[str]:
         return list(pool.map(maker, every))
 
 
-def _iso(item: Snapshot) -> str:
-    return item.time[:19] + "Z"
+def _time(identifier: str) -> str:
+    """When a backup of this id was taken, in ISO 8601; empty if that is no id."""
+    if not _ID.fullmatch(identifier):
+        return ""
+    try:
+        return time.strftime(moments.FORMAT, time.strptime(identifier[:16], "%Y%m%dT%H%M%SZ"))
+    except ValueError:
+        return ""
 
 
 def manifest(restic: Restic, backup: Backup) -> Dict[str, Any]:
@@ -207,6 +228,12 @@ def judged_manifest(restic: Restic, backup: Backup, key: str) -> Tuple[Dict[str,
         raise OperatorError(
             "The manifest of the backup %s cannot be read: its %s is nothing that this collection writes. Use another "
             "backup, and find out who wrote this one." % (backup.id, strange)
+        )
+    if found.get("owner", backup.host) != backup.host:
+        raise OperatorError(
+            "The backup %s in %s stands there as one of the host %s, and its manifest says that it is one of %s: "
+            "somebody has moved it. Use another backup, and find out who did that."
+            % (backup.id, restic, backup.host or "that is not told", found["owner"] or "a host that is not told")
         )
     verdict = signing.verdict(found, key)
     found = {name: value for name, value in found.items() if name in _FIELDS}
@@ -271,11 +298,14 @@ _FIELDS: Dict[str, Callable[[Any], Any]] = {
     "time": _is_text,
     "stack": _is_text,
     "host": _is_text,
+    "owner": _is_text,
     "reason": _is_text,
     "tags": _list_of(_is_text),
     "postgres": _is_server,
     "properties": _list_of(_is_pair),
-    "creation": _list_of(_list_of(lambda value: value is None or _is_text(value))),
+    "creation": _list_of(
+        lambda row: _list_of(lambda value: value is None or _is_text(value))(row) and len(row) == database.CREATION
+    ),
     "extensions": _list_of(_is_text),
     "broker": lambda value: isinstance(value, bool),
     "size": _is_number,
@@ -777,7 +807,8 @@ class _One:
             )
 
     def _write_manifest(self, found: Dict[str, Any]) -> None:
-        whole = {**found, "parts": self._parts}
+        # The tag of a snapshot can be changed by whoever knows the password.
+        whole = {**found, "owner": self._store.repository.host, "parts": self._parts}
         text = json.dumps(signing.signed(whole, self._key) if self._key else whole, indent=1, sort_keys=True)
         os.makedirs(_SCRATCH, mode=0o700, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=self._stack.name + "-backup-", dir=_SCRATCH) as directory:

@@ -92,6 +92,19 @@ def new_file(name: str, parent: int) -> int:
     return os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=parent)
 
 
+def beginning(name: str, parent: int, most: int) -> bytes:
+    """The first bytes of a file in an open directory; nothing of a link, of a pipe or device, or of none."""
+    try:
+        # Not blocking: it may be a pipe.
+        opened_now = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=parent)
+    except OSError:
+        return b""
+    try:
+        return os.read(opened_now, most) if stat.S_ISREG(os.fstat(opened_now).st_mode) else b""
+    finally:
+        os.close(opened_now)
+
+
 def names(directory: int) -> List[str]:
     """What is in an open directory."""
     return sorted(os.listdir(directory))

@@ -125,6 +125,8 @@ SELECT to_jsonb(d) ->> 'datlocprovider', pg_encoding_to_char(encoding), datcolla
   coalesce(to_jsonb(d) ->> 'datlocale', to_jsonb(d) ->> 'daticulocale'), to_jsonb(d) ->> 'daticurules',
   CASE WHEN spcname <> 'pg_default' AND has_tablespace_privilege(t.oid, 'CREATE') THEN spcname END
 FROM pg_database d JOIN pg_tablespace t ON t.oid = d.dattablespace WHERE datname = %s"""
+#: How many things that tells.
+CREATION = 7
 _PROVIDERS = {"c": "libc", "i": "icu", "b": "builtin"}
 
 
@@ -133,7 +135,7 @@ def properties(session: PostgresSession) -> List[List[str]]:
     return [[head or "", tail or ""] for _order, head, tail in session.query(_PROPERTIES)]
 
 
-def _options(rows: Sequence[Sequence[Optional[str]]]) -> str:
+def creation_options(rows: Sequence[Sequence[Optional[str]]]) -> str:
     """The options of CREATE DATABASE for one of which :data:`_CREATION` tells; none if it tells nothing."""
     options = ""
     for provider, encoding, collate, ctype, locale, rules, tablespace in rows:
@@ -429,7 +431,7 @@ class Database:
         """
         owner = self.query("SELECT pg_get_userbyid(datdba) FROM pg_database WHERE datname = %s", self.name)
         whose = " OWNER %s" % identifier(owner[0][0] or "") if owner else ""
-        options = _options(like or self.creation())
+        options = creation_options(like or self.creation())
         self.query("CREATE DATABASE %s TEMPLATE template0%s%s" % (identifier(name), whose, options))
         self.quiet(name, True)
 

@@ -54,7 +54,8 @@ class Entry(NamedTuple):
     of. mode: "first", "rolling" or "guarded". guard: the copy of the database from before it, if it is still there.
     schema: the fingerprint of the database's schema when it began to serve; before: when its deploy began. backup: the
     backup that was taken then. seconds: how long the deploy took. problem: why it failed. options: what a release needs
-    beside its files. target: the release that it went back to, 0 for one that went forward.
+    beside its files. target: the release that it went back to, 0 for one that went forward. signed: whether the backup
+    that was taken then is signed.
     """
 
     number: int
@@ -75,6 +76,7 @@ class Entry(NamedTuple):
     before: str = ""
     backup: str = ""
     target: int = 0
+    signed: bool = False
 
 
 class History:

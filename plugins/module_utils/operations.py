@@ -311,12 +311,12 @@ class Operations:
         needed = {item.backup for item in History(self.settings.directory).entries()}
         expired = retention.expired([(item.id, item.time) for item in every], self.settings.keep)
         gone = [item for item in expired if item not in needed]
-        forget = [snapshot for item in every if item.id in gone for snapshot in item.parts.values()]
+        manifests, forget = backup.snapshots_of(listed, [item for item in every if item.id in gone])
         left = backup.orphans(store, listed, of_all)
         forget += [item.id for item in left if _age(item.time[:19] + "Z") > _ORPHAN_SECONDS]
         self.progress("prune", "%s: %d of %d backups go" % (store.repository.name, len(gone), len(every)))
         # The manifests first: parts without one are no backup.
-        store.forget([item.snapshot for item in every if item.id in gone])
+        store.forget(manifests)
         store.forget(forget)
         store.prune()
         return gone
@@ -464,13 +464,21 @@ def _size(store: Restic, item: backup.Backup) -> Dict[str, Any]:
     except OperatorError as exc:
         return {"bytes": 0, "reason": "", "tags": [], "postgres": "", "rows": 0, "problem": exc.message}
     return {
-        "problem": "",
+        "problem": "" if item.manifests == 1 else _doubled(item),
         "bytes": sum(part["bytes"] for part in found["parts"].values()),
         "reason": found.get("reason", ""),
         "tags": found.get("tags", []),
         "postgres": found["postgres"]["version"],
         "rows": sum(found["counts"].values()),
     }
+
+
+def _doubled(item: backup.Backup) -> str:
+    return (
+        "The backup %s has %d manifests, of which the collection writes one: somebody who knows the repository's "
+        "password has stored it again. The oldest counts; find out who that was, and change the password."
+        % (item.id, item.manifests)
+    )
 
 
 def _why(exc: BaseException) -> str:

@@ -109,12 +109,20 @@ class Restoring:
     """A restore on its way, of one stack."""
 
     def __init__(
-        self, stack: Stack, progress: Progress, deadline: float = 300, key: str = "", unsigned: bool = False
+        self,
+        stack: Stack,
+        progress: Progress,
+        deadline: float = 300,
+        key: str = "",
+        unsigned: bool = False,
+        known_by_id: str = "",
     ) -> None:
         """*deadline*: seconds that a service has to become ready.
 
         key: has signed what this host took, see signing. unsigned: whether somebody wants also what it has not.
+        known_by_id: a backup that this host took before it signed any; it needs no signature, but takes none of others.
         """
+        self._known_by_id = known_by_id
         self._key = key
         self._unsigned = unsigned
         self._stack = stack
@@ -139,7 +147,8 @@ class Restoring:
         unknown = sorted(set(parts) - set(PARTS))
         if unknown:
             raise OperatorError("There is no part %s: a restore takes %s." % (unknown[0], ", ".join(PARTS)))
-        words = signing.check(chosen.id, verdict, self._unsigned)
+        known = verdict == signing.UNSIGNED and chosen.id == self._known_by_id
+        words = signing.check(chosen.id, verdict, self._unsigned or known)
         if words:
             self._progress("look", words)
         self._refuse(found, source, parts)
@@ -647,7 +656,7 @@ class Drill:
         newest = database.major(manifest["postgres"]["version"])
         self._progress("drill", "restoring %s in a container of its own" % manifest["id"])
         user = self._database.server.user
-        with throwaway.server(self._stack, newest, user, "drill") as (container, login):
+        with throwaway.server(self._stack, newest, user, "postgres") as (container, login):
 
             def session(name: str) -> PostgresSession:
                 found = PostgresSession(dataclasses.replace(login, database=name))
@@ -659,12 +668,20 @@ class Drill:
                     found.query(statement)
 
             def create(name: str) -> None:
-                ask("CREATE DATABASE %s TEMPLATE template0" % identifier(name))
+                self._create_there(ask, name, manifest.get("creation", []))
                 if newest >= database.WITH_LOGIN_TRIGGERS:
                     ask(database.quieting(name, True))
 
-            if newest >= database.WITH_LOGIN_TRIGGERS:
-                ask(database.quieting("drill", True))
+            with session("postgres") as found:
+                there = {name for (name,) in found.query("SELECT name FROM pg_available_extensions")}
+            missing = sorted(set(manifest.get("extensions", [])) - there)
+            if missing:
+                raise OperatorError(
+                    "The backup %s cannot be tried in a container: it needs the extension %s, which the image there "
+                    "does not have. Name one that has it in POSTGRES_IMAGE, or let the drill work beside the live "
+                    "database (tamma_backup_drill: server)." % (manifest["id"], ", ".join(missing))
+                )
+            create("drill")
             for statement in self._missing_roles(store, manifest, {user}):
                 ask(statement)
             prefix = [self._stack.engine.kind, "exec", "-i", container]
@@ -672,6 +689,19 @@ class Drill:
             # Everything there is thrown away.
             comparison = _Comparison(self._stack.runner, client, session, create, lambda _name: None)
             return self._restored(store, manifest, comparison, "drill", "compared", True)
+
+    def _create_there(self, ask: Callable[[str], None], name: str, rows: Sequence[Sequence[Optional[str]]]) -> None:
+        """Make an empty database as like the stack's as the server of the container can; what it cannot is said."""
+        statement = "CREATE DATABASE %s TEMPLATE template0" % identifier(name)
+        # There are no tablespaces there.
+        like = [[*row[:6], None] for row in rows]
+        try:
+            ask(statement + database.creation_options(like))
+            return
+        except Refused as exc:
+            self._progress("drill", "the server of the container knows no such locale, C is taken: %s" % exc.message)
+        # It goes with every encoding, and the encoding decides which texts there can be.
+        ask(statement + database.creation_options([["c", row[1], "C", "C", None, None, None] for row in like]))
 
     def _restored(
         self, store: Restic, manifest: Dict[str, Any], comparison: _Comparison, name: str, compared: str, owners: bool

@@ -14,9 +14,10 @@ import time
 from types import MappingProxyType
 from typing import Any, Dict, Iterator, List, Mapping, Tuple
 
+from ansible_collections.meywd.tamma.plugins.module_utils import images, registry_client, signatures
 from ansible_collections.meywd.tamma.plugins.module_utils.compose import explain_pull_failures
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
-from ansible_collections.meywd.tamma.plugins.module_utils.files import File, write
+from ansible_collections.meywd.tamma.plugins.module_utils.files import File, read, write
 from ansible_collections.meywd.tamma.plugins.module_utils.logins import Postgres, PostgresSession
 from ansible_collections.meywd.tamma.plugins.module_utils.stack import Stack
 
@@ -48,6 +49,37 @@ def remove_leftovers(stack: Stack) -> None:
         stack.engine.discard(identifier)
 
 
+def believed(stack: Stack, name: str) -> str:
+    """An image that gets a login, held to the digest that was verified, if a rule of this host is about it.
+
+    Raises OperatorError for one that is not believed here.
+    """
+    trust = signatures.of_text(read(os.path.join(stack.directory, signatures.FILE)))
+    repository = images.repository(images.untagged(name.partition("@")[0]))
+    if not trust.about(repository):
+        return name
+    local = stack.engine.image(name)
+    carried = images.carried(name, local)
+    client = registry_client.Client(stack.runner, [], stack.engine.access())
+    reference = images.pin(name, local) or (carried and "%s@%s" % (images.with_tag(name), carried))
+    if not reference:
+        manifest = client.manifest(repository, images.with_tag(name).rpartition(":")[2])
+        if manifest is None:
+            raise OperatorError(explain_pull_failures({name: "manifest unknown"})[0])
+        reference = "%s@%s" % (images.with_tag(name), manifest.digest)
+    record = signatures.Record(stack.directory)
+    scratch = os.path.join(_SCRATCH, stack.name + "-candidate-")
+    problem = signatures.Verifier(trust, stack.runner, client, record, scratch, stack.runner).problem(reference)
+    if problem:
+        raise OperatorError(
+            "%s It would get PostgreSQL's login: sign it, or name another one in POSTGRES_IMAGE. Nothing was pulled."
+            % problem
+        )
+    record.keep()
+    # The engine knows one out of an archive by its tag alone.
+    return name if carried and "@" not in name else reference
+
+
 @contextlib.contextmanager
 def _container(
     stack: Stack,
@@ -59,6 +91,7 @@ def _container(
     confined: Mapping[str, Any] = MappingProxyType({}),
 ) -> Iterator[str]:
     engine = stack.engine
+    name = believed(stack, name)
     if engine.image(name) is None:
         done = stack.runner.run([engine.kind, "pull", "--quiet", name], timeout=600)
         if done.rc:

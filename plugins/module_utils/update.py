@@ -661,7 +661,8 @@ class Update:
         self._hook(hooks.BEFORE, journal, entry)
         try:
             if mode == GUARDED and self._settings.backup and not change.target:
-                entry = entry._replace(backup=self._back_up(number))
+                taken = self._back_up(number)
+                entry = entry._replace(backup=taken, signed=bool(taken))
             self._begin(journal, entry)
         except (OperatorError, OSError, KeyboardInterrupt) as exc:
             self._hook(hooks.FAILED, journal, entry, UNCHANGED, _words(exc))
@@ -770,7 +771,9 @@ class Update:
         )
         store = work.store_with(item.backup)
         key = signing.key(self._base.project)
-        work_on = restore.Restoring(self._stack(), self._progress, self._base.deadline, key)
+        # This host itself has written down, for root alone, which backup it took before it signed any.
+        known_by_id = "" if item.signed else item.backup
+        work_on = restore.Restoring(self._stack(), self._progress, self._base.deadline, key, known_by_id=known_by_id)
         work_on.fill_beside(store, item.backup, name)
         self.history.note(item._replace(guard=name))
 

@@ -5,19 +5,18 @@
 
 from __future__ import annotations
 
-import glob
-import os
 import re
-from typing import Any, Dict, List, Mapping, Optional, Tuple
+from typing import Any, Dict, List, Mapping, Optional, Set, Tuple
 
+from ansible_collections.meywd.tamma.plugins.module_utils.beneath import beginning, names, opened
 from ansible_collections.meywd.tamma.plugins.module_utils.compose import Project, Service
 from ansible_collections.meywd.tamma.plugins.module_utils.engine import Engine
-from ansible_collections.meywd.tamma.plugins.module_utils.files import read
 from ansible_collections.meywd.tamma.plugins.module_utils.planner import keeper
 from ansible_collections.meywd.tamma.plugins.module_utils.stack import Stack
 
 # Where PostgreSQL says in its data of which major version that is; the images from 18 on have a directory for each.
-_MARKS = ("PG_VERSION", "*/docker/PG_VERSION")
+_MARK = "PG_VERSION"
+_BELOW = "docker"
 # The variables by which the official images say what is in them.
 _VERSIONS = {"POSTGRES_PASSWORD": ("PG_MAJOR", "PG_VERSION"), "RABBITMQ_PASSWORD": ("RABBITMQ_VERSION",)}
 
@@ -88,8 +87,7 @@ def kept_data(engine: Engine, project: Project) -> List[str]:
         return found
     for name in service.volumes:
         place = engine.volume(name)
-        marks = [path for mark in _MARKS if place for path in glob.glob(os.path.join(glob.escape(place), mark))]
-        majors = {int(text) for text in ((read(path) or "").strip() for path in marks) if text.isdigit()}
+        majors = _majors(place) if place else set()
         after = (version(image, _VERSIONS["POSTGRES_PASSWORD"]) or _asked(engine, service)) if majors else ()
         if after and after[0] not in majors:
             found.append(
@@ -98,6 +96,25 @@ def kept_data(engine: Engine, project: Project) -> List[str]:
                 "Nothing was changed." % (name, max(majors), after[0], max(majors))
             )
     return found
+
+
+def _majors(volume: str) -> Set[int]:
+    """The major versions whose data is in a volume, where PostgreSQL's user may have put anything."""
+    found = set()
+    with opened(volume) as root:
+        if root is not None:
+            found.add(_marked(root))
+            for name in names(root):
+                with opened(name, root) as one:
+                    if one is not None:
+                        with opened(_BELOW, one) as data:
+                            found.add(_marked(data) if data is not None else 0)
+    return found - {0}
+
+
+def _marked(directory: int) -> int:
+    said = re.fullmatch(rb"(\d{1,3})\s*", beginning(_MARK, directory, 16))
+    return int(said[1]) if said else 0
 
 
 def _asked(engine: Engine, service: Service) -> Version:

@@ -189,6 +189,17 @@ def test_a_database_comes_back_as_it_was_made(servers: Servers, version: int, op
     assert table.well, str(table)
 
 
+@pytest.mark.parametrize("encoding", ["SQL_ASCII", "LATIN1"])
+def test_a_drill_in_a_container_has_the_encoding_of_the_database(servers: Servers, encoding: str) -> None:
+    server = servers()
+    server.fresh(f"ENCODING '{encoding}' LC_COLLATE 'C' LC_CTYPE 'C'")
+    server.sql(
+        "CREATE TABLE t (a text); INSERT INTO t VALUES (convert_from('\\xe4e9', current_setting('server_encoding')))"
+    )
+    server.backup()
+    server.drill("container")
+
+
 def test_what_does_not_come_back_shows_in_the_table() -> None:
     table = Table(["checks", "views"])
     wanted = {"checks: TABLE a": "a", "views: VIEW b": "b", "views: r b": "1 rows"}

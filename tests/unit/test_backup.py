@@ -176,7 +176,51 @@ def test_only_what_is_known_of_a_manifest_is_passed_on(store: Restic) -> None:
     assert "more" not in found
 
 
-@pytest.mark.parametrize("identifier", ["../../../etc/cron.d", "20260104T000000Z-aaaa/..", "", "-rf"])
+def add_snapshot(store: Restic, identifier: str, number: int, **changed: Any) -> None:
+    """Another manifest snapshot with the content of a backup's."""
+    place = Path(store.repository.location)
+    listed = json.loads((place / "snapshots.json").read_text(encoding="utf-8"))
+    tags = ["stack=tamma", "backup=" + identifier, "part=manifest"]
+    listed.append({"id": "manifest-%d" % number, "time": "2026-02-01T00:00:00Z", "tags": tags, **changed})
+    (place / "snapshots.json").write_text(json.dumps(listed), encoding="utf-8")
+
+
+def test_an_old_manifest_that_is_stored_again_is_not_the_latest(store: Restic) -> None:
+    add_snapshot(store, IDS[0], 0, id="again")
+    assert choose(store, "tamma", "latest").id == IDS[2]
+    found = find(store, "tamma")
+    assert [(item.id, item.time, item.manifests) for item in found] == [
+        (one, iso(one), 2 if one == IDS[0] else 1) for one in IDS
+    ]
+    assert found[0].snapshot == "manifest-0"
+    listed = store.snapshots({})
+    assert backup.snapshots_of(listed, found[:1]) == (["manifest-0", "again"], ["da0", "57a7e0"])
+
+
+def test_a_part_that_is_stored_again_changes_nothing(store: Restic) -> None:
+    tags = ["stack=tamma", "backup=" + IDS[0], "part=database"]
+    add_snapshot(store, IDS[0], 0, id="other", tags=tags)
+    assert manifest(store, find(store, "tamma")[0])["id"] == IDS[0]
+    assert "other" in backup.snapshots_of(store.snapshots({}), find(store, "tamma")[:1])[1]
+
+
+@pytest.mark.parametrize("owner", ["tamma1", ""])
+def test_a_backup_that_was_moved_under_another_host_is_refused(store: Restic, owner: str) -> None:
+    change_manifest(store, 0, owner="tamma1")
+    place = Path(store.repository.location) / "snapshots.json"
+    tag = '"stack=tamma", "host=%s"'
+    plain = place.read_text(encoding="utf-8")
+    place.write_text(plain.replace('"stack=tamma"', tag % "tamma1"), encoding="utf-8")
+    assert manifest(store, find(store, "tamma")[0])["owner"] == "tamma1"
+    place.write_text(plain.replace('"stack=tamma"', tag % "tamma2"), encoding="utf-8")
+    change_manifest(store, 0, owner=owner)
+    with pytest.raises(OperatorError, match="as one of the host tamma2, and its manifest says that it is one of"):
+        manifest(store, find(store, "tamma")[0])
+
+
+@pytest.mark.parametrize(
+    "identifier", ["20269901T000000Z-aaaa", "../../../etc/cron.d", "20260104T000000Z-aaaa/..", "", "-rf"]
+)
 def test_an_id_that_becomes_a_path_is_none(store: Restic, identifier: str) -> None:
     path = Path(store.repository.location) / "snapshots.json"
     listed = json.loads(path.read_text(encoding="utf-8"))

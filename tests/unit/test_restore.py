@@ -11,13 +11,14 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ansible_collections.meywd.tamma.plugins.module_utils import beneath, restore, volumes
+from ansible_collections.meywd.tamma.plugins.module_utils import backup, beneath, restore, signing, volumes
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
 from ansible_collections.meywd.tamma.plugins.module_utils.restore import (
     JOURNAL,
@@ -248,3 +249,29 @@ def test_a_journal_that_says_nothing_is_not_passed_over(tmp_path: Path, text: st
     (tmp_path / JOURNAL).write_text(text, encoding="utf-8")
     with pytest.raises(OperatorError, match="does not tell how far the last restore came"):
         pending(str(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("verdict", "known", "taken"),
+    [
+        (signing.UNSIGNED, "then", True),
+        (signing.UNSIGNED, "the", False),
+        (signing.UNSIGNED, "", False),
+        (signing.FOREIGN, "then", False),
+    ],
+)
+def test_an_unsigned_backup_is_taken_when_the_host_itself_names_it(
+    monkeypatch: pytest.MonkeyPatch, verdict: str, known: str, taken: bool
+) -> None:
+    chosen = SimpleNamespace(id="then")
+    monkeypatch.setattr(backup, "choose", lambda *_: chosen)
+    monkeypatch.setattr(backup, "judged_manifest", lambda *_: ({"stack": "tamma"}, verdict))
+    stack: Any = SimpleNamespace(name="tamma", writers=[])
+    store: Any = None
+    told: list[str] = []
+    work = restore.Restoring(stack, lambda _phase, words: told.append(words), key="k", known_by_id=known)
+    if taken:
+        assert "is taken all the same" in work.plan(store, "then", ["files"]).doubt == told[0]
+        return
+    with pytest.raises(OperatorError, match="whoever knows the repository's password"):
+        work.plan(store, "then", ["files"])

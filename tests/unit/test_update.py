@@ -312,6 +312,31 @@ def test_which_copy_of_the_database_belongs_to_a_release(tmp_path: Path) -> None
         known._copy_of(nothing, Change(target=known.history.entry(3)))
 
 
+@pytest.mark.parametrize("signed", [False, True])
+def test_a_rollback_takes_the_backup_that_was_taken_before_backups_were_signed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, signed: bool
+) -> None:
+    asked: list[Any] = []
+
+    class Restoring:
+        def __init__(self, *_: object, **more: object) -> None:
+            asked.append(more)
+
+        def fill_beside(self, _store: object, which: str, name: str) -> None:
+            asked.append((which, name))
+
+    monkeypatch.setattr(restore, "Restoring", Restoring)
+    monkeypatch.setattr(update, "configuration", lambda _project: None)
+    monkeypatch.setattr(operations.Operations, "store_with", lambda _self, _which: None)
+    known = Known(tmp_path)
+    monkeypatch.setattr(known, "_stack", lambda: None)
+    server: Any = SimpleNamespace(called=lambda name: name)
+    known._make_copy(server, entry(3, backup="then")._replace(signed=signed))
+    assert asked[0]["known_by_id"] == ("" if signed else "then")
+    assert asked[1][0] == "then"
+    assert known.history.entry(3).guard == asked[1][1]
+
+
 def test_what_the_next_release_goes_by_is_plain(tmp_path: Path) -> None:
     kept = update.Settings(hooks=Hooks(before="true"), by="alice", reason="because").kept()
     assert json.loads(json.dumps(kept)) == kept

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
@@ -252,3 +253,31 @@ def test_data_that_the_image_cannot_read_is_seen(
     assert kept_data(absent, project) == []
     # An external server has its place.
     assert kept_data(engine, Project("tamma", {}, [])) == []
+
+
+@pytest.mark.parametrize("below", ["", "18/docker"])
+@pytest.mark.parametrize("what", ["pipe", "link", "endless", "directory", "long"])
+def test_what_somebody_has_planted_in_the_volume_is_not_followed(tmp_path: Path, below: str, what: str) -> None:
+    volume, elsewhere = tmp_path / "volume", tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "PG_VERSION").write_text("16\n")
+    place = volume / below
+    place.mkdir(parents=True)
+    mark = place / "PG_VERSION"
+    if what == "pipe":
+        os.mkfifo(mark)
+    elif what == "link":
+        mark.symlink_to(elsewhere / "PG_VERSION")
+    elif what == "endless":
+        mark.symlink_to("/dev/zero")
+    elif what == "directory":
+        mark.mkdir()
+    else:
+        mark.write_text("9" * 100000)
+    # A whole directory may be one of somebody else as well.
+    (volume / "17").symlink_to(elsewhere)
+    labels = {STORED_LABEL: "POSTGRES_PASSWORD"}
+    service = Service("postgres", "postgres:15", 1, {}, [], ["tamma_postgres-data"], labels, "")
+    engine: Any = Volumes(volume, ["PG_MAJOR=15"])
+    found = kept_data(engine, Project("tamma", {"postgres": service}, []))
+    assert found == []
