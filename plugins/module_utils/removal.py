@@ -23,7 +23,8 @@ class Removal(NamedTuple):
     """What would go, by name; files are relative to the stack's directory.
 
     images: the names by which images of former releases are kept; an image that has another name stays under that.
-    stopping: what is lost because services stop. stays: networks that somebody else's containers are in, a sentence each.
+    stopping: what is lost because services stop.
+    stays: the networks that somebody else's containers are in, a sentence each.
     """
 
     containers: List[str]

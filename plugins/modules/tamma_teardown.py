@@ -61,7 +61,7 @@ stays:
   returned: success
   type: list
   elements: str
-  sample: ["The network tamma_tamma-net stays, because login is in it and not of the stack: take that out, and run this again"]
+  sample: ["The network a_b stays, because login is in it and not of the stack: take that out, and run this again"]
 """
 
 import contextlib
