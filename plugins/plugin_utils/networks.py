@@ -66,7 +66,9 @@ def warnings(overrides: Mapping[str, Any]) -> Iterable[str]:
         )
     for name in _INTERNAL if overrides.get(NAMED[0]) != NAMED[1] else ():
         service = _services(overrides).get(name)
-        touched = [key for key in _ASKS if isinstance(service, Mapping) and service.get(key)]
+        if not isinstance(service, Mapping):
+            continue
+        touched = [key for key in _ASKS if service.get(key)]
         if touched and not (_networks(service) or service.get("network_mode") or _publishes(service)):
             yield (
                 "%s of %s in tamma_stack_overrides: %s has no way out of its network since 0.6.0. If it asks "
