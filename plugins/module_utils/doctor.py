@@ -200,8 +200,8 @@ def shut_in(stack: Stack) -> List[str]:
         return []
     return [
         "PostgreSQL has %s, and since 0.6.0 no way out of its network: what it asks outside does not answer, and its "
-        "log may grow until the disk is full. Give it a network in tamma_stack_overrides (see docs/security.md, A way out "
-        "for the databases), or end what is not needed." % ", ".join(found)
+        "log may grow until the disk is full. Give it a network in tamma_stack_overrides (see docs/security.md, A way "
+        "out for the databases), or end what is not needed." % ", ".join(found)
     ]
 
 
