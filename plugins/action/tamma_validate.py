@@ -59,6 +59,7 @@ class ActionModule(ActionBase):
                 "edge": {"type": "dict", "default": {}, "no_log": True},
                 "production": {"type": "bool", "default": False},
                 "exposed": {"type": "bool", "default": False},
+                "published": {"type": "list", "elements": "str", "default": []},
                 "without_login": {"type": "bool", "default": False},
                 "backups": {"type": "dict", "default": {}, "no_log": True},
                 "secret_variables": {"type": "list", "elements": "str", "default": [], "no_log": False},
@@ -138,13 +139,14 @@ class ActionModule(ActionBase):
         problems += about_certificate
         if arguments["production"] and not arguments["edge"]:
             problems.append(edge_settings.NO_EDGE)
-        elif arguments["exposed"]:
+        elif arguments["exposed"] or "edge" in arguments["published"]:
             problems += edge_settings.exposed_problems(
                 arguments["edge"],
                 claims_login=settings.enables_auth(arguments["settings"]),
                 without_login=arguments["without_login"],
             )
-        if arguments["exposed"]:
+        problems += networks.published_problems(arguments["published"], without_login=arguments["without_login"])
+        if arguments["exposed"] or arguments["published"]:
             problems += map(placeholders.refusal, placeholders.found(arguments["secret_variables"], values))
         if problems:
             result.update(failed=True, msg="\n".join(problems))

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ansible_collections.meywd.tamma.plugins.plugin_utils.edge_settings import basic_names
-from ansible_collections.meywd.tamma.plugins.plugin_utils.networks import settled
+from ansible_collections.meywd.tamma.plugins.plugin_utils.networks import calls_api, published, settled
 from ansible_collections.meywd.tamma.plugins.plugin_utils.settings import service_overlay
 
 
@@ -18,4 +18,10 @@ class FilterModule:
 
     def filters(self) -> dict[str, Callable[..., Any]]:
         """Map each filter's name to its function."""
-        return {"basic_names": basic_names, "service_overlay": service_overlay, "settled_networks": settled}
+        return {
+            "basic_names": basic_names,
+            "calls_api": calls_api,
+            "published_services": published,
+            "service_overlay": service_overlay,
+            "settled_networks": settled,
+        }

@@ -113,6 +113,20 @@ def slots(query: Query, database: str) -> List[str]:
     ]
 
 
+# What a database's server asks others for by itself, or keeps for one who does not come.
+_OUTSIDE = """
+SELECT 'archive_mode ' || setting FROM pg_settings WHERE name = 'archive_mode' AND setting <> 'off'
+UNION ALL SELECT 'the subscription ' || subname FROM pg_subscription WHERE subenabled
+UNION ALL SELECT 'the foreign server ' || srvname FROM pg_foreign_server
+UNION ALL SELECT 'the replication slot ' || slot_name FROM pg_replication_slots WHERE NOT active AND NOT temporary
+ORDER BY 1"""
+
+
+def outside(query: Query) -> List[str]:
+    """What a server without a way out may not do any more, by name; foreign servers of the database that is asked."""
+    return [name or "" for (name,) in query(_OUTSIDE)]
+
+
 def in_the_way(transaction: Prepared, database: str) -> str:
     """What a prepared transaction keeps from being done, and what to do about it."""
     quoted = "'%s'" % transaction.name.replace("'", "''")

@@ -14,6 +14,7 @@ from ansible_collections.meywd.tamma.plugins.module_utils import (
     ability,
     authority,
     backup_setup,
+    bystanders,
     gate,
     history,
     limits,
@@ -96,6 +97,7 @@ def _engine(work: Operations) -> List[Finding]:
         if not row.ready
     ]
     advice = status.notes(engine, settings.project)
+    advice += _shut_in(work, engine, program)
     advice += networks.metadata(engine, settings.project) + networks.strangers(engine, settings.project)
     return [
         *found,
@@ -103,6 +105,13 @@ def _engine(work: Operations) -> List[Finding]:
         *(Finding("advice", words) for words in advice),
         *_dotnet(work, engine, project),
     ]
+
+
+def _shut_in(work: Operations, engine: Engine, program: str) -> List[str]:
+    try:
+        return shut_in(Stack(work.settings.project, work.settings.directory, engine, program))
+    except OperatorError:
+        return []
 
 
 def _dotnet(work: Operations, engine: Engine, project: Project) -> List[Finding]:
@@ -171,6 +180,29 @@ def database(project: str, directory: str, socket: str) -> List[str]:
             % (name, known.server, identifier(name))
         ]
     return []
+
+
+def shut_in(stack: Stack) -> List[str]:
+    """What the stack's own PostgreSQL would ask others for, if its networks had a way out."""
+    if stack.postgres is None:
+        return []
+    for item in stack.containers(stack.postgres.name):
+        settings = (stack.engine.container(item["Id"]) or {}).get("NetworkSettings") or {}
+        if any(not name.startswith(stack.name + "_tamma-data") for name in settings.get("Networks") or {}):
+            return []
+    try:
+        with Database(stack).session() as session:
+            found = bystanders.outside(session.query)
+    except OperatorError:
+        # The database has a finding of its own by then.
+        return []
+    if not found:
+        return []
+    return [
+        "PostgreSQL has %s, and since 0.6.0 no way out of its network: what it asks outside does not answer, and its "
+        "log may grow until the disk is full. Give it a network in tamma_stack_overrides (see docs/security.md, A way "
+        "out for the databases), or end what is not needed." % ", ".join(found)
+    ]
 
 
 def _interrupted(project: str, directory: str) -> List[Finding]:

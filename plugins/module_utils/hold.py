@@ -337,8 +337,8 @@ class _Request:
 
     @property
     def without_login(self) -> bool:
-        """Whether it came to a path that is open to everybody."""
-        return _WITHOUT_LOGIN in self._headers()
+        """Whether it came to a path that is open to everybody, or may have: that can stand behind what is kept."""
+        return b"\r\n\r\n" not in self._kept or _WITHOUT_LOGIN in self._headers()
 
     @property
     def is_stream(self) -> bool:

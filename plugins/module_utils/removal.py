@@ -11,10 +11,12 @@ from typing import List, NamedTuple, Tuple
 from ansible_collections.meywd.tamma.plugins.module_utils import module as shell
 from ansible_collections.meywd.tamma.plugins.module_utils import retained, stopping
 from ansible_collections.meywd.tamma.plugins.module_utils.compose import Compose, last_line
-from ansible_collections.meywd.tamma.plugins.module_utils.engine import Engine
+from ansible_collections.meywd.tamma.plugins.module_utils.engine import PROJECT_LABEL, Engine
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
 from ansible_collections.meywd.tamma.plugins.module_utils.files import RECORD, recorded, remove
 from ansible_collections.meywd.tamma.plugins.module_utils.runner import Runner
+
+_STAYS = "The network %s stays, because %s is in it and not of the stack: take that out, and run this again"
 
 
 class Removal(NamedTuple):
@@ -22,6 +24,7 @@ class Removal(NamedTuple):
 
     images: the names by which images of former releases are kept; an image that has another name stays under that.
     stopping: what is lost because services stop.
+    stays: the networks that somebody else's containers are in, a sentence each.
     """
 
     containers: List[str]
@@ -30,6 +33,7 @@ class Removal(NamedTuple):
     files: List[str]
     images: List[str]
     stopping: Tuple[str, ...] = ()
+    stays: Tuple[str, ...] = ()
 
 
 def plan(engine: Engine, project: str, directory: str, remove_volumes: str) -> Removal:
@@ -45,14 +49,25 @@ def plan(engine: Engine, project: str, directory: str, remove_volumes: str) -> R
         )
     there = engine.is_there()
     containers = engine.containers(project) if there else []
+    networks = {name: _others(engine, name, project) for name in engine.networks(project)} if there else {}
     return Removal(
         containers=sorted((item.get("Names") or ["?"])[0].lstrip("/") for item in containers),
-        networks=engine.networks(project) if there else [],
+        networks=[name for name, others in networks.items() if not others],
         volumes=engine.volumes(project) if there and remove_volumes else [],
         files=_files(directory) if remove_volumes else [],
         # The files tell of the releases, so nobody would ask for these any more.
         images=sorted(engine.image_names(retained.repository(project))) if there and remove_volumes else [],
         stopping=tuple(stopping.of_containers(containers)),
+        stays=tuple(_STAYS % (name, ", ".join(others)) for name, others in networks.items() if others),
+    )
+
+
+def _others(engine: Engine, network: str, project: str) -> List[str]:
+    """Who is in a network without being of the project: no engine removes it then."""
+    return sorted(
+        (item.get("Names") or ["?"])[0].lstrip("/")
+        for item in engine.attached(network)
+        if (item.get("Labels") or {}).get(PROJECT_LABEL) != project
     )
 
 
@@ -76,7 +91,8 @@ def apply(engine: Engine, runner: Runner, removal: Removal, project: str, direct
             raise OperatorError("Docker Compose could not remove the stack: %s." % last_line(done.err), rc=done.rc)
         # Of two that the Compose files of two releases call the same it knows one.
         for name in engine.networks(project):
-            engine.remove_network(name)
+            if not _others(engine, name, project):
+                engine.remove_network(name)
     for name in removal.volumes:
         engine.remove_volume(name)
     for name in removal.images:

@@ -56,6 +56,12 @@ stopping:
   type: list
   elements: str
   sample: ["elsa-server stops: a workflow that is inside an activity then is lost, and one that waits continues"]
+stays:
+  description: Networks that stay, because somebody else's containers are in them, a sentence for each; a warning, too.
+  returned: success
+  type: list
+  elements: str
+  sample: ["The network a_b stays, because login is in it and not of the stack: take that out, and run this again"]
 """
 
 import contextlib
@@ -81,9 +87,9 @@ def tear_down(module: AnsibleModule) -> Dict[str, Any]:
         plan = removal.plan(engine, project, directory, module.params["remove_volumes"])
         units = [boot.path] if boot.exists() else []
         logs = audit.present(project) if module.params["remove_volumes"] else []
-        for words in plan.stopping:
+        for words in (*plan.stopping, *plan.stays):
             module.warn(words + ".")
-        changed = any(plan) or bool(units) or bool(logs)
+        changed = any(plan._replace(stays=())) or bool(units) or bool(logs)
         if changed and not module.check_mode:
             if units:
                 boot.remove()
@@ -91,8 +97,8 @@ def tear_down(module: AnsibleModule) -> Dict[str, Any]:
             if logs:
                 audit.remove(project)
     removed = {**plan._asdict(), "units": units, "logs": logs}
-    del removed["stopping"]
-    return {"changed": changed, "removed": removed, "stopping": list(plan.stopping)}
+    del removed["stopping"], removed["stays"]
+    return {"changed": changed, "removed": removed, "stopping": list(plan.stopping), "stays": list(plan.stays)}
 
 
 def main() -> None:

@@ -85,6 +85,11 @@ options:
     description: Whether an edge, a login, and secrets that nobody guesses are demanded.
     type: bool
     default: false
+  published:
+    description: Services of the stack that O(overrides) publish beyond the loopback address.
+    type: list
+    elements: str
+    default: []
   secret_variables:
     description: Names of the variables that hold secrets.
     type: list

@@ -9,8 +9,12 @@ Before 0.6.0 all services but the engine were in `tamma-net`, and that network c
 from __future__ import annotations
 
 import copy
+import ipaddress
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
+
+from ansible_collections.meywd.tamma.plugins.plugin_utils.compose_files import interpolate
 
 FORMER = "tamma-net"
 # At the top of the overrides: its services have the networks that they name, and no other.
@@ -30,6 +34,11 @@ _PLACED = (
 )
 # In internal networks alone, which publish nothing.
 _INTERNAL = ("postgres", "rabbitmq")
+# What may make one of these ask somebody outside: an archive, a subscription, a shovel.
+_ASKS = ("command", "configs", "entrypoint", "environment", "image", "volumes")
+# Who asks for a login himself, or is judged by what the edge has.
+_OWN_LOGIN = (*_INTERNAL, "edge")
+_CALLBACK = "Engine__CallbackUrl"
 
 
 def settled(overrides: Mapping[str, Any]) -> dict[str, Any]:
@@ -55,6 +64,93 @@ def warnings(overrides: Mapping[str, Any]) -> Iterable[str]:
             "reaches what it did, it is given %s as well. Name those of them that it needs, or put '%s: %s' at the top "
             "of tamma_stack_overrides, and it has what it names." % (", ".join(found), FORMER, ", ".join(NEEDS), *NAMED)
         )
+    for name in _INTERNAL if overrides.get(NAMED[0]) != NAMED[1] else ():
+        service = _services(overrides).get(name)
+        if not isinstance(service, Mapping):
+            continue
+        touched = [key for key in _ASKS if service.get(key)]
+        if touched and not (_networks(service) or service.get("network_mode") or _publishes(service)):
+            yield (
+                "%s of %s in tamma_stack_overrides: %s has no way out of its network since 0.6.0. If it asks "
+                "somebody outside (%s), give it one there: 'networks: [outside]', and 'networks: {outside: {}}' beside "
+                "services. If it does not, put '%s: %s' at the top of tamma_stack_overrides."
+                % (
+                    " and ".join(touched),
+                    name,
+                    name,
+                    {
+                        "postgres": "an archive of its log, a subscription, a standby, a foreign server",
+                        "rabbitmq": "a federation, a shovel, a login by LDAP or OAuth",
+                    }[name],
+                    *NAMED,
+                )
+            )
+
+
+def published(overrides: Mapping[str, Any], settings: Mapping[str, Any]) -> list[str]:
+    """The stack's own services that *overrides* publish beyond the loopback address, as far as *settings* tell.
+
+    What somebody has added himself is his own affair.
+    """
+    values = {str(name): _text(value) for name, value in settings.items()}
+    return [
+        name
+        for name, service in sorted(_services(overrides).items())
+        if name in (*_PLACED, "tamma-engine")
+        and isinstance(service, Mapping)
+        and (
+            service.get("network_mode") == "host"
+            or any(not _is_loopback(_address(entry, values)) for entry in _listed(service.get("ports")))
+        )
+    ]
+
+
+def published_problems(services: Iterable[str], *, without_login: bool = False) -> Iterable[str]:
+    """Find those of the published *services* where nobody is asked for a login: that of the edge is not in the way."""
+    open_to_all = [name for name in services if name not in _OWN_LOGIN]
+    if open_to_all and not without_login:
+        yield (
+            "tamma_stack_overrides publish %s beyond the loopback address, where nobody is asked for a login, whatever "
+            "the edge asks for: publish on 127.0.0.1, or set tamma_stack_without_login to true if whoever reaches the "
+            "host there may do everything." % " and ".join(open_to_all)
+        )
+
+
+def calls_api(settings: Mapping[str, Any], service_environment: Any, overrides: Mapping[str, Any]) -> bool:
+    """Whether ELSA is told to ask the engine inside tamma-api, by whatever counts last."""
+    found = _text(settings.get("ENGINE_CALLBACK_URL"))
+    of_services = service_environment if isinstance(service_environment, Mapping) else {}
+    service = _services(overrides).get("elsa-server")
+    own = service.get("environment") if isinstance(service, Mapping) else None
+    for given in (of_services.get("elsa-server"), own):
+        pairs = given.items() if isinstance(given, Mapping) else (str(one).split("=", 1) for one in _listed(given))
+        for name, *value in pairs:
+            if str(name).lower() == _CALLBACK.lower() and value:
+                found = _text(value[0])
+    return re.search(r"//(?:[^/@]*@)?tamma-api([:/]|$)", found) is not None
+
+
+def _text(value: Any) -> str:
+    return "" if value is None else str(value)
+
+
+def _listed(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _address(entry: Any, values: Mapping[str, str]) -> str:
+    """Where a port is published; empty for everywhere."""
+    if isinstance(entry, Mapping):
+        return interpolate(_text(entry.get("host_ip")), values)
+    before = interpolate(_text(entry), values).partition("/")[0].rpartition(":")[0]
+    return before.rpartition(":")[0]
+
+
+def _is_loopback(address: str) -> bool:
+    try:
+        return ipaddress.ip_address(address.strip("[]")).is_loopback
+    except ValueError:
+        return False
 
 
 def _services(overrides: Mapping[str, Any]) -> dict[str, Any]:

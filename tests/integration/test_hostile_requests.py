@@ -197,6 +197,7 @@ CLAIMS = [
     *("Remote-User", "Remote-Groups", "X-Remote-User", "X-WebAuth-User", "X-User", "X-Client-IP", "True-Client-IP"),
     *("CF-Connecting-IP", "X-Original-URL", "X-Rewrite-URL", "X-HTTP-Method-Override", "X-Method-Override"),
     *("X_Real_IP", "Remote_User", "X_Auth_Request_User", "X-Tamma-Without-Login", "X-SSL-Client-Verify", "Proxy"),
+    "Tamma-Stream",
 ]
 
 

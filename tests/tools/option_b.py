@@ -6,6 +6,7 @@ mount inside it (Compose's inline ``configs``), and the ``.env.example`` of both
 
 from __future__ import annotations
 
+import base64
 import copy
 import hashlib
 import re
@@ -42,13 +43,16 @@ REQUIRED_IN_PRODUCTION = {
     "ELSA_SIGNING_KEY": _OPENSSL,
     "TAMMA_JWT_SECRET": _OPENSSL,
     "EDGE_DOMAIN": "set it in .env to the name under which browsers reach this machine",
-    "EDGE_PASSWORD_HASH": "set it in .env, in single quotes, to what `caddy hash-password` makes",
+    "EDGE_PASSWORD_HASH": "set it in .env, in single quotes, to what `htpasswd -nBC 10 tamma` makes, after the colon",
 }
 #: Settings that these files alone have: name → (meaning, default).
 OWN = {
-    "EDGE_USER": ("Who may log in at the edge.", "tamma"),
+    "EDGE_USER": (
+        "Who may log in at the edge. With the default, left out, other names cost the processor nothing.",
+        "tamma",
+    ),
     "EDGE_PASSWORD_HASH": (
-        "In single quotes what `docker run --rm -it caddy:2-alpine caddy hash-password` makes of the password for it.",
+        "In single quotes what `docker run --rm -it httpd:2-alpine htpasswd -nBC 10 tamma` says after the colon.",
         "",
     ),
     "EDGE_TLS": ("Empty for a certificate from Let's Encrypt; internal for one that browsers do not know.", ""),
@@ -203,8 +207,7 @@ def caddyfile() -> str:
         tamma_stack_edge_acme_root="",
         tamma_stack_edge_elsa_domain="",
         tamma_stack_edge_rabbitmq_domain="",
-        # Of a name that only its environment knows no expression can be made: every name gets its hash computed.
-        __tamma_stack_edge_names="",
+        __tamma_stack_edge_names="{$EDGE_NAMES}",
     )
     replacements = {
         "\ttls internal\n": "\t{$EDGE_TLS}\n",
@@ -236,6 +239,9 @@ def production() -> str:
     edge["environment"] |= {
         "EDGE_DOMAIN": domain,
         "EDGE_USER": "${EDGE_USER:-%s}" % OWN["EDGE_USER"][1],
+        # The default, whose six bytes with the colon are whole groups of base64. Of a name that only its environment
+        # knows no expression can be made: with one every name gets its hash computed.
+        "EDGE_NAMES": "${EDGE_USER:+|}" + base64.b64encode(b"%s:" % OWN["EDGE_USER"][1].encode()).decode(),
         "EDGE_PASSWORD_HASH": "${EDGE_PASSWORD_HASH:?%s}" % REQUIRED_IN_PRODUCTION["EDGE_PASSWORD_HASH"],
         # Whole lines of the configuration, or nothing.
         "EDGE_TLS": "${EDGE_TLS:+tls ${EDGE_TLS:-}}",

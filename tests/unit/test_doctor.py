@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -73,6 +74,48 @@ def test_a_service_that_writes_nothing_is_told() -> None:
     assert words.startswith("tamma-tamma-api-dotnet-1 has written nothing that the engine shows")
     assert doctor.silent(cast(Any, Engine(["Now listening"])), "tamma") == []
     assert doctor.silent(cast(Any, Engine([], "starting")), "tamma") == []
+
+
+class _Session:
+    """A session of a server that asks others."""
+
+    def __init__(self, found: list[str]) -> None:
+        self._found = found
+
+    def __enter__(self) -> _Session:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        pass
+
+    def query(self, _sql: str) -> list[list[str]]:
+        return [[name] for name in self._found]
+
+
+@pytest.mark.parametrize(
+    ("inside", "asks", "told"),
+    [
+        (["tamma_tamma-data"], ["archive_mode on", "the subscription a"], True),
+        (["tamma_tamma-data-strict"], ["archive_mode on", "the subscription a"], True),
+        (["tamma_tamma-data", "tamma_outside"], ["archive_mode on"], False),
+        (["tamma_tamma-data"], [], False),
+    ],
+)
+def test_a_database_that_asks_outside_without_a_way_out_is_told(
+    monkeypatch: pytest.MonkeyPatch, inside: list[str], asks: list[str], told: bool
+) -> None:
+    networks = {"NetworkSettings": {"Networks": dict.fromkeys(inside)}}
+    stack = SimpleNamespace(
+        name="tamma",
+        postgres=SimpleNamespace(name="postgres"),
+        containers=lambda _service: [{"Id": "1"}],
+        engine=SimpleNamespace(container=lambda _identifier: networks),
+    )
+    monkeypatch.setattr(doctor, "Database", lambda _stack: SimpleNamespace(session=lambda: _Session(asks)))
+    words = doctor.shut_in(cast(Any, stack))
+    assert [line.startswith("PostgreSQL has archive_mode on, the subscription a, and since") for line in words] == [
+        True
+    ] * told
 
 
 def test_what_is_in_time_is_not_mentioned() -> None:

@@ -278,8 +278,11 @@ def test_without_a_login_few_wait(tmp_path: Path, containers: list[Container], m
         clients = [dial(path, stranger) for _ in range(2)]
         until(lambda: len(made._strangers) == 2)
         assert b"503 Service" in dial(path, stranger).recv(4096)
+        # What says that it has no login stands behind what is kept.
+        far = post(b"hook", 4, b"A: %s\r\nX-Tamma-Without-Login: 1" % (b"a" * hold._KEPT))
+        assert b"503 Service" in dial(path, far).recv(4096)
         known = dial(path, post(b"known", 5, b"X-Other: x-tamma-without-login:"))
-        until(lambda: made.connections == 4)
+        until(lambda: made.connections == 5)
         made.pass_on([containers[0].target])
         assert [rest(client) for client in [*clients, known]] == [b"one:hook", b"one:hook", b"one:known"]
 

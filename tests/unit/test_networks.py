@@ -147,6 +147,102 @@ def test_what_is_no_overlay_is_left_to_who_refuses_it(given: Any) -> None:
     assert list(networks.warnings(given)) == []
 
 
+@pytest.mark.parametrize(
+    ("name", "given", "touched"),
+    [
+        ("postgres", {"command": ["postgres", "-c", "archive_mode=on"]}, "command"),
+        ("postgres", {"image": "x", "volumes": ["./a:/a"]}, "image and volumes"),
+        ("rabbitmq", {"configs": [{"source": "a"}]}, "configs"),
+    ],
+)
+def test_a_database_that_may_ask_outside_is_told_how(name: str, given: Any, touched: str) -> None:
+    (words,) = networks.warnings({"services": {name: given}})
+    assert words.startswith(f"{touched} of {name} in tamma_stack_overrides: {name} has no way out")
+    assert "'networks: {outside: {}}'" in words
+    for settled in ({"networks": ["outside"]}, {"network_mode": "host"}, {"ports": ["127.0.0.1:1:1"]}):
+        assert list(networks.warnings({"services": {name: {**given, **settled}}})) == []
+    assert list(networks.warnings({"x-tamma-networks": "named", "services": {name: given}})) == []
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"ports": ["3100:3100"]},
+        {"ports": [3100]},
+        {"ports": ["3100"]},
+        {"ports": ["0.0.0.0:3100:3100/tcp"]},
+        {"ports": ["[::]:3100:3100"]},
+        {"ports": ["127.0.0.1:3101:3100", "10.0.0.1::3100"]},
+        {"ports": ["3100-3110:3100-3110/udp"]},
+        {"ports": ["${WHERE}:3100:3100"]},
+        {"ports": [{"target": 3100, "published": "3100"}]},
+        {"ports": [{"target": 3100, "host_ip": "::"}]},
+        {"network_mode": "host"},
+    ],
+)
+def test_what_overrides_publish_beyond_the_host_counts(given: Any) -> None:
+    found = networks.published({"services": {"tamma-api": given, "mine": given}}, {"WHERE": "10.0.0.1"})
+    assert found == ["tamma-api"]
+    (problem,) = networks.published_problems(found)
+    assert problem.startswith("tamma_stack_overrides publish tamma-api beyond the loopback address")
+    assert list(networks.published_problems(found, without_login=True)) == []
+
+
+@pytest.mark.parametrize(
+    "ports",
+    [
+        None,
+        [],
+        ["127.0.0.1:3100:3100"],
+        ["[::1]:3100:3100"],
+        ["127.0.0.1::3100"],
+        ["${WHERE:-127.0.0.1}:1:1"],
+        [{"target": 1, "host_ip": "127.0.0.2"}],
+    ],
+)
+def test_what_the_host_alone_reaches_does_not_count(ports: Any) -> None:
+    assert networks.published({"services": {"tamma-api": {"ports": ports}}}, {}) == []
+
+
+def test_a_service_with_a_login_of_its_own_is_published_with_secrets_that_nobody_guesses() -> None:
+    found = networks.published({"services": {name: {"ports": ["1:1"]} for name in ("postgres", "edge")}}, {})
+    assert found == ["edge", "postgres"]
+    assert list(networks.published_problems(found)) == []
+
+
+URL = "http://tamma-api:3100"
+
+
+@pytest.mark.parametrize(
+    ("settings", "of_services", "environment"),
+    [
+        ({"ENGINE_CALLBACK_URL": URL}, {}, None),
+        ({}, {"elsa-server": {"Engine__CallbackUrl": URL}}, None),
+        ({}, {"elsa-server": {"ENGINE__CALLBACKURL": URL + "/"}}, {}),
+        ({}, {}, {"Engine__CallbackUrl": "http://tamma-api"}),
+        ({}, {}, ["Other=1", f"Engine__CallbackUrl={URL}"]),
+        ({"ENGINE_CALLBACK_URL": "http://elsewhere"}, {}, [f"Engine__CallbackUrl={URL}"]),
+    ],
+)
+def test_elsa_that_is_told_anywhere_to_ask_the_api_reaches_it(
+    settings: Any, of_services: Any, environment: Any
+) -> None:
+    assert networks.calls_api(settings, of_services, {"services": {"elsa-server": {"environment": environment}}})
+
+
+@pytest.mark.parametrize(
+    ("settings", "of_services", "environment"),
+    [
+        ({}, {}, None),
+        ({"ENGINE_CALLBACK_URL": "http://tamma-api-dotnet:3000"}, {}, None),
+        ({"ENGINE_CALLBACK_URL": URL}, {"elsa-server": {"Engine__CallbackUrl": "http://elsewhere/tamma-api"}}, None),
+        ({}, {"tamma-api-dotnet": {"Engine__CallbackUrl": URL}}, ["Engine__CallbackUrl"]),
+    ],
+)
+def test_elsa_that_asks_somebody_else_does_not(settings: Any, of_services: Any, environment: Any) -> None:
+    assert not networks.calls_api(settings, of_services, {"services": {"elsa-server": {"environment": environment}}})
+
+
 # -- the host --------------------------------------------------------------------------------
 
 

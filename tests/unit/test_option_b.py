@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import base64
 import re
 from typing import Any
 
@@ -40,6 +41,21 @@ def test_only_the_four_values_have_to_be_there_on_a_machine_of_ones_own() -> Non
     # No password that everybody knows.
     assert "dev_only" not in FILES["docker-compose.production.yml"]
     assert not re.search(r"(PASSWORD|SIGNING_KEY|JWT_SECRET):-", FILES["docker-compose.production.yml"])
+
+
+def test_a_name_that_nobody_has_costs_no_hash() -> None:
+    edge = stack(FILES["docker-compose.production.yml"])["services"]["edge"]
+    caddyfile = interpolate(stack(FILES["docker-compose.production.yml"])["configs"]["edge"]["content"], {})
+    (written,) = re.findall(r'@unknown not header_regexp Authorization "(.*)"', caddyfile)
+
+    def known(user: str, settings: dict[str, str]) -> bool:
+        names = interpolate(edge["environment"]["EDGE_NAMES"], settings)
+        login = base64.b64encode(f"{user}:guess".encode()).decode()
+        return re.search(written.replace("{$EDGE_NAMES}", names), f"Basic {login}") is not None
+
+    assert [known(user, {}) for user in ("tamma", "tamm", "tammas", "root")] == [True, False, False, False]
+    # Of another name nothing is known beforehand.
+    assert known("alice", {"EDGE_USER": "alice"})
 
 
 @EVERY

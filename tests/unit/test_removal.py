@@ -17,9 +17,13 @@ from ansible_collections.meywd.tamma.plugins.module_utils.removal import Removal
 from ansible_collections.meywd.tamma.plugins.module_utils.runner import Result, Runner
 from tests.unit.servers import Answers, Handler, UnixServer, running
 
+OURS = {"com.docker.compose.project": "tamma"}
 ANSWERS: Answers = {
     "GET /_ping": (200, b"OK"),
-    "GET /containers/json": (200, [{"Id": "2", "Names": ["/tamma-b-1"]}, {"Id": "1", "Names": ["/tamma-a-1"]}]),
+    "GET /containers/json": (
+        200,
+        [{"Id": "2", "Names": ["/tamma-b-1"], "Labels": OURS}, {"Id": "1", "Names": ["/tamma-a-1"], "Labels": OURS}],
+    ),
     "GET /networks": (200, [{"Name": "tamma_net"}]),
     "GET /volumes": (200, {"Volumes": [{"Name": "tamma_pg-data"}]}),
     "GET /images/json": (
@@ -56,7 +60,7 @@ def test_data_goes_only_by_the_stacks_name(tmp_path: Path, asked: str) -> None:
 
 
 def test_what_is_lost_is_part_of_the_plan(tmp_path: Path) -> None:
-    labels = {"com.docker.compose.service": "elsa", "tamma.stopping": "what it does is lost"}
+    labels = {**OURS, "com.docker.compose.service": "elsa", "tamma.stopping": "what it does is lost"}
     listed = [{"Id": "1", "Names": ["/tamma-elsa-1"], "State": "running", "Labels": labels}]
     answers: Answers = {**ANSWERS, "GET /containers/json": (200, listed)}
     with running(UnixServer(str(tmp_path / "engine.sock"), Handler), answers):
@@ -107,7 +111,30 @@ def test_a_network_that_compose_leaves_goes_too(tmp_path: Path, stack: Path, mon
     answers: Answers = {**ANSWERS, "DELETE /networks/tamma_net": (204, None)}
     with running(UnixServer(str(tmp_path / "engine.sock"), Handler), answers) as server:
         apply(Engine(server.server_address), Runner(), Removal([], ["tamma_net"], [], [], []), "tamma", str(stack))
-        assert [request for request, _query in server.requests] == ["GET /networks", "DELETE /networks/tamma_net"]
+        assert [request for request, _query in server.requests][-1] == "DELETE /networks/tamma_net"
+
+
+def test_a_network_with_somebody_else_in_it_stays_and_the_rest_goes(
+    tmp_path: Path, stack: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(removal_module.shell, "compose_program", lambda: "/no/compose")
+    monkeypatch.setattr(removal_module.Compose, "down", lambda _self: Result(0, "", ""))
+    answers: Answers = {
+        **ANSWERS,
+        "GET /containers/json": (200, [{"Id": "9", "Names": ["/login"], "Labels": {}}]),
+        "DELETE /networks/tamma_net": (403, {"message": "network tamma_net has active endpoints"}),
+    }
+    with running(UnixServer(str(tmp_path / "engine.sock"), Handler), answers) as server:
+        engine = Engine(server.server_address)
+        found = plan(engine, "tamma", str(stack), "tamma")
+        apply(engine, Runner(), found._replace(containers=["tamma-a-1"]), "tamma", str(stack))
+        requests = [request for request, _query in server.requests]
+    assert found.networks == []
+    assert found.stays == (
+        "The network tamma_net stays, because login is in it and not of the stack: take that out, and run this again",
+    )
+    assert "DELETE /volumes/tamma_pg-data" in requests
+    assert below(tmp_path / "srv") == ["tamma", "tamma/notes.txt"]
 
 
 @pytest.mark.parametrize("slash", ["", "/"])
