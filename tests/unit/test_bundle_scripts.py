@@ -30,7 +30,9 @@ case "$*" in
 'compose pull '*) ;;
 'compose up '*)
     case $COMPOSE_FILE in
-    *former-images.yml) sed -n 's/.*tamma-dashboard: {image: "\(.*\)"}.*/\1/p' "$OLDPWD/${COMPOSE_FILE##*:}" > image.tamma-dashboard ;;
+    *former-images.yml)
+        file=$OLDPWD/${COMPOSE_FILE##*:}
+        sed -n 's/.*tamma-dashboard: {image: "\(.*\)"}.*/\1/p' "$file" > image.tamma-dashboard ;;
     *) cp next image.tamma-dashboard ;;
     esac
     cp will-be health.tamma-dashboard ;;
