@@ -4,7 +4,8 @@
 """Signing images in their registry with ``cosign``, and attesting what they are made of.
 
 The key and its password reach cosign through its environment: no file has them, and no command line. Signatures have
-the form of cosign 2, which hosts compare: the newer one, that cosign 3 writes by itself, has no name of a repository in it.
+the form of cosign 2, which hosts compare: the newer one, that cosign 3 writes by itself, has no name of a
+repository in it.
 """
 
 from __future__ import annotations

@@ -193,8 +193,8 @@ def _repository(runner: Runner, directory: str, scratch: str) -> Tuple[str, str]
     _write(ours, "config", "\n".join([*lines, ""]))
     paths = {}
     for name in ("objects", "index", "shallow", "info/exclude"):
-        found = _line(_done(_theirs(runner, directory, "rev-parse", "--git-path", name)))
-        paths[name] = os.path.join(os.path.realpath(directory), found)
+        place = _line(_done(_theirs(runner, directory, "rev-parse", "--git-path", name)))
+        paths[name] = os.path.join(os.path.realpath(directory), place)
         if name != "objects" and os.path.isfile(paths[name]):
             shutil.copyfile(paths[name], os.path.join(ours, name))
     # A part of the index may stand in a file of its own.
