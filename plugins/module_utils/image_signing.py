@@ -3,7 +3,9 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Signing images in their registry with ``cosign``, and attesting what they are made of.
 
-The key and its password reach cosign through its environment: no file has them, and no command line.
+The key and its password reach cosign through its environment: no file has them, and no command line. Signatures have
+the form of cosign 2, which hosts compare: the newer one, that cosign 3 writes by itself, has no name of a
+repository in it.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import os
 import re
 import shutil
 import tempfile
+from types import MappingProxyType
 from typing import List, Mapping, NamedTuple, Sequence
 
 from ansible_collections.meywd.tamma.plugins.module_utils import images, registry
@@ -23,6 +26,7 @@ from ansible_collections.meywd.tamma.plugins.module_utils.runner import Result, 
 _DIGEST = re.compile(r"[^@\s]+@sha256:[0-9a-f]{64}\Z")
 # Where cosign finds the key: the name of a variable.
 _KEY = "env://COSIGN_PRIVATE_KEY"
+_FORM = ("--new-bundle-format=false", "--use-signing-config=false")
 
 # The first that fits counts.
 _FAILURES = (
@@ -47,7 +51,8 @@ _FAILURES = (
 class Signer(NamedTuple):
     """Who signs. key: cosign's private key, as text. known_as: what hosts call the registry, if not as we do.
 
-    plain_http: whether the registry may be spoken to without TLS.
+    plain_http: whether the registry may be spoken to without TLS. form: what each command takes for the form of
+    cosign 2.
     """
 
     runner: Runner
@@ -56,6 +61,15 @@ class Signer(NamedTuple):
     program: str = "cosign"
     known_as: str = ""
     plain_http: bool = False
+    form: Mapping[str, Sequence[str]] = MappingProxyType({})
+
+    def knowing(self) -> "Signer":
+        """The same one, which has asked its cosign for the options that it knows: help shows no deprecated ones."""
+        form = {
+            command: [word for word in _FORM if self._run(command, word, "--help").rc == 0]
+            for command in ("verify", "sign", "attest")
+        }
+        return self._replace(form=form)
 
     def check(self, references: Sequence[str]) -> None:
         """Refuse what cannot be signed. Raises OperatorError."""
@@ -83,26 +97,29 @@ class Signer(NamedTuple):
         with tempfile.NamedTemporaryFile("w", suffix=".pub") as key:
             key.write(public_key)
             key.flush()
-            done = self._run("verify", "--key", key.name, "--insecure-ignore-tlog=true", *self._transport(), image)
+            done = self._run(
+                "verify", "--key", key.name, "--insecure-ignore-tlog=true", *self._options("verify"), image
+            )
         return done.rc == 0 and '"docker-reference":"%s"' % self.identity(image) in done.out
 
     def sign(self, image: str) -> None:
         """Put a signature of a digest beside it."""
         options = ["--tlog-upload=false", "--yes", "--sign-container-identity", self.identity(image)]
-        self._must(image, self._run("sign", "--key", _KEY, *options, *self._transport(), image))
+        self._must(image, self._run("sign", "--key", _KEY, *options, *self._options("sign"), image))
 
     def attest(self, image: str, kind: str, path: str) -> None:
         """Put a signed statement of a kind ("spdxjson", "slsaprovenance1"...), from a file, beside a digest."""
         options = ["--tlog-upload=false", "--yes", "--replace", "--type", kind, "--predicate", path]
-        self._must(image, self._run("attest", "--key", _KEY, *options, *self._transport(), image))
+        self._must(image, self._run("attest", "--key", _KEY, *options, *self._options("attest"), image))
 
     def identity(self, image: str) -> str:
         """The repository of an image as hosts call it."""
         repository = images.untagged(image.partition("@")[0])
         return self.known_as + repository[len(registry_of(image)) :] if self.known_as else repository
 
-    def _transport(self) -> List[str]:
-        return ["--allow-http-registry", "--allow-insecure-registry"] if self.plain_http else []
+    def _options(self, command: str) -> List[str]:
+        plain = ["--allow-http-registry", "--allow-insecure-registry"] if self.plain_http else []
+        return [*self.form.get(command, ()), *plain]
 
     def _run(self, *arguments: str) -> Result:
         env = {"COSIGN_PRIVATE_KEY": self.key, "COSIGN_PASSWORD": self.password}
@@ -131,6 +148,7 @@ def sign(
     with registry.logged_in(signer.runner, list(logins), _scratch()) as runner:
         known = signer._replace(runner=runner)
         public = known.public_key()
+        known = known.knowing()
         unsigned = [image for image in references if not known.is_signed(image, public)]
         for image in [] if dry else unsigned:
             for kind, path in sorted(statements.get(image, {}).items()):

@@ -35,6 +35,16 @@ def version(tag: str) -> Optional[Version]:
     return Version((int(major), int(minor), int(patch)), pre or "")
 
 
+def order(known: Version) -> Tuple[Tuple[int, int, int], bool, List[Tuple[bool, int, str]]]:
+    """What versions are sorted by: a release comes after what precedes it, and rc.10 after rc.9."""
+    parts = known.pre[1:].split(".")
+    return (
+        known.number,
+        not known.pre,
+        [(not part.isdigit(), int(part) if part.isdigit() else 0, part) for part in parts],
+    )
+
+
 def commit_tag(sha: str, dirty: bool = False) -> str:
     """The tag that names a commit; what is not committed is said."""
     return "sha-%s%s" % (sha[:_SHORT], "-dirty" if dirty else "")

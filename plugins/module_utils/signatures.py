@@ -38,6 +38,7 @@ _PUBLIC = re.compile(r"\s*-----BEGIN PUBLIC KEY-----\s[A-Za-z0-9+/=\s]+-----END 
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}\Z")
 _UNREADABLE = re.compile(r"unable to load key|could not (find|read)[^\n]*key", re.I)
 _MOST_SIGNATURES = 50
+_ANYBODY = ("", "somebody@example.com", "https://github.com/a/b/.github/workflows/c.yml@refs/heads/d")
 _VARIABLE = "tamma_stack_image_keys"
 
 
@@ -47,7 +48,7 @@ class Rule(NamedTuple):
     images: a pattern for the names of repositories. key: a public key, one of whose signatures they need. digests:
     those that need none. signed_as: where the images were signed, if they were copied from there: the repository's
     last part is the same. issuer, identity: who may sign without a key of his own, and who says that it is he; cosign
-    on the host asks for that.
+    on the host asks for that. identity_regexp: instead of one identity, a pattern that all of it has to fit.
     """
 
     images: str
@@ -56,6 +57,7 @@ class Rule(NamedTuple):
     signed_as: str = ""
     issuer: str = ""
     identity: str = ""
+    identity_regexp: str = ""
 
     def matches(self, repository: str) -> bool:
         """Whether the rule is about a repository, which is called by its full name."""
@@ -68,9 +70,10 @@ class Rule(NamedTuple):
     @property
     def fingerprint(self) -> str:
         """What the rule is called in the record."""
-        return hashlib.sha256(
-            ("".join(self.key.split()) + self.signed_as + self.issuer + self.identity).encode()
-        ).hexdigest()[:16]
+        words = "".join(self.key.split()) + self.signed_as + self.issuer + self.identity
+        if self.identity_regexp:
+            words += "\n" + self.identity_regexp
+        return hashlib.sha256(words.encode()).hexdigest()[:16]
 
 
 class Trust(NamedTuple):
@@ -103,12 +106,28 @@ def _rule(number: int, item: Any) -> Rule:
         raise OperatorError("%s has no public key in PEM form (-----BEGIN PUBLIC KEY-----), as cosign.pub is." % where)
     if not isinstance(digests, list) or not all(_DIGEST.match(str(one)) for one in digests):
         raise OperatorError("%s has digests that are none: each is sha256: and 64 hexadecimal digits." % where)
-    if bool(values.get("issuer")) != bool(values.get("identity")) or (key and values.get("issuer")):
-        raise OperatorError("%s has a key, or both an issuer and an identity, as 'cosign verify' asks for." % where)
+    who = [name for name in ("identity", "identity_regexp") if values.get(name)]
+    if len(who) != bool(values.get("issuer")) or (key and who):
+        raise OperatorError(
+            "%s has a key, or both an issuer and an identity (or identity_regexp), as 'cosign verify' asks for." % where
+        )
+    _refuse_pattern(where, str(values.get("identity_regexp", "")))
     if not values.get("images"):
         raise OperatorError("%s does not say for which images it is." % where)
-    texts = [str(values.get(name, "")) for name in ("signed_as", "issuer", "identity")]
+    texts = [str(values.get(name, "")) for name in ("signed_as", "issuer", "identity", "identity_regexp")]
     return Rule(str(values["images"]), key.strip(), tuple(map(str, digests)), *texts)
+
+
+def _refuse_pattern(where: str, pattern: str) -> None:
+    """Refuse what is no pattern by itself, which would not stay between our anchors, and one that anybody fits."""
+    try:
+        known = re.compile(pattern)
+    except re.error as exc:
+        raise OperatorError("%s has an identity_regexp that is no regular expression: %s." % (where, exc)) from exc
+    if pattern and any(known.fullmatch(who) for who in _ANYBODY):
+        raise OperatorError(
+            "%s has an identity_regexp that anybody fits: name the repository and its workflow." % where
+        )
 
 
 def of_files(files: Iterable[File]) -> Trust:
@@ -273,7 +292,13 @@ class Verifier:
                 "This machine has no cosign, which a rule of %s with an identity needs: install it (Debian 13 has a "
                 "package cosign), or use rules with keys. Nothing was changed." % _VARIABLE
             )
-        options = ["--certificate-oidc-issuer", rule.issuer, "--certificate-identity", rule.identity]
+        # cosign looks for a pattern anywhere in an identity.
+        who = (
+            ["--certificate-identity-regexp", "^(?:%s)$" % rule.identity_regexp]
+            if rule.identity_regexp
+            else ["--certificate-identity", rule.identity]
+        )
+        options = ["--certificate-oidc-issuer", rule.issuer, *who]
         done = self._cosign.run(["cosign", "verify", *options, "%s@%s" % (repository, digest)], timeout=120)
         if done.rc:
             return False

@@ -203,7 +203,7 @@ def build(params: Dict[str, Any], check_mode: bool) -> Dict[str, Any]:
         if image_source.is_address(repository):
             repository = os.path.join(scratch, "repository")
             image_source.clone(runner, params["source"], params["ref"], repository)
-        source = image_source.find(runner, repository, params["ref"])
+        source = image_source.find(runner, repository, params["ref"], scratch)
         with registry.logged_in(runner, logins, os.path.join(scratch, "login", "client")) as known:
             config = next(iter(_directories(os.path.join(scratch, "login"))), os.path.join(home, ".docker"))
             there = image_build.registry_of(wish, known, engine, config) if wish.push else None

@@ -17,6 +17,9 @@ IMAGE = "registry.example:5000/team/tamma-api@sha256:" + "a" * 64
 TAGGED = IMAGE.replace("@", ":1@")
 
 COSIGN = """#!/bin/sh
+case "$*" in
+*--help) for word in {knows}; do [ "$2" = "$word" ] && exit 0; done; exit 1 ;;
+esac
 echo "$*" >> {log}
 [ "$COSIGN_PRIVATE_KEY $COSIGN_PASSWORD" = "the-key the-password" ] || {{ echo 'decrypt: failed' >&2; exit 1; }}
 case $1 in
@@ -38,9 +41,10 @@ def signer(
     fails: str = "",
     password: str = "the-password",
     repository: str = "registry.example:5000/team/tamma-api",
+    knows: str = "",
 ) -> image_signing.Signer:
     program = home / "cosign"
-    program.write_text(COSIGN.format(log=home / "log", fails=fails, repository=repository))
+    program.write_text(COSIGN.format(log=home / "log", fails=fails, repository=repository, knows=knows))
     program.chmod(0o755)
     return image_signing.Signer(Runner(), "the-key", password, str(program))
 
@@ -61,6 +65,18 @@ def test_a_digest_is_signed_once_and_its_statements_come_first(home: Path) -> No
     log = (home / "log").read_text()
     assert "the-key" not in log
     assert "the-password" not in log
+
+
+@pytest.mark.parametrize(
+    "knows", ["", "--new-bundle-format=false", "--new-bundle-format=false --use-signing-config=false"]
+)
+def test_signatures_have_the_form_that_hosts_compare(home: Path, knows: str) -> None:
+    """What cosign 2.5 and 3 know of it; an option that a command does not know would fail it."""
+    (home / "sbom").write_text("{}")
+    image_signing.sign(signer(home, knows=knows), [IMAGE], {IMAGE: {"spdxjson": str(home / "sbom")}})
+    for line in (home / "log").read_text().splitlines()[1:]:
+        assert [word for word in line.split() if word.endswith(("format=false", "config=false"))] == knows.split()
+    assert asked(home) == ["public-key", "verify", "attest", "sign"]
 
 
 def test_a_signature_for_another_repository_is_none(home: Path) -> None:

@@ -29,6 +29,7 @@ for word; do case $word in tamma_images_result=*) cp "$SAID/result" "${word#*=}"
 exit "${ANSIBLE_STATUS:-0}"
 """
 COSIGN = """#!/bin/sh
+case $*:${COSIGN_MAJOR:-2} in *--help:3) exit 0 ;; *--help:2) exit 1 ;; esac
 printf '%s\\n' "$*" >> "$SAID/cosign"
 exit "${COSIGN_STATUS:-0}"
 """
@@ -92,6 +93,12 @@ def test_what_is_pushed_is_attested_and_signed_by_digest(bench: Bench) -> None:
         f"sign --yes example.org:5000/tamma/{name}@{digest}"
         for name, digest in zip(("tamma-api", "tamma-engine"), DIGESTS, strict=True)
     ]
+
+
+def test_cosign_3_signs_in_the_form_that_hosts_compare(bench: Bench) -> None:
+    assert bench.run("source", "example.org:5000/tamma", "images.yml", "push", COSIGN_MAJOR="3").returncode == 0
+    words = "sign --yes --new-bundle-format=false --use-signing-config=false example.org:5000/tamma/"
+    assert [line.startswith(words) for line in bench.said("cosign")] == [True, True]
 
 
 def test_without_a_cosign_nothing_is_even_built(bench: Bench) -> None:

@@ -20,6 +20,7 @@ from ansible_collections.meywd.tamma.plugins.module_utils.runner import Runner
 
 REPOSITORY = "ghcr.io/meywd/tamma-api"
 DIGEST, OTHER = "sha256:" + "a" * 64, "sha256:" + "b" * 64
+KEYLESS = {"images": "*", "issuer": "https://issuer.example"}
 IMAGE = f"{REPOSITORY}:1.0.0@{DIGEST}"
 
 
@@ -186,11 +187,20 @@ def test_images_that_nobody_signs(tmp_path: Path, rules: list[dict[str, Any]], i
     [
         ({"images": "*"}, "is a list"),
         (["a key"], "rule 1 of tamma_stack_image_keys is a dictionary"),
-        ([{"images": "*", "keys": "x"}], "is a dictionary of images, key, digests, signed_as, issuer, identity"),
+        (
+            [{"images": "*", "keys": "x"}],
+            "is a dictionary of images, key, digests, signed_as, issuer, identity, identity_regexp",
+        ),
         ([{"key": ""}], "does not say for which images"),
         ([{"images": "*", "key": "ssh-ed25519 AAAA"}], "no public key"),
         ([{"images": "*", "digests": ["sha256:1"]}], "64 hexadecimal"),
         ([{"images": "*", "issuer": "https://issuer.example"}], "both an issuer and an identity"),
+        ([{"images": "*", "identity_regexp": "https://me/.+"}], "both an issuer and an identity"),
+        ([{**KEYLESS, "identity": "me", "identity_regexp": "me"}], "both an issuer and an identity"),
+        ([{**KEYLESS, "identity_regexp": "a)|(b"}], "is no regular expression"),
+        ([{**KEYLESS, "identity_regexp": r"\Qa"}], "is no regular expression"),
+        ([{**KEYLESS, "identity_regexp": ".*"}], "that anybody fits"),
+        ([{**KEYLESS, "identity_regexp": "https://github.com/.+"}], "that anybody fits"),
     ],
 )
 def test_rules_that_make_no_sense_are_refused(rules: Any, words: str) -> None:
@@ -239,6 +249,17 @@ def test_an_identity_is_for_cosign_to_prove(tmp_path: Path, cosign: Path) -> Non
     ]
     assert "no signature of an identity" in keyless(tmp_path, "you")
     assert "no signature of an identity" in keyless(tmp_path, "me", f"ghcr.io/meywd/tamma-elsa:1@{DIGEST}")
+
+
+def test_a_pattern_of_identities_has_to_fit_all_of_one(tmp_path: Path, cosign: Path) -> None:
+    pattern = r"https://github\.com/me/it/\.github/workflows/x\.yml@refs/tags/v[0-9.]+"
+    rules = signatures.parse([{**KEYLESS, "identity_regexp": pattern}])
+    record = signatures.Record(str(tmp_path))
+    found = signatures.Verifier(rules, Runner(), Place(), record, str(tmp_path / "run" / "x-"), Runner()).problem(IMAGE)
+    assert "no signature of an identity" in found
+    assert cosign.read_text().split()[3:5] == ["--certificate-identity-regexp", f"^(?:{pattern})$"]
+    (other,) = signatures.parse([{**KEYLESS, "identity_regexp": pattern + "x"}]).rules
+    assert other.fingerprint != rules.rules[0].fingerprint
 
 
 def test_without_cosign_or_a_registry_an_identity_proves_nothing(

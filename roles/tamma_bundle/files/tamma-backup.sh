@@ -32,6 +32,11 @@ inside() {
 user=$(inside printenv POSTGRES_USER </dev/null) || fail 'PostgreSQL does not answer: see above.'
 database=$(inside printenv POSTGRES_DB </dev/null) || fail 'PostgreSQL does not answer: see above.'
 
+# What was cut off earlier is no backup; what grew within half a day may be the work of another run.
+find "$directory" -name '.tamma-*.dump.part' -type f -mmin +720 | while IFS= read -r old; do
+    rm -f "$old" "${old%.part}.log"
+done
+
 # As much as the last one took and half of it, or else as the database has.
 last=$(find "$directory" -name 'tamma-*.dump' -type f | sort | tail -n 1)
 if [ -n "$last" ]; then
@@ -45,13 +50,21 @@ room=$(df -Pk "$directory" | awk 'NR == 2 { print $4 }')
 [ "$room" -ge "$needed" ] ||
     fail "$directory has room for $((room / 1024)) MB, and the backup may need $((needed / 1024)) MB: make room, or set TAMMA_BACKUP_DIRECTORY."
 
-name=tamma-$(date -u +%Y%m%dT%H%M%SZ).dump
-part=$directory/.$name.part
-said=$directory/.$name.log
+# Another run may have this second's name.
+while :; do
+    name=tamma-$(date -u +%Y%m%dT%H%M%SZ).dump
+    part=$directory/.$name.part
+    said=$directory/.$name.log
+    if (set -C && : >"$part") 2>/dev/null; then
+        [ -e "$directory/$name" ] || break
+        rm -f "$part"
+    elif [ ! -e "$part" ]; then
+        fail "$directory cannot be written."
+    fi
+    sleep 1
+done
 trap 'rm -f "$part" "$said"' EXIT
 trap 'exit 130' HUP INT TERM
-# What was cut off earlier is no backup.
-find "$directory" -name '.tamma-*.dump.part' -type f ! -newer "$0" -exec rm -f {} +
 
 # The dump and the number of rows come from one snapshot: psql exports it, and starts pg_dump in the middle of its own
 # transaction. The dump is all that goes to standard output.

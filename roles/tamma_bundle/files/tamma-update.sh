@@ -11,6 +11,8 @@ umask 077
 cd "$(dirname "$0")"
 # A line for each service: its name, the id of its image, and how that is fetched.
 former=.tamma/former-images
+# Is there while the last update went well.
+updated=.tamma/updated
 seconds=${TAMMA_UPDATE_SECONDS:-300}
 
 fail() {
@@ -97,12 +99,13 @@ fi
 
 mkdir -p .tamma
 trap 'rm -f "$former.new"' EXIT
-if [ -s "$former" ] && [ -n "$(unwell)" ]; then
+if [ -s "$former" ] && [ ! -e "$updated" ] && { [ -n "$(unwell)" ] || ! answers 2>/dev/null; }; then
     # What is to come back is what ran well, and not what came of an update that did not.
     cp "$former" "$former.new"
 else
-    for service in $(docker compose ps --services --status running); do
-        container=$(docker compose ps --quiet "$service" | head -n 1)
+    for service in $services; do
+        container=$(docker compose ps --all --quiet "$service" | head -n 1)
+        [ -n "$container" ] || continue
         image=$(docker inspect --format '{{.Image}}' "$container")
         reference=$(docker image inspect --format '{{range .RepoDigests}}{{println .}}{{end}}' "$image" | head -n 1)
         printf '%s %s %s\n' "$service" "$image" "${reference:-$image}"
@@ -110,7 +113,10 @@ else
 fi
 
 docker compose pull --quiet || fail 'an image cannot be pulled: see above. Nothing was changed.'
+sync "$former.new"
+rm -f "$updated"
 mv "$former.new" "$former"
+sync .tamma
 
 way_back() {
     printf 'To go back: ./tamma-update.sh --back\n'
@@ -118,5 +124,9 @@ way_back() {
 }
 docker compose up --detach --no-build || { way_back >&2; fail 'the update does not start: see above.'; }
 { settle && answers; } || { way_back >&2; fail 'the update runs, and not all is well: see above, and docker compose logs.'; }
+date -u >"$updated.new"
+sync "$updated.new"
+mv "$updated.new" "$updated"
+sync .tamma
 printf 'Updated: every service is healthy, and the pages answer.\n'
 way_back

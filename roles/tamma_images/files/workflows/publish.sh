@@ -37,6 +37,12 @@ ansible-playbook "$root/playbooks/images.yml" -e "tamma_images_source=$source" \
 # By digest: a tag can be moved between both.
 references=$(sed -n 's/^  [A-Z_]*_IMAGE: "\{0,1\}\([^"@]*\):[^:/"@]*@\(sha256:[0-9a-f]*\)"\{0,1\}$/\1@\2/p' "$3")
 [ -n "$references" ] || fail "$3 has no digests: nothing was signed."
+# The form of cosign 2, which hosts compare. The help of cosign 3 does not show what it takes for that.
+form=
+for word in --new-bundle-format=false --use-signing-config=false; do
+    ! "${COSIGN:-cosign}" sign "$word" --help >/dev/null 2>&1 || form="$form $word"
+done
 for reference in $references; do
-    "${COSIGN:-cosign}" sign --yes "$reference" || fail "$reference was pushed, and cannot be signed: see above, and run this again."
+    # shellcheck disable=SC2086 # words
+    "${COSIGN:-cosign}" sign --yes $form "$reference" || fail "$reference was pushed, and cannot be signed: see above, and run this again."
 done
