@@ -9,6 +9,7 @@ import base64
 import hashlib
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import IO, Any
 
@@ -223,6 +224,15 @@ class TestBuilding:
         assert [image.build for image in planned.images] == [True, True]
         planned, _ = done(server, WISH._replace(variables={"NODE_IMAGE": "node:24", "NGINX_IMAGE": "nginx:2"}))
         assert [image.build for image in planned.images] == [False, True]
+
+    @pytest.mark.parametrize("name", ["root.sh", "dates.sh", "docker-bake.hcl", "typescript.Dockerfile"])
+    def test_another_file_of_ours_is_another_build(self, name: str, tmp_path: Path) -> None:
+        files = shutil.copytree(WISH.files, tmp_path / "docker")
+        wish = WISH._replace(files=str(files))
+        assert image_build.recipe(wish, "tamma-api") == image_build.recipe(WISH, "tamma-api")
+        with (files / name).open("a", encoding="utf-8") as file:
+            file.write("# another\n")
+        assert image_build.recipe(wish, "tamma-api") != image_build.recipe(WISH, "tamma-api")
 
     def test_what_is_not_committed_is_always_built_and_called_so(self) -> None:
         server = Server()

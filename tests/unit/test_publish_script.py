@@ -29,6 +29,7 @@ for word; do case $word in tamma_images_result=*) cp "$SAID/result" "${word#*=}"
 exit "${ANSIBLE_STATUS:-0}"
 """
 COSIGN = """#!/bin/sh
+if [ "$2" = --help ]; then echo "$COSIGN_HELP"; exit; fi
 printf '%s\\n' "$*" >> "$SAID/cosign"
 exit "${COSIGN_STATUS:-0}"
 """
@@ -92,6 +93,16 @@ def test_what_is_pushed_is_attested_and_signed_by_digest(bench: Bench) -> None:
         f"sign --yes example.org:5000/tamma/{name}@{digest}"
         for name, digest in zip(("tamma-api", "tamma-engine"), DIGESTS, strict=True)
     ]
+
+
+def test_a_key_signs_instead_and_a_newer_cosign_as_an_older_one_reads_it(bench: Bench) -> None:
+    words = ("source", "example.org:5000/tamma", "images.yml", "push")
+    options = "      --new-bundle-format=true: x\n      --use-signing-config=true: y"
+    assert bench.run(*words, COSIGN_PRIVATE_KEY="canary", COSIGN_HELP=options).returncode == 0
+    assert bench.said("cosign")[0] == (
+        "sign --yes --key env://COSIGN_PRIVATE_KEY --tlog-upload=false --new-bundle-format=false"
+        f" --use-signing-config=false example.org:5000/tamma/tamma-api@{DIGESTS[0]}"
+    )
 
 
 def test_without_a_cosign_nothing_is_even_built(bench: Bench) -> None:
