@@ -19,7 +19,8 @@ from typing import Any, Dict, List, NamedTuple, Optional, Sequence, Tuple
 from ansible_collections.meywd.tamma.plugins.module_utils import image_source, image_tags, room
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
 from ansible_collections.meywd.tamma.plugins.module_utils.image_source import Source
-from ansible_collections.meywd.tamma.plugins.module_utils.registry_api import Registry, Served, login_of, split
+from ansible_collections.meywd.tamma.plugins.module_utils.images import repository
+from ansible_collections.meywd.tamma.plugins.module_utils.registry_client import Access, Client, Served, access
 from ansible_collections.meywd.tamma.plugins.module_utils.runner import Result, Runner
 
 #: Image → its Dockerfile and the variables of the bake file that go into it.
@@ -92,7 +93,7 @@ class Builder(NamedTuple):
 
     driver: str
     directory: str
-    insecure: List[str]
+    access: Access
 
 
 def builder(runner: Runner, wish: Wish) -> Builder:
@@ -125,11 +126,10 @@ def builder(runner: Runner, wish: Wish) -> Builder:
                     "The builder of this host makes no %s: use Docker's containerd image store, or name a builder of "
                     "another driver (tamma_images_builder). Nothing was changed." % what
                 )
-    indexes = (described.get("RegistryConfig") or {}).get("IndexConfigs") or {}
     return Builder(
         driver="docker+containerd" if driver == "docker" and snapshotter else driver,
         directory=str(described.get("DockerRootDir") or "/"),
-        insecure=[name for name, item in indexes.items() if item and not item.get("Secure", True)],
+        access=access(described, {}),
     )
 
 
@@ -151,7 +151,7 @@ def recipe(wish: Wish, name: str) -> str:
     return digest.hexdigest()[:12]
 
 
-def plan(runner: Runner, wish: Wish, source: Source, registry: Optional[Registry]) -> Plan:
+def plan(runner: Runner, wish: Wish, source: Source, registry: Optional[Client]) -> Plan:
     """Find out what is there; raises OperatorError when a released version would change."""
     tags = image_tags.tags(
         source.revision, source.branch, source.tag, wish.default_branch, source.dirty, set(source.tags) - {source.tag}
@@ -160,7 +160,7 @@ def plan(runner: Runner, wish: Wish, source: Source, registry: Optional[Registry
     for name in wish.names:
         reference = "%s/%s" % (wish.registry, name)
         made = recipe(wish, name)
-        path = split(reference)[1]
+        path = repository(reference)
         here: Dict[str, Optional[Served]] = {}
         for tag in tags:
             here[tag] = registry.served(path, tag) if registry else _local(runner, "%s:%s" % (reference, tag))
@@ -188,7 +188,7 @@ def plan(runner: Runner, wish: Wish, source: Source, registry: Optional[Registry
     return Plan(source, tags, images)
 
 
-def check(planned: Plan, engine: Builder, registry: Optional[Registry]) -> None:
+def check(planned: Plan, engine: Builder, registry: Optional[Client]) -> None:
     """Raise OperatorError when it is known already that the plan cannot be done."""
     if any(image.build for image in planned.images) and os.path.isdir(engine.directory):
         needed, free = room.needed_and_free(engine.directory, _BYTES)
@@ -200,10 +200,10 @@ def check(planned: Plan, engine: Builder, registry: Optional[Registry]) -> None:
     if registry:
         for image in planned.images:
             if image.lacks:
-                registry.check_push(split(image.reference)[1])
+                registry.check_push(repository(image.reference))
 
 
-def apply(runner: Runner, wish: Wish, planned: Plan, registry: Optional[Registry]) -> None:
+def apply(runner: Runner, wish: Wish, planned: Plan, registry: Optional[Client]) -> None:
     """Build what is missing, then push all of it, then set the tags."""
     building = [image for image in planned.images if image.build]
     if building:
@@ -228,7 +228,7 @@ def apply(runner: Runner, wish: Wish, planned: Plan, registry: Optional[Registry
         return
     digests = {}
     for image in planned.images:
-        path = split(image.reference)[1]
+        path = repository(image.reference)
         found = registry.served(path, planned.tags[0]) if image.build else None
         if image.build and not found:
             raise OperatorError(
@@ -238,16 +238,16 @@ def apply(runner: Runner, wish: Wish, planned: Plan, registry: Optional[Registry
     for image in planned.images:
         for tag in image.lacks:
             if not (image.build and tag == planned.tags[0]):
-                registry.tag(split(image.reference)[1], digests[image.name], tag)
+                registry.tag(repository(image.reference), digests[image.name], tag)
 
 
-def result(runner: Runner, planned: Plan, registry: Optional[Registry]) -> List[Dict[str, Any]]:
+def result(runner: Runner, planned: Plan, registry: Optional[Client]) -> List[Dict[str, Any]]:
     """Say of each image what there is now."""
     said = []
     for image in planned.images:
         name = "%s:%s" % (image.reference, planned.tags[0])
         local = _local(runner, name)
-        found = registry.served(split(image.reference)[1], planned.tags[0]) if registry else local
+        found = registry.served(repository(image.reference), planned.tags[0]) if registry else local
         said.append(
             {
                 "name": image.name,
@@ -269,12 +269,6 @@ def result(runner: Runner, planned: Plan, registry: Optional[Registry]) -> List[
     return said
 
 
-def registry_of(wish: Wish, runner: Runner, engine: Builder, client_config: str) -> Registry:
-    """The registry that images are pushed to, with the account that the client has for it."""
-    name = split("%s/x" % wish.registry)[0]
-    return Registry(name, login_of(name, runner, client_config), name in engine.insecure)
-
-
 def _check_release(reference: str, tag: str, found: Served, revision: str, made: str) -> None:
     theirs = found.labels.get(REVISION, "")
     if theirs != revision:
@@ -289,11 +283,11 @@ def _check_release(reference: str, tag: str, found: Served, revision: str, made:
         )
 
 
-def _still_free(registry: Registry, planned: Plan) -> None:
+def _still_free(registry: Client, planned: Plan) -> None:
     """A build takes minutes: look again whether somebody else has released the same version meanwhile."""
     for image in planned.images:
         for tag in filter(image_tags.stays, image.lacks):
-            found = registry.served(split(image.reference)[1], tag)
+            found = registry.served(repository(image.reference), tag)
             if found:
                 _check_release(image.reference, tag, found, planned.source.revision, image.recipe)
 

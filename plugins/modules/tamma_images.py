@@ -172,7 +172,9 @@ from typing import Any, Dict
 from ansible.module_utils.basic import AnsibleModule
 
 from ansible_collections.meywd.tamma.plugins.module_utils import image_build, image_source, registry
+from ansible_collections.meywd.tamma.plugins.module_utils import images as image_names
 from ansible_collections.meywd.tamma.plugins.module_utils import module as shell
+from ansible_collections.meywd.tamma.plugins.module_utils.registry_client import Client
 from ansible_collections.meywd.tamma.plugins.module_utils.runner import Runner
 
 
@@ -205,8 +207,7 @@ def build(params: Dict[str, Any], check_mode: bool) -> Dict[str, Any]:
             image_source.clone(runner, params["source"], params["ref"], repository)
         source = image_source.find(runner, repository, params["ref"], scratch)
         with registry.logged_in(runner, logins, os.path.join(scratch, "login", "client")) as known:
-            config = next(iter(_directories(os.path.join(scratch, "login"))), os.path.join(home, ".docker"))
-            there = image_build.registry_of(wish, known, engine, config) if wish.push else None
+            there = Client(runner, logins, engine.access, writes=True) if wish.push else None
             planned = image_build.plan(known, wish, source, there)
             image_build.check(planned, engine, there)
             if planned.changes and not check_mode:
@@ -226,13 +227,9 @@ def build(params: Dict[str, Any], check_mode: bool) -> Dict[str, Any]:
         "tags": planned.tags,
         "version": planned.version,
         "pushed": ["%(image)s@%(digest)s" % image for image in images if image["digest"] and there],
-        "plain_http": bool(there and there.plain_http),
+        "plain_http": bool(there and there.plain_http(image_names.repository(wish.registry + "/x").partition("/")[0])),
         "dirty": source.dirty,
     }
-
-
-def _directories(place: str) -> "list[str]":
-    return [os.path.join(place, name) for name in os.listdir(place)] if os.path.isdir(place) else []
 
 
 def main() -> None:

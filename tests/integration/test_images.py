@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import secrets
 import shutil
 import urllib.request
@@ -52,8 +53,8 @@ class Workspace:
         self.git("add", ".")
         self.git("commit", "--quiet", "--message", text)
 
-    def play(self, *options: str, **variables: object) -> Outcome:
-        settings = {
+    def settings(self) -> dict[str, object]:
+        return {
             "tamma_images_source": str(self.directory),
             "tamma_images_registry": self.registry,
             "tamma_images_names": list(TYPESCRIPT),
@@ -62,7 +63,9 @@ class Workspace:
             # A quarter of a gigabyte that says nothing about us.
             "tamma_images_claude_version": "",
         }
-        return self.ansible.play("images", *options, variables={**settings, **variables})
+
+    def play(self, *options: str, **variables: object) -> Outcome:
+        return self.ansible.play("images", *options, variables={**self.settings(), **variables})
 
     def done(self, *options: str, **variables: object) -> Outcome:
         outcome = self.play(*options, **variables)
@@ -155,6 +158,28 @@ def test_a_second_run_changes_nothing(workspace: Workspace, built: dict[str, Any
     assert workspace.everything() == before
 
 
+def test_the_workflow_hands_every_digest_to_the_signing_program(
+    workspace: Workspace, built: dict[str, Any], tmp_path: Path
+) -> None:
+    """Its script, but for what only GitHub has: the builder for two architectures, and somebody to sign as."""
+    assert built
+    variables, result, said = tmp_path / "variables.yml", tmp_path / "images.yml", tmp_path / "said"
+    settings = {**workspace.settings(), "tamma_images_platforms": [], "tamma_images_attestations": False}
+    variables.write_text(yaml.safe_dump(settings), encoding="utf-8")
+    cosign = tmp_path / "cosign"
+    cosign.write_text(f'#!/bin/sh\n[ "$2" = --help ] || printf "%s\\n" "$*" >>{said}\n', encoding="utf-8")
+    cosign.chmod(0o755)
+    script = ROOT / "roles" / "tamma_images" / "files" / "workflows" / "publish.sh"
+    run(
+        ["sh", script, workspace.directory, workspace.registry, result, "push"],
+        env={**os.environ, "COSIGN": str(cosign), "PUBLISH_VARIABLES": str(variables)},
+    )
+    assert yaml.safe_load(result.read_text(encoding="utf-8")) == built
+    assert sorted(said.read_text(encoding="utf-8").splitlines()) == sorted(
+        f"sign --yes {workspace.registry}/{name}@{workspace.served(name, 'latest')}" for name in TYPESCRIPT
+    )
+
+
 def test_the_api_runs(built: dict[str, Any]) -> None:
     port = free_port()
     with running(built["tamma_images_environment"]["API_IMAGE"], "--publish", f"127.0.0.1:{port}:3100") as container:
@@ -233,7 +258,7 @@ def test_refusals(workspace: Workspace, built: dict[str, Any]) -> None:
     # Those that come before a registry is asked are unit tests.
     base = {"tamma_images_node_image": "127.0.0.1:1/no-base", "tamma_images_rebuild": True}
     cases: list[tuple[dict[str, object], str]] = [
-        ({"tamma_images_registry": "127.0.0.1:1/team"}, "The registry 127.0.0.1:1 does not answer"),
+        ({"tamma_images_registry": "127.0.0.1:1/team"}, "The registry 127.0.0.1:1 cannot be asked about"),
         (base, "The images could not be built"),
     ]
     for variables, words in cases:

@@ -9,8 +9,9 @@ import base64
 import hashlib
 import json
 import re
+import shutil
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import pytest
 
@@ -18,7 +19,8 @@ from ansible_collections.meywd.tamma.plugins.module_utils import image_build
 from ansible_collections.meywd.tamma.plugins.module_utils.errors import OperatorError
 from ansible_collections.meywd.tamma.plugins.module_utils.image_build import RECIPE, REVISION, Wish
 from ansible_collections.meywd.tamma.plugins.module_utils.image_source import Source
-from ansible_collections.meywd.tamma.plugins.module_utils.registry_api import Answer, Registry, login_of, split
+from ansible_collections.meywd.tamma.plugins.module_utils.registry import Login
+from ansible_collections.meywd.tamma.plugins.module_utils.registry_client import Access, Answer, Client
 from ansible_collections.meywd.tamma.plugins.module_utils.runner import Result, Runner
 
 ROLES = Path(__file__).parents[2] / "roles"
@@ -32,7 +34,7 @@ WISH = Wish(
     nginx=str(ROLES / "tamma_stack" / "files" / "nginx"),
     variables={"NODE_IMAGE": "node:22"},
 )
-ENGINE = image_build.Builder("docker", "/", [])
+ENGINE = image_build.Builder("docker", "/", Access())
 
 
 class Server:
@@ -45,6 +47,7 @@ class Server:
         self.written: list[str] = []
         self.uploads = 0
         self.denies = False
+        self.token = "given"
 
     def put(self, path: str, tag: str, **labels: str) -> str:
         """Have an image with labels; returns its digest."""
@@ -67,8 +70,8 @@ class Server:
         place = rest.partition("/")[2]
         if place.startswith("token"):
             known = headers.get("Authorization") == "Basic " + self.account
-            return Answer(200 if known else 401, {}, b'{"token": "given"}')
-        wanted = "Bearer given" if self.bearer else "Basic " + self.account
+            return Answer(200 if known else 401, {}, json.dumps({"token": self.token}).encode())
+        wanted = f"Bearer {self.token}" if self.bearer else "Basic " + self.account
         if self.account and headers.get("Authorization") != wanted:
             challenge = 'Bearer realm="https://registry.example/token",service="it"' if self.bearer else "Basic realm=x"
             return Answer(401, {"www-authenticate": challenge}, b'{"errors": [{"code": "UNAUTHORIZED"}]}')
@@ -93,6 +96,32 @@ class Server:
             self.uploads -= 1
             return Answer(204, {}, b"")
         return Answer(200, {}, b"{}")
+
+
+class Registry(Client):
+    """What asks it."""
+
+    def __init__(self, server: Server, *logins: Login, insecure: tuple[str, ...] = ()) -> None:
+        super().__init__(Runner(), logins, Access(insecure), writes=True)
+        self.server = server
+
+    def _open(
+        self,
+        registry: str,
+        method: str,
+        url: str,
+        headers: dict[str, str],
+        authorization: str | None,
+        body: bytes | None = None,
+        handle: IO[bytes] | None = None,
+    ) -> Answer:
+        assert (registry, handle) == ("registry.example", None)
+        return self.server(method, url, {**headers, "Authorization": authorization or ""}, body)
+
+
+@pytest.fixture(autouse=True)
+def no_logins_of_ours(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
 
 
 class Docker(Runner):
@@ -145,7 +174,7 @@ def source(tag: str = "", revision: str = REVISION_1, branch: str = "main", *, d
 
 def done(server: Server, wish: Wish = WISH, found: Source | None = None) -> tuple[image_build.Plan, Docker]:
     """Plan, check and apply, as the module does."""
-    docker, registry = Docker(server), Registry("registry.example", asking=server)
+    docker, registry = Docker(server), Registry(server)
     planned = image_build.plan(docker, wish, found or source(), registry)
     image_build.check(planned, ENGINE, registry)
     if planned.changes:
@@ -196,6 +225,15 @@ class TestBuilding:
         planned, _ = done(server, WISH._replace(variables={"NODE_IMAGE": "node:24", "NGINX_IMAGE": "nginx:2"}))
         assert [image.build for image in planned.images] == [False, True]
 
+    @pytest.mark.parametrize("name", ["root.sh", "dates.sh", "docker-bake.hcl", "typescript.Dockerfile"])
+    def test_another_file_of_ours_is_another_build(self, name: str, tmp_path: Path) -> None:
+        files = shutil.copytree(WISH.files, tmp_path / "docker")
+        wish = WISH._replace(files=str(files))
+        assert image_build.recipe(wish, "tamma-api") == image_build.recipe(WISH, "tamma-api")
+        with (files / name).open("a", encoding="utf-8") as file:
+            file.write("# another\n")
+        assert image_build.recipe(wish, "tamma-api") != image_build.recipe(WISH, "tamma-api")
+
     def test_what_is_not_committed_is_always_built_and_called_so(self) -> None:
         server = Server()
         for _ in range(2):
@@ -215,7 +253,7 @@ class TestBuilding:
     def test_a_failed_build_pushes_nothing(self) -> None:
         server = Server()
         failed = Docker(server, docker_buildx_bake=Result(1, "", "#1 step\nERROR: failed to solve: no base."))
-        registry = Registry("registry.example", asking=server)
+        registry = Registry(server)
         planned = image_build.plan(failed, WISH, source(), registry)
         with pytest.raises(OperatorError, match=r"^The images could not be built: failed to solve: no base\. "):
             image_build.apply(failed, WISH, planned, registry)
@@ -223,7 +261,7 @@ class TestBuilding:
 
     def test_a_version_that_somebody_releases_during_the_build_stays(self) -> None:
         server = Server()
-        docker, registry = Docker(server), Registry("registry.example", asking=server)
+        docker, registry = Docker(server), Registry(server)
         planned = image_build.plan(docker, WISH, source("v1.2.0"), registry)
         theirs = server.put("team/tamma-dashboard", "1.2.0", **{REVISION: REVISION_2})
         with pytest.raises(OperatorError, match="is released, and was built from 222222222222"):
@@ -270,14 +308,15 @@ class TestRefusals:
         server = Server()
         server.denies = True
         with pytest.raises(
-            OperatorError, match=r"lets nobody push team/tamma-api with this login: the login is refused"
+            OperatorError,
+            match=r"Nobody can push registry.example/team/tamma-api with this login: the login is refused",
         ):
             done(server)
         assert not server.manifests
 
     def test_a_registry_that_is_away(self) -> None:
         with pytest.raises(
-            OperatorError, match=r"^The registry registry\.example does not answer: Connection refused\."
+            OperatorError, match=r"^The registry registry\.example cannot be asked about .* \(Connection refused\)"
         ):
             done(Server(scheme="none"))
 
@@ -314,6 +353,7 @@ class TestRefusals:
         assert image_build.builder(Docker(Server(), **inspected), wish).driver == "docker-container"
 
 
+API = "registry.example/team/tamma-api"
 ACCOUNT = base64.b64encode(b"robot:secret").decode()
 
 
@@ -321,26 +361,36 @@ ACCOUNT = base64.b64encode(b"robot:secret").decode()
 def test_a_registry_with_a_login(bearer: bool) -> None:
     server = Server(ACCOUNT, bearer=bearer)
     digest = server.put("team/tamma-api", "latest")
-    registry = Registry("registry.example", ("robot", "secret"), asking=server)
-    found = registry.served("team/tamma-api", "latest")
+    registry = Registry(server, Login("registry.example", "robot", "secret"))
+    found = registry.served(API, "latest")
     assert found is not None
     assert (found.digest, found.size, found.platforms) == (digest, 3 << 20, ["linux/amd64"])
-    registry.check_push("team/tamma-api")
+    registry.check_push(API)
     assert server.uploads == 0
-    with pytest.raises(OperatorError, match="the login is refused") as caught:
-        Registry("registry.example", ("robot", "wrong-one"), asking=server).check_push("team/tamma-api")
-    assert "wrong-one" not in caught.value.message
+    wrong = Registry(server, Login("registry.example", "robot", "wrong-one"))
+    for asked in (wrong.check_push, lambda name: wrong.served(name, "latest")):
+        with pytest.raises(OperatorError, match="tamma_images_registry_logins") as caught:
+            asked(API)
+        assert "wrong-one" not in caught.value.message
+
+
+def test_a_token_that_ended_during_the_build_is_asked_for_again() -> None:
+    server = Server(ACCOUNT, bearer=True)
+    digest = server.put("team/tamma-api", "sha-1")
+    registry = Registry(server, Login("registry.example", "robot", "secret"))
+    assert registry.served(API, "sha-1")
+    server.token = "another"
+    registry.tag(API, digest, "latest")
+    assert server.digest("team/tamma-api", "latest") == digest
 
 
 def test_without_tls_only_where_it_is_allowed() -> None:
     server = Server(scheme="http")
-    for registry in (
-        Registry("127.0.0.1:5000", asking=server),
-        Registry("registry.example", insecure=True, asking=server),
-    ):
-        assert registry.served("team/tamma-api", "latest") is None
-    with pytest.raises(OperatorError, match="does not answer"):
-        Registry("registry.example", asking=server).served("team/tamma-api", "latest")
+    registry = Registry(server, insecure=("registry.example",))
+    assert registry.served(API, "latest") is None
+    assert registry.plain_http("registry.example")
+    with pytest.raises(OperatorError, match="cannot be asked about"):
+        Registry(server).served(API, "latest")
 
 
 def test_an_index_is_read_by_its_first_architecture() -> None:
@@ -351,31 +401,6 @@ def test_an_index_is_read_by_its_first_architecture() -> None:
         {"digest": inner, "platform": {"os": "linux", "architecture": "arm64"}},
     ]
     server.manifests["team/tamma-api", "latest"] = INDEX, json.dumps({"manifests": entries}).encode()
-    found = Registry("registry.example", asking=server).served("team/tamma-api", "latest")
+    found = Registry(server).served(API, "latest")
     assert found is not None
     assert (found.labels[REVISION], found.platforms) == (REVISION_1, ["linux/arm64"])
-
-
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [
-        ("ghcr.io/team/api", ("ghcr.io", "team/api")),
-        ("127.0.0.1:5000/api", ("127.0.0.1:5000", "api")),
-        ("localhost/api", ("localhost", "api")),
-        ("team/api", ("docker.io", "team/api")),
-        ("api", ("docker.io", "library/api")),
-    ],
-)
-def test_where_a_repository_is(name: str, expected: tuple[str, str]) -> None:
-    assert split(name) == expected
-
-
-def test_the_account_is_the_one_of_the_client(tmp_path: Path) -> None:
-    config = {"auths": {"ghcr.io": {"auth": ACCOUNT}}, "credHelpers": {"other.example": "pass"}}
-    (tmp_path / "config.json").write_text(json.dumps(config), encoding="utf-8")
-    told = Result(0, '{"Username": "a", "Secret": "b"}', "")
-    runner = Docker(Server(), **{"docker-credential-pass": told})
-    assert login_of("ghcr.io", runner, str(tmp_path)) == ("robot", "secret")
-    assert login_of("other.example", runner, str(tmp_path)) == ("a", "b")
-    assert login_of("nobody.example", runner, str(tmp_path)) is None
-    assert login_of("ghcr.io", runner, str(tmp_path / "none")) is None

@@ -101,6 +101,15 @@ def test_cosign_3_signs_in_the_form_that_hosts_compare(bench: Bench) -> None:
     assert [line.startswith(words) for line in bench.said("cosign")] == [True, True]
 
 
+def test_a_key_signs_instead_and_a_newer_cosign_as_an_older_one_reads_it(bench: Bench) -> None:
+    words = ("source", "example.org:5000/tamma", "images.yml", "push")
+    assert bench.run(*words, COSIGN_PRIVATE_KEY="canary", COSIGN_MAJOR="3").returncode == 0
+    assert bench.said("cosign")[0] == (
+        "sign --yes --key env://COSIGN_PRIVATE_KEY --tlog-upload=false --new-bundle-format=false"
+        f" --use-signing-config=false example.org:5000/tamma/tamma-api@{DIGESTS[0]}"
+    )
+
+
 def test_without_a_cosign_nothing_is_even_built(bench: Bench) -> None:
     done = bench.run("source", "example.org/tamma", "images.yml", "push", COSIGN="no-such-program")
     assert (done.returncode, bench.said("ansible")) == (1, [])

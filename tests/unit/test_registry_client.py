@@ -6,9 +6,12 @@
 from __future__ import annotations
 
 import base64
+import json
+import os
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 
@@ -114,6 +117,28 @@ def test_a_registry_that_refuses_is_one_sentence(registry: Registry, way: str, w
     with pytest.raises(OperatorError, match=words) as caught:
         client(registry).manifest(registry.name + "/team/api", "1.0")
     assert caught.value.message.count(". ") == 0
+
+
+def test_the_account_is_the_one_of_the_host(
+    registry: Registry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    registry.way = "basic"
+    helper = tmp_path / "docker-credential-pass"
+    helper.write_text("""#!/bin/sh\nread -r name\necho '{"Username": "robot", "Secret": "secret"}'\n""")
+    helper.chmod(0o755)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    (tmp_path / ".docker").mkdir()
+    pair = PAIR.partition(" ")[2]
+    token = {"auth": base64.b64encode(b"robot:").decode(), "identitytoken": "secret"}
+    for config in (
+        {"auths": {registry.name: {"auth": pair}}},
+        {"auths": {registry.name: token}},
+        {"auths": {registry.name: {}}, "credsStore": "pass"},
+        {"credHelpers": {registry.name: "pass"}},
+    ):
+        (tmp_path / ".docker" / "config.json").write_text(json.dumps(config), encoding="utf-8")
+        assert client(registry).manifest(registry.name + "/team/api", "1.0")
 
 
 def test_nobody_there_is_one_sentence() -> None:

@@ -7,7 +7,7 @@
 #   push       builds for both architectures, attests, pushes and signs; without it the images stay in this engine
 #
 # The logins are those of the Docker client. COSIGN names another signing program; PUBLISH_VARIABLES a file with more
-# variables of the role tamma_images.
+# variables of the role tamma_images. With COSIGN_PRIVATE_KEY (and COSIGN_PASSWORD) that key signs, and else the workflow.
 set -eu
 fail() {
     printf 'publish: %s\n' "$*" >&2
@@ -37,12 +37,12 @@ ansible-playbook "$root/playbooks/images.yml" -e "tamma_images_source=$source" \
 # By digest: a tag can be moved between both.
 references=$(sed -n 's/^  [A-Z_]*_IMAGE: "\{0,1\}\([^"@]*\):[^:/"@]*@\(sha256:[0-9a-f]*\)"\{0,1\}$/\1@\2/p' "$3")
 [ -n "$references" ] || fail "$3 has no digests: nothing was signed."
+set -- --yes
+[ -z "${COSIGN_PRIVATE_KEY:-}" ] || set -- "$@" --key env://COSIGN_PRIVATE_KEY --tlog-upload=false
 # The form of cosign 2, which hosts compare. The help of cosign 3 does not show what it takes for that.
-form=
 for word in --new-bundle-format=false --use-signing-config=false; do
-    ! "${COSIGN:-cosign}" sign "$word" --help >/dev/null 2>&1 || form="$form $word"
+    ! "${COSIGN:-cosign}" sign "$word" --help >/dev/null 2>&1 || set -- "$@" "$word"
 done
 for reference in $references; do
-    # shellcheck disable=SC2086 # words
-    "${COSIGN:-cosign}" sign --yes $form "$reference" || fail "$reference was pushed, and cannot be signed: see above, and run this again."
+    "${COSIGN:-cosign}" sign "$@" "$reference" || fail "$reference was pushed, and cannot be signed: see above, and run this again."
 done
