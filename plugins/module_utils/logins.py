@@ -366,7 +366,7 @@ class PostgresSession:
 
     def _until_ready(self) -> List[List[Optional[str]]]:
         rows: List[List[Optional[str]]] = []
-        failure: Optional[Refused] = None
+        failures: List[Refused] = []
         room = _LARGEST
         while True:
             kind, body = self._receive(_OF_QUERY, _LARGEST)
@@ -379,12 +379,12 @@ class PostgresSession:
                 if room < 0:
                     raise OperatorError("%s answers with more than a question of ours has." % self._server)
             elif kind == b"E":
-                failure = self._error(body)
+                failures = [self._error(body)]
                 if b"VFATAL" in body.split(b"\0"):
-                    raise failure  # nothing follows
+                    raise failures[0]  # nothing follows
             elif kind == b"Z":
-                if failure:
-                    raise failure
+                if failures:
+                    raise failures[0]
                 return rows
 
     def _authenticate(self) -> None:
