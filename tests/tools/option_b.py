@@ -61,18 +61,15 @@ OWN = {
 _OTHERWISE = {
     "EDGE_DOMAIN": ("The name under which the edge answers.", ""),
     "API_DOTNET_REPLICAS": (
-        "Two of the .NET API get in each other's way when they migrate the database at the same time. A playbook starts "
-        "the first one alone, and so has two.",
+        "Two get in each other's way when they migrate the database. A playbook starts the first one alone, and has two.",
         "1",
     ),
     "TAMMA_AGENT_PROVIDER": (
-        "anthropic, openai or local. Another provider's key goes below environment of tamma-api and tamma-engine, in a "
-        "docker-compose.override.yml.",
+        "anthropic, openai or local. Another one's key goes below environment, in a docker-compose.override.yml.",
         "",
     ),
     "DASHBOARD_URL": (
-        "The one origin that browsers may call the .NET API and ELSA from, exactly as they have it. In production it is "
-        "https:// and EDGE_DOMAIN; with another EDGE_HTTPS_PORT say it with the port.",
+        "The one origin of browsers. In production https:// and EDGE_DOMAIN; say it with another EDGE_HTTPS_PORT.",
         "",
     ),
 }
