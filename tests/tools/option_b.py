@@ -61,7 +61,7 @@ OWN = {
 _OTHERWISE = {
     "EDGE_DOMAIN": ("The name under which the edge answers.", ""),
     "API_DOTNET_REPLICAS": (
-        "Two get in each other's way when they migrate the database. A playbook starts the first one alone, and has two.",
+        "Two get in each other's way when they migrate the database. A playbook starts one first, and has two.",
         "1",
     ),
     "TAMMA_AGENT_PROVIDER": (
