@@ -16,8 +16,8 @@ KILLER = Path(__file__).parent / "killer"
 TARGET = "/root/killer"
 #: What a playbook takes as ansible_python_interpreter.
 PYTHON = f"{TARGET}/python"
-#: What stands before a command such as tammactl in a shell.
-PREFIX = f"PYTHONPATH={TARGET}"
+#: tammactl with the killer in it: by itself it takes no code from anywhere else.
+TAMMACTL = f"{PYTHON} /usr/local/bin/tammactl"
 
 
 #: How the effects begin that are programs.

@@ -63,12 +63,12 @@ class Backups:
 
     def ctl(self, words: str, fault: Fault | None = None, clock: int = 0) -> Said:
         """Run tammactl, with a fault in it."""
-        prefix = ""
+        program = "tammactl"
         if fault or clock:
             faults.arm(CONTAINER, fault, clock)
-            prefix = faults.PREFIX
+            program = faults.TAMMACTL
         done = subprocess.run(
-            ["docker", "exec", CONTAINER, "sh", "-c", f"{prefix} tammactl {words}"],
+            ["docker", "exec", CONTAINER, "sh", "-c", f"{program} {words}"],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -308,7 +308,7 @@ def test_an_operator_may_die_anywhere(backups: Backups, operation: str) -> None:
     backups.sql("VACUUM FULL load.messages")
     backups.backup()
     faults.arm(CONTAINER, None)
-    backups.shell(f"{faults.PREFIX} tammactl {'backup' if operation == 'backup' else 'restore latest'}")
+    backups.shell(f"{faults.TAMMACTL} {'backup' if operation == 'backup' else 'restore latest'}")
     effects = faults.effects(CONTAINER)
     # The files of the release are alike, and there are many.
     alike = [name for mark in ("/release/", "/.tamma-storing/") for name in [one for one in effects if mark in one][1:]]

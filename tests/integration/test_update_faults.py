@@ -77,12 +77,12 @@ class Releases(Production):
         self.services: Counter[str] = Counter()
 
     def __call__(self, *words: str, fault: Fault | None = None) -> Answer:
-        prefix = ""
+        program = "tammactl"
         if fault:
             faults.arm(self.stack.container, fault)
-            prefix = faults.PREFIX
+            program = faults.TAMMACTL
         done = run(
-            ["docker", "exec", self.stack.container, "sh", "-c", f"{prefix} tammactl --json {' '.join(words)}"],
+            ["docker", "exec", self.stack.container, "sh", "-c", f"{program} --json {' '.join(words)}"],
             check=False,
         )
         assert "Traceback" not in done.stderr, done.stderr
@@ -324,7 +324,7 @@ def steps(releases: Releases) -> list[str]:
     """Let an update happen, and return what it changes on the host; of what is alike within a phase the first."""
     with releases.promised(NEW):
         faults.arm(releases.stack.container, None)
-        releases.stack.shell(f"{faults.PREFIX} tammactl update {NEW} 2>&1")
+        releases.stack.shell(f"{faults.TAMMACTL} update {NEW} 2>&1")
         effects = faults.effects(releases.stack.container)
     known: set[str] = set()
     chosen = []
