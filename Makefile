@@ -20,7 +20,7 @@ unexport PYTHONDONTWRITEBYTECODE
 BENCH := python3 -m tests.bench
 PYTEST := python3 -m pytest
 # What the tests wait for is mostly hosts: so many processes keep two cores busy.
-PROCESSES ?= 2
+PROCESSES ?= 3
 RUN = $(PYTEST) --numprocesses $(PROCESSES) --no-loadscope-reorder --verbose --clock
 PLAYBOOK := ansible-playbook -i inventories/sandbox
 

@@ -83,7 +83,7 @@ def modes(directory: Path) -> dict[str, int]:
 
 def test_it_shows_numbered_steps_and_what_comes_next(made: Made) -> None:
     lines = said(made.outcome)
-    steps = [" ".join(line.split()) for line in lines if line.startswith("[")]
+    steps = [" ".join(line.split()) for line in lines if re.match(r"\[\d+/", line)]
     assert steps == [
         "[1/6] Generating docker-compose.yml... done",
         "[2/6] Generating .env from template... done",
